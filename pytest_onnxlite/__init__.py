@@ -1,0 +1,1 @@
+"""A pytest plugin that guards model releases."""
