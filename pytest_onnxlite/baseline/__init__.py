@@ -1,0 +1,1 @@
+"""What the last accepted release measured, and its artefact."""

@@ -1,0 +1,135 @@
+"""Baseline files and their artefacts on disk.
+
+The artefact is written first, under a name made from its hash; then the JSON is replaced in one step; then the
+artefact before is removed. Whenever a save is stopped, the JSON names an artefact that is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, parse
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import write_atomically
+from pytest_onnxlite.variants.cache import hash_file
+
+
+class NoArtefact(OnnxliteError):
+    """A baseline was saved without its artefact, on purpose."""
+
+
+class BaselineStore:
+    """The baselines of a project.
+
+    Args:
+        folder: holds `<model>/<variant>.json`.
+        artefact_folder: holds `<model>/<variant>-<hash>.onnx`; the same folder where None.
+    """
+
+    def __init__(self, folder: Path, artefact_folder: Path | None = None) -> None:
+        self.folder = folder
+        self._artefacts = artefact_folder or folder
+
+    def path(self, model: str, variant: str) -> Path:
+        """Return the place of a baseline file."""
+        return self.folder / model / f"{variant}.json"
+
+    def saved(self) -> list[tuple[str, str]]:
+        """Return model and variant of every baseline file there is."""
+        return sorted((path.parent.name, path.stem) for path in self.folder.glob("*/*.json"))
+
+    def load(self, model: str, variant: str) -> Baseline | None:
+        """Read a baseline; None where there is none.
+
+        Raises:
+            BrokenBaseline: it cannot be read, is no JSON, or is not a baseline of this model and variant.
+        """
+        path = self.path(model, variant)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise BrokenBaseline(
+                f"{path} cannot be read: {reason}. Mend its permissions, or restore it (git checkout)."
+            ) from None
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise BrokenBaseline(
+                f"{path} is not JSON ({error}): it is truncated, or holds merge conflict marks. "
+                "Restore it (git checkout), or delete it and save anew."
+            ) from None
+        return parse(content, model, variant, str(path))
+
+    def artefact(self, baseline: Baseline) -> Path:
+        """Return the artefact of a baseline.
+
+        Raises:
+            NoArtefact: it was not kept, on purpose.
+            BrokenBaseline: it should be there and is not, or is another file.
+        """
+        saved = baseline.artefact
+        path = self._artefacts / baseline.model / saved.file
+        if not saved.kept:
+            raise NoArtefact(
+                f"the baseline of {baseline.model} {baseline.variant} was saved without its artefact "
+                "(onnxlite_keep_artefact = false), so that there is nothing to measure beside the candidate. Keep it "
+                "(onnxlite_artefact_dir can name a folder outside the repository) and save anew."
+            )
+        try:
+            found = hash_file(path)
+        except OSError as error:
+            raise BrokenBaseline(
+                f"the previous release's artefact {path} cannot be read: {error.strerror}. Restore it (git checkout, "
+                "git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
+            ) from None
+        if found != saved.sha256:
+            raise BrokenBaseline(
+                f"the previous release's artefact {path} is not the file that was measured: expected SHA-256 "
+                f"{saved.sha256[:12]}…, found {found[:12]}…. It was changed, or is a Git LFS pointer. Restore it."
+            )
+        return path
+
+    def save(self, baseline: Baseline, source: Path) -> bool:
+        """Write a baseline and its artefact; an equal file is left alone.
+
+        Args:
+            baseline: the content.
+            source: the file that was measured.
+
+        Returns:
+            Whether anything was written.
+
+        Raises:
+            BrokenBaseline: the baseline there is cannot be read; it is left as it is.
+            OnnxliteError: the folder cannot be written.
+        """
+        before = self.load(baseline.model, baseline.variant)
+        path = self.path(baseline.model, baseline.variant)
+        text = json.dumps(baseline.as_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        artefact = self._artefacts / baseline.model / baseline.artefact.file
+        try:
+            changed = self._place_artefact(baseline.artefact, source, artefact)
+            if before is None or path.read_text(encoding="utf-8") != text:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, io.BytesIO(text.encode()))
+                changed = True
+        except OSError as error:
+            raise OnnxliteError(f"the baseline {path} cannot be written: {error.strerror or error}.") from None
+        if before is not None and before.artefact.kept and before.artefact.file != baseline.artefact.file:
+            with contextlib.suppress(OSError):
+                (self._artefacts / baseline.model / before.artefact.file).unlink()
+        return changed
+
+    def _place_artefact(self, artefact: Artefact, source: Path, target: Path) -> bool:
+        if not artefact.kept or (target.is_file() and hash_file(target) == artefact.sha256):
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as original:
+            write_atomically(target, original)
+        return True

@@ -1,0 +1,190 @@
+"""What runs in a child process: an unproven model's first run, and memory, which only a fresh process can tell.
+
+Started as a script with one JSON request on standard input; answers with one line of JSON, and imports numpy
+and ONNX Runtime alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # The package itself must be importable, and nothing that lies beside this file must be.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pytest_onnxlite.variants.sessions import open_session, session_inputs, session_outputs
+
+# ONNX Runtime plans its memory on the first run and allocates by that plan from the second on.
+_MIN_RUNS = 3
+_MAX_RUNS = 50
+# Two runs in a row that add less than this share of the peak end the measurement.
+_SETTLED = 0.001
+
+
+def _read_feeds(path: str) -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def prove(request: dict[str, Any]) -> dict[str, Any]:
+    """Load the model and run it once, writing the outputs beside the feeds."""
+    import numpy as np
+
+    session = open_session(Path(request["model"]), request["threads"])
+    names = [info.name for info in session_outputs(session)]
+    values = session.run(names, _read_feeds(request["feeds"]))
+    np.savez(request["outputs"], **dict(zip(names, values, strict=True)))
+    return {
+        "inputs": [[i.name, i.dtype, list(i.shape)] for i in session_inputs(session)],
+        "outputs": [[o.name, o.dtype, list(o.shape)] for o in session_outputs(session)],
+    }
+
+
+class LinuxPeak:
+    """The kernel's own high-water mark, which it lets us set back: exact, and of this process alone."""
+
+    name = "VmHWM"
+
+    def reset(self) -> None:
+        """Set the mark back to what is resident now."""
+        Path("/proc/self/clear_refs").write_text("5")
+
+    def current(self) -> int:
+        """Return the resident bytes."""
+        return _proc_status("VmRSS")
+
+    def peak(self) -> int:
+        """Return the highest resident bytes since the reset."""
+        return _proc_status("VmHWM")
+
+
+class LinuxResident(LinuxPeak):
+    """What is resident after each step, where /proc does not let the mark be set back: misses short peaks."""
+
+    name = "VmRSS"
+
+    def reset(self) -> None:
+        """Nothing to set back."""
+
+    def peak(self) -> int:
+        """Return the resident bytes."""
+        return _proc_status("VmRSS")
+
+
+class ProcessPeak:
+    """The peak over the life of a fresh process, where there is no /proc."""
+
+    name = "PeakWorkingSetSize" if sys.platform == "win32" else "ru_maxrss"
+
+    def reset(self) -> None:
+        """The mark cannot be set back."""
+
+    def peak(self) -> int:
+        """Return the highest resident bytes of this process's life."""
+        if sys.platform == "win32":
+            return _windows_peak()
+        import resource
+
+        # macOS counts bytes; it starts anew with each spawned process, which Linux's does not.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def current(self) -> int:
+        """Return the peak: there is no cheaper figure of the same kind."""
+        return self.peak()
+
+
+def _proc_status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def _windows_peak() -> int:
+    import ctypes
+    from ctypes import wintypes
+
+    class Counters(ctypes.Structure):
+        _fields_ = (
+            ("cb", wintypes.DWORD),
+            ("PageFaultCount", wintypes.DWORD),
+            *((name, ctypes.c_size_t) for name in ("PeakWorkingSetSize", "WorkingSetSize", *"abcdef")),
+        )
+
+    counters = Counters()
+    counters.cb = ctypes.sizeof(counters)
+    windll: Any = ctypes.windll  # type: ignore[attr-defined,unused-ignore]
+    windll.kernel32.GetCurrentProcess.restype = wintypes.HANDLE
+    windll.psapi.GetProcessMemoryInfo.argtypes = (wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD)
+    handle = windll.kernel32.GetCurrentProcess()
+    if not windll.psapi.GetProcessMemoryInfo(handle, ctypes.byref(counters), counters.cb):
+        raise OSError("GetProcessMemoryInfo failed")
+    return int(counters.PeakWorkingSetSize)
+
+
+def choose_meter() -> LinuxPeak | ProcessPeak:
+    """Return the best meter that works here."""
+    if not sys.platform.startswith("linux"):
+        return ProcessPeak()
+    try:
+        meter = LinuxPeak()
+        meter.reset()
+        meter.peak()
+    except OSError:
+        return LinuxResident()
+    return meter
+
+
+def memory(request: dict[str, Any]) -> dict[str, Any]:
+    """Measure the peak of loading, then of running until it stops growing, both above what stood before."""
+    import numpy as np  # noqa: F401  (its memory belongs to what stands before)
+    import onnxruntime  # noqa: F401  (so does the library's)
+
+    feeds = _read_feeds(request["feeds"])
+    meter = choose_meter()
+    meter.reset()
+    base = meter.current()
+    session = open_session(Path(request["model"]), request["threads"])
+    load = meter.peak() - base
+    meter.reset()
+    peak = before = 0
+    runs = quiet_runs = 0
+    while runs < _MAX_RUNS and (runs < _MIN_RUNS or quiet_runs < 2):
+        session.run(None, feeds)
+        runs += 1
+        peak = meter.peak() - base
+        quiet_runs = quiet_runs + 1 if peak - before <= _SETTLED * peak else 0
+        before = peak
+    return {
+        "method": meter.name,
+        "base": base,
+        "load": load,
+        "run": peak,
+        "runs": runs,
+        "settled": quiet_runs >= 2,
+    }
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    # Whatever a library prints must not end up in the answer.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.read())
+    tasks = {"prove": prove, "memory": memory}
+    try:
+        result = tasks[request["task"]](request)
+    except Exception as error:
+        result = {"error": f"{type(error).__name__}: {error}"}
+    answer.write(json.dumps(result) + "\n")
+    answer.flush()
+
+
+if __name__ == "__main__":
+    main()

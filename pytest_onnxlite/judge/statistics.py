@@ -1,0 +1,74 @@
+"""The statistics behind verdicts, each with its formula and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb, sqrt
+from statistics import NormalDist, median
+
+
+@dataclass(frozen=True)
+class MedianInterval:
+    """The median of a sample, with bounds on the median of what it was drawn from.
+
+    Each bound alone holds with probability `confidence`.
+    """
+
+    median: float
+    lower: float
+    upper: float
+    confidence: float
+    count: int
+
+    @property
+    def noise(self) -> float:
+        """Half the distance between the bounds."""
+        return (self.upper - self.lower) / 2
+
+
+def smallest_sample(confidence: float) -> int:
+    """Return the fewest values from which a bound of this confidence on a median can be had."""
+    count = 1
+    while 0.5**count > 1 - confidence:
+        count += 1
+    return count
+
+
+def median_interval(values: Sequence[float], confidence: float) -> MedianInterval:
+    """Bound a median by order statistics, without assuming any distribution.
+
+    The k-th smallest of n independent values lies above the true median with probability
+    P(Binomial(n, 1/2) < k); k is the largest for which that is at most 1 - confidence
+    (David & Nagaraja, Order Statistics, 3rd ed., section 7.1). Exact for every n.
+
+    Raises:
+        ValueError: there are too few values for the confidence.
+    """
+    ordered = sorted(values)
+    count = len(ordered)
+    rank, tail = 0, 0.0
+    while tail + comb(count, rank) / 2**count <= 1 - confidence:
+        tail += comb(count, rank) / 2**count
+        rank += 1
+    if rank == 0:
+        raise ValueError(f"{count} values cannot bound a median with confidence {confidence}")
+    return MedianInterval(median(ordered), ordered[rank - 1], ordered[count - rank], confidence, count)
+
+
+def paired_drop_interval(
+    only_reference: int, only_candidate: int, total: int, confidence: float
+) -> tuple[float, float]:
+    """Bound the drop in accuracy between two models that answered the same samples.
+
+    The drop is (b - c) / n, b samples that only the reference got right and c that only the candidate did;
+    the interval is Agresti and Min's Wald interval with half a sample added to each of the four cells
+    (Statistics in Medicine 24:729, 2005), two-sided.
+
+    Returns:
+        The lower and the upper end, as shares of 1.
+    """
+    b, c, n = only_reference + 0.5, only_candidate + 0.5, total + 2
+    drop = (b - c) / n
+    spread = NormalDist().inv_cdf(0.5 + confidence / 2) * sqrt(max((b + c) - (b - c) ** 2 / n, 0.0)) / n
+    return drop - spread, drop + spread

@@ -1,0 +1,1 @@
+"""Variant in, measurement out."""

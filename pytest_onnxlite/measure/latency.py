@@ -1,0 +1,354 @@
+"""Time per inference: pytest-benchmark times the candidate, and the reference runs between its rounds.
+
+The order of things is one generator, `conduct`, which says when a candidate's block is due and is told how
+long it took; whoever runs it owns the clock, so that tests drive it with a fake one.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, Protocol
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.judge.limits import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
+from pytest_onnxlite.judge.statistics import smallest_sample
+from pytest_onnxlite.measure.measurement import Latency
+from pytest_onnxlite.spec import Array
+from pytest_onnxlite.variants.sessions import open_session
+from pytest_onnxlite.variants.variant import first_line
+
+# Long against the timer and the loop around it, short against what else a machine turns to.
+_BLOCK_SECONDS = 0.005
+# Pairs of blocks from one pair of sessions. Sessions differ more than rounds do, so few are enough.
+_ROUNDS = 5
+_LONG_ROUNDS = 3
+# Session pairs that are added while the bounds do not decide.
+_STEP = smallest_sample(CONFIDENCE)
+_MAX_PAIRS = 4 * _STEP
+_WARMUP_SECONDS = 0.005
+_WARMUP_RUNS = 3
+# Without a reference there is no ratio to be sure of; a few sessions give a fair figure.
+_ALONE_SESSIONS = 4
+
+
+class Bench(Protocol):
+    """What `conduct` needs from whoever owns the sessions and the clock."""
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Open fresh sessions of candidate and reference, warmed up, after closing those before."""
+
+    def open_self_pair(self) -> None:
+        """Open two fresh sessions of the reference, warmed up, after closing those before."""
+
+    def time_reference(self) -> float:
+        """Time a block of the reference; seconds per inference."""
+
+    def time_reference_twin(self) -> float:
+        """Time a block of the reference's second session in a self-check; seconds per inference."""
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a comparison is conducted.
+
+    Attributes:
+        limit: the slowdown that is asked about, relatively.
+        rounds: pairs of blocks from one pair of sessions.
+        max_time: seconds after which no more session pairs are added.
+    """
+
+    limit: float
+    rounds: int
+    max_time: float
+
+
+@dataclass
+class Sets:
+    """Medians of the candidate / reference ratios, one for each session pair."""
+
+    first: list[float]
+    second: list[float]
+    self_check: list[float]
+
+
+def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Generator[None, float, Sets]:
+    """Say when the candidate's blocks are due; is sent their seconds per inference.
+
+    Session pairs are added to the first set until its bounds lie on one side of the limit. Where they lie
+    beyond it, an independent second set is taken, until it agrees or is clear of the limit. Where the verdict
+    would be red, or nothing was decided, the reference is compared with itself.
+
+    Returns:
+        The ratios.
+    """
+    start = bench.now()
+
+    def in_time() -> bool:
+        return bench.now() - start < plan.max_time
+
+    def ratios_of_pairs(count: int, parity: int) -> Generator[None, float, list[float]]:
+        found = []
+        for number in range(count):
+            bench.open_pair(candidate_first=(number + parity) % 2 == 0)
+            ratios = []
+            for _ in range(plan.rounds):
+                if rng.random() < 0.5:
+                    candidate = yield
+                    reference = bench.time_reference()
+                else:
+                    reference = bench.time_reference()
+                    candidate = yield
+                ratios.append(candidate / reference)
+            found.append(median(ratios))
+        return found
+
+    def take_set() -> Generator[None, float, list[float]]:
+        ratios = yield from ratios_of_pairs(_STEP, rng.randrange(2))
+        while not _decided(tuple(ratios), plan.limit) and len(ratios) < _MAX_PAIRS and in_time():
+            ratios += yield from ratios_of_pairs(_STEP, rng.randrange(2))
+        return ratios
+
+    sets = Sets([], [], [])
+    sets.first = yield from take_set()
+    if is_suspicious(tuple(sets.first), plan.limit):
+        sets.second = yield from take_set()
+    confirmed = bool(sets.second) and is_suspicious(tuple(sets.second), plan.limit)
+    if confirmed or is_too_noisy(tuple(sets.first), plan.limit):
+        sets.self_check = _check_itself(bench, plan, rng)
+    return sets
+
+
+def _decided(ratios: tuple[float, ...], limit: float) -> bool:
+    return is_suspicious(ratios, limit) or is_clear(ratios, limit)
+
+
+def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
+    found: list[float] = []
+    while len(found) < _STEP or (is_too_noisy(tuple(found), plan.limit) and len(found) < _MAX_PAIRS):
+        bench.open_self_pair()
+        ratios = []
+        for _ in range(plan.rounds):
+            if rng.random() < 0.5:
+                twin, one = bench.time_reference_twin(), bench.time_reference()
+            else:
+                one, twin = bench.time_reference(), bench.time_reference_twin()
+            ratios.append(twin / one)
+        found.append(median(ratios))
+    return found
+
+
+class _Enough(BaseException):
+    """Ends pytest-benchmark's rounds.
+
+    No `Exception`, because pytest-benchmark marks a benchmark as failed when one of those passes through it.
+    """
+
+
+class Stopwatch:
+    """Sessions of candidate and reference, and a pytest-benchmark fixture as the candidate's clock."""
+
+    def __init__(
+        self,
+        candidate: Path,
+        reference: Path | None,
+        feeds: Mapping[str, Array],
+        threads: int,
+        benchmark: Any,
+    ) -> None:
+        self._candidate_path = candidate
+        self._reference_path = reference
+        self._feeds = dict(feeds)
+        self._threads = threads
+        self._benchmark = benchmark
+        self._candidate: Callable[[], Any] = _nothing
+        self._reference: Callable[[], Any] = _nothing
+        self._twin: Callable[[], Any] = _nothing
+        self.iterations = 1
+
+    def calibrate(self) -> float:
+        """Choose how many inferences make a block; returns the seconds of one."""
+        run = self._open(self._candidate_path)
+        seconds = min(self._timed(run, 1) for _ in range(5))
+        if seconds < _BLOCK_SECONDS:
+            trial = max(1, int(_BLOCK_SECONDS / seconds / 2))
+            seconds = min(self._timed(run, trial) for _ in range(3))
+        self.iterations = max(1, round(_BLOCK_SECONDS / seconds))
+        return seconds
+
+    def _open(self, path: Path) -> Callable[[], Any]:
+        try:
+            session = open_session(path, self._threads)
+            feeds = self._feeds
+
+            def run() -> Any:
+                return session.run(None, feeds)
+
+            start = perf_counter()
+            for number in range(1000):
+                if number >= _WARMUP_RUNS and perf_counter() - start > _WARMUP_SECONDS:
+                    break
+                run()
+        except Exception as error:
+            raise OnnxliteError(f"ONNX Runtime cannot run {path.name} to time it: {first_line(error)}") from None
+        return run
+
+    def close(self) -> None:
+        """Let all sessions go."""
+        self._candidate = self._reference = self._twin = _nothing
+
+    def open_alone(self) -> None:
+        """Open a fresh session of the candidate."""
+        self.close()
+        self._candidate = self._open(self._candidate_path)
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Open fresh sessions of both, in the order given."""
+        assert self._reference_path is not None
+        self.close()
+        if candidate_first:
+            self._candidate = self._open(self._candidate_path)
+        self._reference = self._open(self._reference_path)
+        if not candidate_first:
+            self._candidate = self._open(self._candidate_path)
+
+    def open_self_pair(self) -> None:
+        """Open two fresh sessions of the reference."""
+        assert self._reference_path is not None
+        self.close()
+        self._reference = self._open(self._reference_path)
+        self._twin = self._open(self._reference_path)
+
+    def time_reference(self) -> float:
+        """Time a block of the reference."""
+        return self._timed(self._reference, self.iterations)
+
+    def time_reference_twin(self) -> float:
+        """Time a block of the reference's second session."""
+        return self._timed(self._twin, self.iterations)
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return perf_counter()
+
+    def _timed(self, run: Callable[[], Any], iterations: int) -> float:
+        stats = self._benchmark.stats
+        # The candidate's clock, whatever --benchmark-timer says.
+        timer = perf_counter if stats is None else stats.options["timer"]
+        loop = range(iterations)
+        start = timer()
+        for _ in loop:
+            run()
+        end = timer()
+        return float(end - start) / iterations
+
+    def run_candidate(self) -> Any:
+        """Run the candidate once: what pytest-benchmark times."""
+        return self._candidate()
+
+    def drive(self, conductor: Generator[None, float, Sets]) -> tuple[Sets, list[float]]:
+        """Let pytest-benchmark time a block whenever the conductor says one is due.
+
+        Returns:
+            What the conductor concluded, and the candidate's seconds per inference, by round.
+        """
+        data: list[float] = []
+        result: list[Sets] = []
+
+        def advance(step: Callable[[], None]) -> None:
+            try:
+                step()
+            except StopIteration as stop:
+                result.append(stop.value)
+                raise _Enough from None
+
+        def after_round() -> None:
+            data.append(self._benchmark.stats.stats.data[-1])
+            advance(lambda: conductor.send(data[-1]))
+
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            advance(lambda: next(conductor))
+            # Ends by _Enough: how many rounds are needed shows on the way.
+            self._benchmark.pedantic(
+                self.run_candidate, teardown=after_round, rounds=1_000_000_000, iterations=self.iterations
+            )
+        except _Enough:
+            pass
+        finally:
+            if enabled:
+                gc.enable()
+            self.close()
+        return result[0], data
+
+
+def _nothing() -> None:
+    raise AssertionError("no session is open")
+
+
+def _alone(stopwatch: Stopwatch, rounds: int) -> Generator[None, float, Sets]:
+    for _ in range(_ALONE_SESSIONS):
+        stopwatch.open_alone()
+        for _ in range(rounds):
+            yield
+    return Sets([], [], [])
+
+
+def measure(
+    benchmark: Any,
+    candidate: Path,
+    reference: Path | None,
+    feeds: Mapping[str, Array],
+    *,
+    batch_size: int,
+    threads: int,
+    limit: float,
+    max_time: float,
+    rng: random.Random | None = None,
+) -> Latency:
+    """Time the candidate, and compare it with the reference where there is one.
+
+    Args:
+        benchmark: pytest-benchmark's fixture, unused so far and enabled.
+        candidate: the ONNX file.
+        reference: the previous release's, or None.
+        feeds: one batch, by input name.
+        batch_size: samples in it.
+        threads: intra-op threads.
+        limit: the slowdown that is asked about, relatively.
+        max_time: seconds after which no more session pairs are added.
+        rng: decides the order of blocks.
+
+    Raises:
+        OnnxliteError: a model cannot be loaded or run.
+    """
+    start = perf_counter()
+    stopwatch = Stopwatch(candidate, reference, feeds, threads, benchmark)
+    seconds = stopwatch.calibrate()
+    rounds = _ROUNDS if seconds < 4 * _BLOCK_SECONDS else _LONG_ROUNDS
+    if reference is None:
+        conductor = _alone(stopwatch, rounds)
+    else:
+        conductor = conduct(stopwatch, Plan(limit, rounds, max_time), rng or random.Random())
+    sets, data = stopwatch.drive(conductor)
+    return Latency(
+        seconds=median(data),
+        rounds=len(data),
+        iterations=stopwatch.iterations,
+        batch_size=batch_size,
+        threads=threads,
+        reference=None if reference is None else "previous artefact",
+        first=tuple(sets.first),
+        second=tuple(sets.second),
+        self_check=tuple(sets.self_check),
+        duration=perf_counter() - start,
+    )

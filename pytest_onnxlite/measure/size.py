@@ -1,0 +1,24 @@
+"""Bytes, and what they are made of."""
+
+from __future__ import annotations
+
+from pytest_onnxlite.measure.measurement import Size
+from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.variant import Variant
+
+
+def measure(builder: Builder, variant: Variant) -> Size:
+    """Count a variant's bytes, and those of the variant it was made from.
+
+    Raises:
+        OnnxliteError: one of the two cannot be built or read.
+    """
+    from pytest_onnxlite.graph import summarize
+
+    reference = builder.size_reference(variant.kind)
+    return Size(
+        bytes=variant.size,
+        reference=reference.kind if reference else None,
+        reference_bytes=reference.size if reference else None,
+        contents={} if variant.kind == "trained" else summarize(variant.path).as_dict(),
+    )

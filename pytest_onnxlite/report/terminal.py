@@ -1,0 +1,117 @@
+"""The terminal summary, as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_onnxlite.judge.limits import percent, size_text
+from pytest_onnxlite.judge.statistics import MedianInterval, median_interval
+
+Record = Mapping[str, Any]
+
+_CHECKS = ("accuracy", "size", "latency", "memory", "graph")
+
+
+def table(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Return a header and a line for each model and variant, each with the colour it is written in."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    states: dict[tuple[str, str], set[str]] = {}
+    reds: set[tuple[str, str]] = set()
+    for record in records:
+        key = (record["model"], record["variant"])
+        row = rows.setdefault(key, {})
+        for check in _CHECKS:
+            verdicts = [v for v in record["verdicts"] if v["check"] == check]
+            if verdicts:
+                row[check] = _cell(check, verdicts, record["measured"].get(check))
+        for verdict in record["verdicts"]:
+            states.setdefault(key, set()).add(verdict["outcome"])
+            if verdict["red"]:
+                reds.add(key)
+    columns = ["model", "variant", *(c for c in _CHECKS if any(c in row for row in rows.values())), "verdict"]
+    lines = [columns]
+    for key, row in rows.items():
+        verdict = _overall(states[key], key in reds)
+        lines.append([*key, *(row.get(c, "-") for c in columns[2:-1]), verdict])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    texts = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    colours = ["", *("red" if key in reds else "green" for key in rows)]
+    return list(zip(texts, colours, strict=True))
+
+
+def _overall(states: set[str], red: bool) -> str:
+    if red:
+        worst = [s for s in ("fail", "missing", "not comparable", "inconclusive", "not measured") if s in states]
+        return "FAIL" if worst[0] == "fail" else f"FAIL ({worst[0]})"
+    if "fail" in states:
+        return "accepted"
+    if "improved" in states:
+        return "improved"
+    return "pass, not compared" if "not compared" in states else "pass"
+
+
+def _cell(check: str, verdicts: Sequence[Mapping[str, Any]], measured: Mapping[str, Any] | None) -> str:
+    """Return a figure with what it was compared with."""
+    figure: str = verdicts[-1]["figure"]
+    if measured is None:
+        return figure
+    writer = {"accuracy": _accuracy, "size": _size, "latency": _latency, "memory": _memory}.get(check)
+    parts = writer(measured, verdicts) if writer else []
+    mark = "!" if any(v["red"] for v in verdicts) else ""
+    return f"{figure}{mark}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _baseline_evidence(verdicts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next((v["evidence"] for v in verdicts if v["against"] == "baseline"), {})
+    return found
+
+
+def _accuracy(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    parts = []
+    if measured["reference"]:
+        parts.append(f"{measured['reference']} {percent(measured['reference_correct'] / measured['total'])}")
+    saved = _baseline_evidence(verdicts).get("saved")
+    if saved:
+        parts.append(f"last {percent(saved['correct'] / saved['total'])}")
+    return parts
+
+
+def _size(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    parts = []
+    if measured["reference"]:
+        parts.append(f"{measured['bytes'] / measured['reference_bytes']:.3f} of {measured['reference']}")
+    saved = _baseline_evidence(verdicts).get("saved")
+    if saved:
+        parts.append(f"last {size_text(saved)}")
+    return parts
+
+
+def _latency(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    interval = _interval(_baseline_evidence(verdicts))
+    return [f"{interval.median:.2f}x last ±{percent(interval.noise)}"] if interval else []
+
+
+def _interval(evidence: Mapping[str, Any]) -> MedianInterval | None:
+    bounds = evidence.get("first_interval")
+    return median_interval(evidence["first"], bounds["confidence"]) if bounds else None
+
+
+def _memory(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    reference = measured["reference"]
+    if not reference:
+        return []
+    peaks = [max(p["load"], p["run"]) for p in (measured["candidate"], reference)]
+    return [f"{peaks[0] / max(peaks[1], 1):.2f}x last"]
+
+
+def notes(records: Sequence[Record]) -> list[str]:
+    """Return what is worth saying about verdicts that are not red."""
+    lines = []
+    for record in records:
+        for verdict in record["verdicts"]:
+            if not verdict["red"] and verdict["outcome"] in ("improved", "fail"):
+                word = "accepted" if verdict["outcome"] == "fail" else "improved"
+                name = f"{record['model']} {record['variant']} {verdict['check']}"
+                lines.append(f"{word}: {name}: {verdict['message'].splitlines()[0]}")
+    return lines

@@ -1,0 +1,216 @@
+"""What a user says about a model: its files, data, metric, recipe and the conditions it ships under."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_onnxlite.errors import OnnxliteError
+
+Array = npt.NDArray[Any]
+Inputs = Array | Mapping[str, Array]
+
+# Kept to what every file system takes as a folder's name, because baselines are stored under it.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+
+
+def _as_array(value: Any, what: str) -> Array:
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise OnnxliteError(
+            f"{what} is an array of Python objects; expected numbers of one shape per sample. "
+            "Stack the samples into one array, the first axis counting them."
+        )
+    if array.ndim == 0 or len(array) == 0:
+        raise OnnxliteError(f"{what} holds no samples (shape {array.shape}); the first axis must count them.")
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
+        raise OnnxliteError(f"{what} holds NaN or infinity, first in sample {bad}. Clean the data set.")
+    return array
+
+
+def as_inputs(value: Any, what: str) -> Inputs:
+    """Check inputs of a model: one array, or arrays by input name, the first axis counting samples.
+
+    Raises:
+        OnnxliteError: no samples, an array of objects, NaN or infinity, or unequal numbers of samples.
+    """
+    if not isinstance(value, Mapping):
+        return _as_array(value, what)
+    if not value:
+        raise OnnxliteError(f"{what} is an empty mapping; expected one array for each input of the model.")
+    arrays = {str(name): _as_array(array, f"{what}[{name!r}]") for name, array in value.items()}
+    counts = {name: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        raise OnnxliteError(f"{what} has unequal numbers of samples: {counts}.")
+    return arrays
+
+
+def count_samples(inputs: Inputs) -> int:
+    """Return the length of the first axis, which all inputs share."""
+    return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
+
+
+def take(inputs: Inputs, rows: slice) -> Inputs:
+    """Return some of the samples."""
+    return {k: v[rows] for k, v in inputs.items()} if isinstance(inputs, Mapping) else inputs[rows]
+
+
+def hash_arrays(arrays: Mapping[str, Array]) -> str:
+    """Return the SHA-256 of named arrays: names, dtypes, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples with their labels.
+
+    Args:
+        x: inputs of the model, the first axis counting samples, e.g. `(N, 28, 28, 1) float32`; a mapping
+            from input name to array where the model has several.
+        y: for the metric `top1` the class indices, `(N,) int`.
+
+    Raises:
+        OnnxliteError: no samples, NaN or infinity, an array of objects, or `x` and `y` of unequal length.
+    """
+
+    x: Inputs
+    y: Array | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x", as_inputs(self.x, "Dataset.x"))
+        if self.y is None:
+            return
+        labels = _as_array(self.y, "Dataset.y")
+        if len(labels) != len(self):
+            raise OnnxliteError(
+                f"Dataset.x has {len(self)} samples and Dataset.y has {len(labels)} labels; expected as many."
+            )
+        object.__setattr__(self, "y", labels)
+
+    def __len__(self) -> int:
+        return count_samples(self.x)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of inputs and labels: two data sets are the same when it is."""
+        named = {f"x.{k}": v for k, v in self.x.items()} if isinstance(self.x, Mapping) else {"x": self.x}
+        return hash_arrays(named if self.y is None else {**named, "y": self.y})
+
+
+@dataclass(frozen=True)
+class DynamicInt8:
+    """Dynamic INT8 quantization with ONNX Runtime: weights ahead of time, activations at run time.
+
+    Args:
+        weight_type: `uint8`, `int8`, or `auto`: `uint8` where the graph has a convolution, because ONNX
+            Runtime's ConvInteger is several times slower with `int8` weights; `int8` elsewhere.
+        per_channel: one scale for each output channel instead of one for the tensor.
+        exclude: globs over node names or operator types that stay in float. One that matches nothing is
+            an error.
+    """
+
+    weight_type: Literal["auto", "uint8", "int8"] = "auto"
+    per_channel: bool = False
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.weight_type not in ("auto", "uint8", "int8"):
+            raise OnnxliteError(f"weight_type={self.weight_type!r}: expected 'auto', 'uint8' or 'int8'.")
+        if isinstance(self.exclude, str):
+            raise OnnxliteError(f"exclude={self.exclude!r} is a string; expected a list of globs.")
+        object.__setattr__(self, "exclude", tuple(self.exclude))
+
+
+def _as_path(value: Any, what: str) -> Path:
+    path = Path(os.fspath(value))
+    if not path.exists():
+        raise OnnxliteError(
+            f"{what}={str(path)!r}: no such file (looked in {Path.cwd()}). "
+            "Give a path that exists, best one built from Path(__file__).parent."
+        )
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """What a team releases, described once.
+
+    Args:
+        name: stands for the model in reports and in `baselines/<name>/`: letters, digits, `.`, `_`, `-`.
+        trained: the trained model: a `.keras` or `.h5` file, a SavedModel folder, or a `keras.Model`.
+        evaluation: the samples, with labels, on which accuracy is counted.
+        calibration: inputs that a static recipe calibrates with; the dynamic one needs none.
+        metric: `top1`, the share of samples whose highest output is the label's.
+        recipe: how the INT8 variant is made.
+        batch_size: samples per inference in production; accuracy, latency and memory are judged at it.
+        threads: ONNX Runtime's intra-op threads in production.
+        output: the output that the metric reads, where the model has several.
+        custom_objects: Keras layers or functions of yours, by the name they were saved under.
+        onnx: a float ONNX file of your own; it is used as it is instead of being converted.
+        int8: an INT8 ONNX file of your own; it is used as it is instead of being quantized.
+
+    Raises:
+        OnnxliteError: an unusable name, a file that is not there, nothing to guard, or a value out of range.
+    """
+
+    name: str
+    trained: Any = None
+    evaluation: Dataset | None = None
+    calibration: Inputs | None = None
+    metric: Literal["top1"] = "top1"
+    recipe: DynamicInt8 = field(default_factory=DynamicInt8)
+    batch_size: int = 1
+    threads: int = 1
+    output: str | None = None
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    onnx: str | os.PathLike[str] | None = None
+    int8: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name.endswith("."):
+            raise OnnxliteError(
+                f"ModelSpec name {self.name!r}: expected 1 to 64 letters, digits, '.', '_' or '-', "
+                "starting with a letter or digit; it names a folder of the baselines."
+            )
+        if self.name.split(".")[0].lower() in _WINDOWS_DEVICES:
+            raise OnnxliteError(f"ModelSpec name {self.name!r} is a reserved file name on Windows; choose another.")
+        if self.evaluation is not None and not isinstance(self.evaluation, Dataset):
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): evaluation is a {type(self.evaluation).__name__}; expected Dataset(x, y)."
+            )
+        if self.metric != "top1":
+            raise OnnxliteError(f"ModelSpec({self.name!r}): metric={self.metric!r}; expected 'top1'.")
+        if not isinstance(self.recipe, DynamicInt8):
+            raise OnnxliteError(f"ModelSpec({self.name!r}): recipe={self.recipe!r}; expected DynamicInt8(...).")
+        for key in ("batch_size", "threads"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise OnnxliteError(f"ModelSpec({self.name!r}): {key}={value!r}; expected a whole number from 1.")
+        if self.trained is None and self.onnx is None and self.int8 is None:
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}) names no model: give trained= (a .keras or .h5 file, a SavedModel "
+                "folder or a keras.Model), onnx= or int8=."
+            )
+        if isinstance(self.trained, (str, os.PathLike)):
+            object.__setattr__(self, "trained", _as_path(self.trained, f"ModelSpec({self.name!r}) trained"))
+        for key in ("onnx", "int8"):
+            if getattr(self, key) is not None:
+                path = _as_path(getattr(self, key), f"ModelSpec({self.name!r}) {key}")
+                object.__setattr__(self, key, path)
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", as_inputs(self.calibration, "calibration"))

@@ -1,0 +1,52 @@
+"""From a trained model to float ONNX, by tf2onnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.variants.canonical import canonicalize
+from pytest_onnxlite.variants.quiet import quiet
+from pytest_onnxlite.variants.trained import Program
+from pytest_onnxlite.variants.variant import first_line
+
+OPSET = 17
+
+
+def convert(program: Program, model: str, target: Path) -> None:
+    """Write the model as ONNX, in inference mode, inputs and outputs by their Keras names, the batch dynamic.
+
+    Goes through `from_function`, because tf2onnx's `from_keras` fails on every Keras 3 Sequential model
+    (onnx/tensorflow-onnx#2448).
+
+    Raises:
+        OnnxliteError: tf2onnx is missing or cannot convert the model, or an output was lost.
+    """
+    try:
+        with quiet():
+            import onnx
+            import tf2onnx
+    except ImportError as error:
+        raise OnnxliteError(
+            f'converting {model} needs tf2onnx: {error}. Install it with: pip install "pytest-onnxlite[tensorflow]"'
+        ) from None
+    try:
+        with quiet():
+            proto, _ = tf2onnx.convert.from_function(program.function, input_signature=program.specs, opset=OPSET)
+    except Exception as error:
+        raise OnnxliteError(
+            f"{model}: tf2onnx {tf2onnx.__version__} cannot convert the trained model: {first_line(error)}. "
+            "Replace the layer it names, or convert the model yourself and give the file as ModelSpec(onnx=...)."
+        ) from None
+    wanted = [info.name for info in program.inputs]
+    have = {value.name: value for value in proto.graph.input}
+    if set(wanted) != set(have):
+        raise OnnxliteError(
+            f"{model}: conversion changed the inputs: expected {wanted}, found {list(have)}. An input that no layer "
+            "uses is dropped; remove it from the model."
+        )
+    ordered = [have[name] for name in wanted]
+    del proto.graph.input[:]
+    proto.graph.input.extend(ordered)
+    canonicalize(proto)
+    onnx.save(proto, target)

@@ -1,0 +1,57 @@
+"""Keeps what converters say off the user's terminal, and their warnings out of the user's filters."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+_LOGGERS = ("tensorflow", "tf2onnx", "absl", "keras", "h5py")
+
+
+class _Everything(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence TensorFlow, Keras, tf2onnx and ONNX Runtime's quantizer while they work.
+
+    They speak through Python's loggers and warnings (which would become errors under `-W error`), through
+    `print`, and from C++ straight to the file descriptors. All of it is about code that the user cannot change;
+    what fails raises.
+    """
+    # ONNX Runtime's quantizer logs to the root logger.
+    muted = [logging.getLogger(), *map(logging.getLogger, _LOGGERS)]
+    mute = _Everything()
+    with ExitStack() as stack:
+        for logger in muted:
+            logger.addFilter(mute)
+            stack.callback(logger.removeFilter, mute)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(_quiet_descriptors())
+        yield
+
+
+@contextmanager
+def _quiet_descriptors() -> Iterator[None]:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with tempfile.TemporaryFile() as sink:
+        kept = {number: os.dup(number) for number in (1, 2)}
+        try:
+            for number in kept:
+                os.dup2(sink.fileno(), number)
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            for number, copy in kept.items():
+                os.dup2(copy, number)
+                os.close(copy)
