@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
+
 from digits import load_digits
 
 MODELS = Path(__file__).parent / "models"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.variants.canonical import canonicalize
@@ -38,15 +39,20 @@ def convert(program: Program, model: str, target: Path) -> None:
             f"{model}: tf2onnx {tf2onnx.__version__} cannot convert the trained model: {first_line(error)}. "
             "Replace the layer it names, or convert the model yourself and give the file as ModelSpec(onnx=...)."
         ) from None
-    wanted = [info.name for info in program.inputs]
-    have = {value.name: value for value in proto.graph.input}
-    if set(wanted) != set(have):
-        raise OnnxliteError(
-            f"{model}: conversion changed the inputs: expected {wanted}, found {list(have)}. An input that no layer "
-            "uses is dropped; remove it from the model."
-        )
-    ordered = [have[name] for name in wanted]
-    del proto.graph.input[:]
-    proto.graph.input.extend(ordered)
+    _reorder(proto.graph.input, [info.name for info in program.inputs], model, "inputs")
+    _reorder(proto.graph.output, list(program.outputs), model, "outputs")
     canonicalize(proto)
     onnx.save(proto, target)
+
+
+def _reorder(values: Any, names: list[str], model: str, what: str) -> None:
+    """Put inputs or outputs back into the trained model's order."""
+    have = {value.name: value for value in values}
+    if set(names) != set(have):
+        raise OnnxliteError(
+            f"{model}: conversion changed the {what}: expected {names}, found {list(have)}. An input that no layer uses "
+            "is dropped; remove it from the model."
+        )
+    ordered = [have[name] for name in names]
+    del values[:]
+    values.extend(ordered)

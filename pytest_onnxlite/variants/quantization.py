@@ -32,7 +32,7 @@ def quantize_dynamic(source: Path, recipe: DynamicInt8, model: str, target: Path
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
         notes = _prepare(source, prepared, model)
-        proto = onnx.load(prepared, load_external_data=False)
+        proto = _split_gemms(prepared)
         excluded = match_exclusions(proto, recipe, model)
         weight_type = recipe.weight_type
         if weight_type == "auto":
@@ -51,7 +51,7 @@ def quantize_dynamic(source: Path, recipe: DynamicInt8, model: str, target: Path
                 f"{model}: ONNX Runtime cannot quantize {source.name}: {first_line(error)}. Leave the node it names in "
                 "float with ModelSpec(recipe=DynamicInt8(exclude=[...])), or give an INT8 file of your own as int8=."
             ) from None
-    _finish(source, target, model)
+    _finish(source, target, excluded, model)
     return {"recipe": "dynamic", "weight_type": weight_type, "excluded": excluded, "notes": notes}
 
 
@@ -73,6 +73,20 @@ def _prepare(source: Path, prepared: Path, model: str) -> list[str]:
             "Check the file with onnx.checker, or give an INT8 file of your own as ModelSpec(int8=...)."
         ) from None
     return [f"prepared without symbolic shape inference: {reason}"]
+
+
+def _split_gemms(prepared: Path) -> onnx.ModelProto:
+    """Turn each Gemm into MatMul and Add, as the quantizer would do itself, but under another name.
+
+    Done before exclusions are matched: it forgets that a Gemm was excluded (seen with ONNX Runtime 1.32).
+    """
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    model = ONNXModel(onnx.load(prepared))
+    model.replace_gemm_with_matmul()
+    model.save_model_to_file(str(prepared), use_external_data_format=False)
+    proto: onnx.ModelProto = model.model
+    return proto
 
 
 def match_exclusions(proto: onnx.ModelProto, recipe: DynamicInt8, model: str) -> list[str]:
@@ -99,8 +113,8 @@ def _matcher(glob: str) -> Any:
     return lambda text: fnmatch.fnmatchcase(text, glob)
 
 
-def _finish(source: Path, target: Path, model: str) -> None:
-    """Keep the source's metadata, drop opset imports that pre-processing added, refuse a model left in float."""
+def _finish(source: Path, target: Path, excluded: list[str], model: str) -> None:
+    """Keep the source's metadata, drop opset imports that were added, refuse what was not done as asked."""
     before = onnx.load(source, load_external_data=False)
     proto = onnx.load(target, load_external_data=False)
     quantized = {
@@ -114,6 +128,12 @@ def _finish(source: Path, target: Path, model: str) -> None:
         raise OnnxliteError(
             f"{model}: quantization changed nothing: {source.name} has no MatMul, Gemm or Conv with weights that was "
             "not excluded. A model like this has no INT8 variant to guard; judge onnxlite_onnx instead."
+        )
+    lost = set(excluded) - {n.name for n in proto.graph.node}
+    if lost:
+        raise OnnxliteError(
+            f"{model}: ONNX Runtime quantized what was excluded: {', '.join(sorted(lost))}. Exclude it by another name, "
+            "or give an INT8 file of your own as ModelSpec(int8=...)."
         )
     drop_unused_opsets(proto)
     if not proto.metadata_props:

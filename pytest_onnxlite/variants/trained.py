@@ -25,17 +25,21 @@ class Program:
 
     Attributes:
         inputs: what it is fed, in order.
+        outputs: the names of what it gives back, in order.
         function: a `tf.function` from tensors, in that order, to a dict of tensors by output name.
     """
 
     inputs: tuple[TensorInfo, ...]
+    outputs: tuple[str, ...]
     function: Any
     specs: tuple[Any, ...]
     owner: Any  # keeps the variables of a SavedModel alive
 
     def __call__(self, arrays: list[Array]) -> Outputs:
         """Run one batch."""
-        return {name: np.asarray(tensor) for name, tensor in self.function(*arrays).items()}
+        # TensorFlow sorts what it returns by name.
+        found = self.function(*arrays)
+        return {name: found[name].numpy() for name in self.outputs}
 
 
 def import_tensorflow() -> Any:
@@ -72,7 +76,7 @@ def identify(spec: ModelSpec) -> str:
             return hash_tree(trained)
         except OSError as error:
             raise OnnxliteError(f"{spec.name}: {trained} cannot be read: {error.strerror}.") from None
-    if not all(hasattr(trained, name) for name in ("get_weights", "to_json", "inputs")):
+    if not all(hasattr(trained, name) for name in ("get_weights", "to_json")):
         raise OnnxliteError(
             f"ModelSpec({spec.name!r}): trained= is a {type(trained).__name__}; expected a path to a .keras or "
             ".h5 file or a SavedModel folder, or a keras.Model."
@@ -115,20 +119,23 @@ def _load_keras(spec: ModelSpec, path: Path) -> Any:
     try:
         return keras.models.load_model(path, custom_objects=dict(spec.custom_objects), compile=False, safe_mode=True)
     except Exception as error:
-        raise OnnxliteError(f"{spec.name}: Keras cannot load {path}: {first_line(error)}. {_advice(error)}") from None
+        raise OnnxliteError(f"{spec.name}: Keras cannot load {path}: {_cause(error)}") from None
 
 
-def _advice(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     text = str(error)
     if "lambda" in text.lower() and "safe" in text.lower():
+        # Keras's own text tells how to switch its safety off.
         return (
-            "A Lambda layer is code stored in the file, which is never run here. Replace it by a layer of yours, "
+            "a Lambda layer is code stored in the file, which is never run here. Replace it by a layer of yours, "
             "registered with @keras.saving.register_keras_serializable, and pass it as "
             "ModelSpec(custom_objects={'Name': Class})."
         )
     if "custom" in text.lower() or "Could not locate" in text or "Unknown layer" in text:
-        return "Pass your own layers and functions as ModelSpec(custom_objects={'Name': Class})."
-    return "The file is damaged, no Keras model, or written by a version of Keras that this one cannot read."
+        return (
+            f"{first_line(error)}. Pass layers and functions of yours as ModelSpec(custom_objects={{'Name': Class}})."
+        )
+    return f"{first_line(error)}. The file is damaged, no Keras model, or written by a version of Keras that this one cannot read."
 
 
 def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
@@ -161,7 +168,7 @@ def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
         flat = list(result.values()) if isinstance(result, Mapping) else keras.tree.flatten(result)
         return {name: tf.identity(value, name=name) for name, value in zip(output_names, flat, strict=True)}
 
-    return Program(_infos(specs), tf.function(call, input_signature=specs), specs, functional)
+    return Program(_infos(specs), tuple(output_names), tf.function(call, input_signature=specs), specs, functional)
 
 
 def _from_saved_model(tf: Any, spec: ModelSpec, folder: Path) -> Program:
@@ -188,9 +195,10 @@ def _from_saved_model(tf: Any, spec: ModelSpec, folder: Path) -> Program:
 
     def call(*args: Any) -> dict[str, Any]:
         result = chosen(**dict(zip(arguments, args, strict=True)))
-        return {name: tf.identity(value, name=name) for name, value in sorted(result.items())}
+        return {name: tf.identity(value, name=name) for name, value in result.items()}
 
-    return Program(_infos(specs), tf.function(call, input_signature=specs), specs, loaded)
+    outputs = tuple(sorted(chosen.structured_outputs))
+    return Program(_infos(specs), outputs, tf.function(call, input_signature=specs), specs, loaded)
 
 
 def _infos(specs: tuple[Any, ...]) -> tuple[TensorInfo, ...]:

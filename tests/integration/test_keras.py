@@ -1,0 +1,268 @@
+"""Real Keras models on their way to ONNX and INT8."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError
+from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.cache import Cache
+
+keras = pytest.importorskip("keras", reason="TensorFlow is not installed")
+
+X = np.random.default_rng(0).normal(size=(64, 8, 8, 1)).astype(np.float32)
+Y = np.arange(64) % 3
+Make = Callable[..., Builder]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Make:
+    def make(trained: Any, x: Any = X, y: Any = Y, cache: str = "cache", **options: Any) -> Builder:
+        spec = ModelSpec("small", trained=trained, evaluation=Dataset(x, y), **options)
+        return Builder(spec, Cache(tmp_path / cache), lambda _: None)
+
+    return make
+
+
+def small(seed: int = 0) -> Any:
+    """Layers that behave differently in training: BatchNorm and Dropout."""
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(3, activation="softmax", name="digit"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, Y, epochs=2, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return small()
+
+
+def save(model: Any, folder: Path, form: str) -> Any:
+    if form == "memory":
+        return model
+    if form == "saved_model":
+        model.export(folder / "exported", verbose=False)
+        return folder / "exported"
+    path = folder / f"model.{form}"
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["keras", "h5", "saved_model", "memory"])
+def test_every_form_of_a_trained_model(build: Make, model: Any, tmp_path: Path, form: str) -> None:
+    builder = build(save(model, tmp_path, form))
+    expected = model.predict(X, verbose=0)
+    assert builder.trained.size > 1000
+    for variant, tolerance in ((builder.trained, 1e-6), (builder.onnx, 1e-5), (builder.int8, 0.05)):
+        found = variant.predict(X)
+        assert isinstance(found, np.ndarray)
+        assert np.abs(found - expected).max() < tolerance
+    # Inference mode: nothing is left of Dropout's chance.
+    assert np.array_equal(builder.onnx.predict(X), builder.onnx.predict(X))
+
+
+def test_names_are_kept_and_the_batch_is_dynamic(build: Make, model: Any) -> None:
+    builder = build(model)
+    for variant in (builder.onnx, builder.int8):
+        (image,), (digit,) = variant.inputs_info, variant.outputs_info
+        assert (image.name, image.shape) == ("image", ("batch", 8, 8, 1))
+        assert (digit.name, digit.shape) == ("digit", ("batch", 3))
+        assert len(variant.predict(X[:7])) == 7
+
+
+def test_several_inputs_and_outputs_by_name(build: Make) -> None:
+    left, right = keras.Input((4,), name="left"), keras.Input((6,), name="right")
+    joined = keras.layers.Concatenate()([left, right])
+    outputs = [keras.layers.Dense(3, name="kind")(joined), keras.layers.Dense(2, name="colour")(joined)]
+    x = {"right": X[:, 0, :6, 0], "left": X[:, 1, :4, 0]}
+    builder = build(keras.Model([left, right], outputs), x, output="kind")
+    assert [info.name for info in builder.onnx.inputs_info] == ["left", "right"]
+    assert [info.name for info in builder.onnx.outputs_info] == ["kind", "colour"]
+    expected = builder.trained.predict(x)
+    found = builder.int8.predict(x)
+    assert isinstance(expected, dict)
+    assert isinstance(found, dict)
+    for name in ("kind", "colour"):
+        assert np.abs(found[name] - expected[name]).max() < 0.2
+
+
+def test_outputs_of_a_dict_keep_their_keys(build: Make) -> None:
+    inputs = keras.Input((4,), name="x")
+    outputs = {"b": keras.layers.Dense(2)(inputs), "a": keras.layers.Dense(3)(inputs)}
+    builder = build(keras.Model(inputs, outputs), X[:, 0, :4, 0], output="a")
+    expected = builder.trained.predict(X[:, 0, :4, 0])
+    assert isinstance(expected, dict)
+    assert {k: v.shape for k, v in expected.items()} == {"a": (64, 3), "b": (64, 2)}
+    assert sorted(info.name for info in builder.onnx.outputs_info) == ["a", "b"]
+
+
+def test_converting_twice_gives_the_same_bytes(build: Make, tmp_path: Path, model: Any) -> None:
+    path = save(model, tmp_path, "keras")
+    first = build(path, cache="one").int8.path.read_bytes()
+    build(small(1), cache="between").int8  # noqa: B018  (moves the process-wide counters on)
+    assert build(path, cache="two").int8.path.read_bytes() == first
+
+
+def test_the_converters_say_nothing(
+    build: Make, model: Any, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    build(model).int8  # noqa: B018
+    assert capfd.readouterr() == ("", "")
+    assert not list(recwarn)
+
+
+WARM = """
+import sys
+from pathlib import Path
+import numpy as np
+from pytest_onnxlite import Dataset, ModelSpec
+from pytest_onnxlite.measure import accuracy
+from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.cache import Cache
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 8, 8, 1)).astype(np.float32)
+spec = ModelSpec("small", trained=sys.argv[1], evaluation=Dataset(x, np.arange(64) % 3))
+builder = Builder(spec, Cache(Path(sys.argv[2])), print)
+accuracy.measure(builder, builder.int8, 1)
+builder.trained.size
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_a_warm_run_imports_no_tensorflow(build: Make, model: Any, tmp_path: Path) -> None:
+    path = save(model, tmp_path, "keras")
+    build(path).int8  # noqa: B018
+    command = [sys.executable, "-c", WARM, str(path), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
+class Doubling(keras.layers.Layer):  # type: ignore[misc]
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def test_a_custom_layer_is_passed_by_name(build: Make, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), Doubling(), keras.layers.Dense(3)])
+    model.save(tmp_path / "m.keras")
+    x = X[:, 0, :4, 0]
+    with pytest.raises(OnnxliteError, match=r"ModelSpec\(custom_objects="):
+        build(tmp_path / "m.keras", x).onnx  # noqa: B018
+    builder = build(tmp_path / "m.keras", x, custom_objects={"Doubling": Doubling})
+    assert np.allclose(builder.onnx.predict(x), model.predict(x, verbose=0), atol=1e-5)
+
+
+def test_a_lambda_layer_is_refused_with_the_way_out(build: Make, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: 2 * x), keras.layers.Dense(3)])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(OnnxliteError, match="custom_objects") as raised:
+        build(tmp_path / "m.keras", X[:, 0, :4, 0]).onnx  # noqa: B018
+    assert "never run here" in str(raised.value)
+    assert "safe_mode" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: keras.Sequential([keras.layers.Dense(3)]), "does not know its input shape"),
+        (lambda folder: {"weights": 1}, "expected a path to a .keras or .h5 file"),
+        (lambda folder: _touch(folder / "model.onnx"), "An ONNX file goes to onnx= or int8="),
+        (lambda folder: _touch(folder / "model.h5"), "Keras cannot load"),
+        (lambda folder: folder, "has no saved_model.pb"),
+    ],
+)
+def test_what_is_no_trained_model(build: Make, tmp_path: Path, make: Any, message: str) -> None:
+    with pytest.raises(OnnxliteError, match=message):
+        build(make(tmp_path)).onnx  # noqa: B018
+
+
+def _touch(path: Path) -> Path:
+    path.write_bytes(b"no model")
+    return path
+
+
+# -- recipes -------------------------------------------------------------------------------------------------
+
+
+def operators(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_the_weight_type_is_chosen_by_the_operators(build: Make, model: Any) -> None:
+    assert build(model).recipe_notes["weight_type"] == "uint8"
+    dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    assert build(dense, X[:, 0, :, 0]).recipe_notes["weight_type"] == "int8"
+    named = build(dense, X[:, 0, :, 0], recipe=DynamicInt8(weight_type="uint8"), cache="other")
+    assert named.recipe_notes["weight_type"] == "uint8"
+
+
+@pytest.mark.parametrize("glob", ["Conv", "Con*", "*/conv2d*"])
+def test_what_is_excluded_stays_float(build: Make, model: Any, glob: str) -> None:
+    found = operators(build(model, recipe=DynamicInt8(exclude=[glob])).int8.path)
+    assert "ConvInteger" not in found
+    assert "MatMulInteger" in found
+
+
+def test_an_excluded_dense_layer_stays_float(build: Make, model: Any) -> None:
+    builder = build(model, recipe=DynamicInt8(exclude=["*digit*"]))
+    assert operators(builder.int8.path).count("MatMulInteger") == 1
+    assert operators(builder.int8.path).count("MatMul") == 1
+    assert "sequential_1/digit_1/MatMul/MatMulAddFusion_MatMul" in builder.recipe_notes["excluded"]
+
+
+def test_an_exclusion_that_matches_nothing_is_an_error(build: Make, model: Any) -> None:
+    with pytest.raises(OnnxliteError, match="exclude='Cnov' matches no node") as raised:
+        build(model, recipe=DynamicInt8(exclude=["Cnov"])).int8  # noqa: B018
+    assert "Conv" in str(raised.value)
+
+
+def test_nothing_to_quantize_is_an_error(build: Make, model: Any) -> None:
+    with pytest.raises(OnnxliteError, match="quantization changed nothing"):
+        build(model, recipe=DynamicInt8(exclude=["Conv", "MatMul"])).int8  # noqa: B018
+
+
+def test_per_channel_has_a_scale_for_each_channel(build: Make, model: Any) -> None:
+    proto = onnx.load(build(model, recipe=DynamicInt8(per_channel=True)).int8.path)
+    assert max(np.prod(t.dims) for t in proto.graph.initializer if t.name.endswith("_scale")) > 1
+
+
+def test_a_changed_input_rebuilds_what_depends_on_it(build: Make, model: Any, tmp_path: Path) -> None:
+    path = save(model, tmp_path, "keras")
+    first = build(path)
+    onnx_path, int8_path = first.onnx.path, first.int8.path
+    other_recipe = build(path, recipe=DynamicInt8(per_channel=True))
+    assert other_recipe.onnx.path == onnx_path
+    assert other_recipe.int8.path != int8_path
+    small(5).save(path)
+    assert build(path).onnx.path != onnx_path
+
+
+def test_no_temporary_file_is_left(build: Make, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    build(model).int8  # noqa: B018
+    with pytest.raises(OnnxliteError):
+        build(model, recipe=DynamicInt8(exclude=["Conv", "MatMul"])).int8  # noqa: B018
+    assert list(temporary.iterdir()) == []
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]

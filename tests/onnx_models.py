@@ -1,0 +1,135 @@
+"""Small real ONNX models with a property that a test needs: answers, work, activations, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+
+
+def save_graph(path: Path, nodes: Sequence[Any], inputs: Any, outputs: Any, weights: dict[str, Any]) -> Path:
+    graph = helper.make_graph(
+        list(nodes),
+        "main",
+        inputs,
+        outputs,
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+def lookup(path: Path, answers: Sequence[int], classes: int = 10) -> Path:
+    """A model whose answer to the input i, (batch, 1) int64, is answers[i]."""
+    table = np.zeros((len(answers), classes), np.float32)
+    table[np.arange(len(answers)), answers] = 1
+    return save_graph(
+        path,
+        [
+            helper.make_node("Gather", ["table", "index"], ["row"], axis=0),
+            helper.make_node("Squeeze", ["row", "axes"], ["digit"]),
+        ],
+        [helper.make_tensor_value_info("index", TensorProto.INT64, ["batch", 1])],
+        [helper.make_tensor_value_info("digit", TensorProto.FLOAT, ["batch", classes])],
+        {"table": table, "axes": np.array([1], np.int64)},
+    )
+
+
+def dense(path: Path, layers: int, width: int = 256, seed: int = 0) -> Path:
+    """A chain of dense layers of one width: twice the layers is twice the work."""
+    rng = np.random.default_rng(seed)
+    nodes, weights, last = [], {}, "x"
+    for i in range(layers):
+        weights[f"w{i}"] = rng.normal(0, (2 / width) ** 0.5, (width, width)).astype(np.float32)
+        nodes.append(helper.make_node("MatMul", [last, f"w{i}"], [f"m{i}"], name=f"matmul{i}"))
+        last = "y" if i == layers - 1 else f"r{i}"
+        nodes.append(helper.make_node("Relu", [f"m{i}"], [last], name=f"relu{i}"))
+    return save_graph(
+        path,
+        nodes,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", width])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", width])],
+        weights,
+    )
+
+
+def wide(path: Path, maps: int, side: int = 64) -> Path:
+    """A convolution with many feature maps: its activations take 4 * side² * maps bytes a sample."""
+    rng = np.random.default_rng(0)
+    return save_graph(
+        path,
+        [
+            helper.make_node("Conv", ["x", "w0"], ["a"], name="widen"),
+            helper.make_node("Sigmoid", ["a"], ["b"], name="act"),
+            helper.make_node("Mul", ["a", "b"], ["c"], name="gate"),
+            helper.make_node("GlobalAveragePool", ["c"], ["d"], name="pool"),
+            helper.make_node("Flatten", ["d"], ["y"], name="flat"),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, side, side])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", maps])],
+        {"w0": rng.normal(0, 1, (maps, 1, 1, 1)).astype(np.float32)},
+    )
+
+
+def two_outputs(path: Path, names: Sequence[str] = ("digit", "score"), batch: str | int = "batch") -> Path:
+    """A model with two outputs of one shape, in the order of the names."""
+    weights = {n: np.random.default_rng(len(n)).normal(0, 1, (8, 4)).astype(np.float32) for n in ("digit", "score")}
+    renamed = dict(zip(("digit", "score"), sorted(names), strict=True))
+    return save_graph(
+        path,
+        [helper.make_node("MatMul", ["x", f"w_{n}"], [renamed[n]], name=f"matmul_{n}") for n in ("digit", "score")],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 8])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 4]) for name in names],
+        {f"w_{n}": w for n, w in weights.items()},
+    )
+
+
+def overflowing(path: Path, width: int = 8) -> Path:
+    """A model whose output is NaN for every input: infinity minus infinity."""
+    return save_graph(
+        path,
+        [
+            helper.make_node("Mul", ["x", "huge"], ["a"]),
+            helper.make_node("Exp", ["a"], ["b"]),
+            helper.make_node("Sub", ["b", "b"], ["y"]),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", width])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", width])],
+        {"huge": np.float32(1e6)},
+    )
+
+
+def edit(source: Path, target: Path, change: Any) -> Path:
+    """Save a changed copy of a model; `change` works on the ModelProto."""
+    model = onnx.load(source)
+    change(model)
+    onnx.save(model, target)
+    return target
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def set_weight(model: onnx.ModelProto, name: str, value: npt.NDArray[Any]) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(value, name))
+            return
+    raise KeyError(name)
+
+
+def quantize(source: Path, target: Path, **options: Any) -> Path:
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantize_dynamic(source, target, **options)
+    return target

@@ -1,0 +1,120 @@
+"""The order of a latency measurement, driven with a fake clock."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+
+from pytest_onnxlite.judge.limits import is_suspicious
+from pytest_onnxlite.measure.latency import Plan, Sets, conduct
+
+LIMIT = 0.05
+
+
+class FakeBench:
+    """Sessions whose speed is a number; a block takes 5 ms, whatever ran."""
+
+    def __init__(self, slowdown: float, session_noise: Callable[[], float] = lambda: 1.0) -> None:
+        self.slowdown = slowdown
+        self.session_noise = session_noise
+        self.clock = 0.0
+        self.events: list[str] = []
+        self.candidate = self.reference = self.twin = 1.0
+
+    def open_pair(self, candidate_first: bool) -> None:
+        self.events.append("open candidate first" if candidate_first else "open reference first")
+        self.candidate = self.slowdown * self.session_noise()
+        self.reference = self.session_noise()
+
+    def open_self_pair(self) -> None:
+        self.events.append("open self")
+        self.reference, self.twin = self.session_noise(), self.session_noise()
+
+    def _block(self, name: str, seconds: float) -> float:
+        self.events.append(name)
+        self.clock += 0.005
+        return seconds
+
+    def time_candidate(self) -> float:
+        return self._block("candidate", self.candidate)
+
+    def time_reference(self) -> float:
+        return self._block("reference", self.reference)
+
+    def time_reference_twin(self) -> float:
+        return self._block("twin", self.twin)
+
+    def now(self) -> float:
+        return self.clock
+
+
+def drive(bench: FakeBench, max_time: float = 20.0, rounds: int = 5) -> Sets:
+    conductor = conduct(bench, Plan(LIMIT, rounds, max_time), random.Random(0))
+    try:
+        next(conductor)
+        while True:
+            conductor.send(bench.time_candidate())
+    except StopIteration as stop:
+        result: Sets = stop.value
+        return result
+
+
+def test_an_equal_model_takes_one_set_of_eight_session_pairs() -> None:
+    bench = FakeBench(1.0)
+    sets = drive(bench)
+    assert sets.first == [1.0] * 8
+    assert (sets.second, sets.self_check) == ([], [])
+    assert bench.events.count("candidate") == bench.events.count("reference") == 40
+
+
+def test_creation_order_alternates_and_block_order_varies() -> None:
+    bench = FakeBench(1.0)
+    drive(bench)
+    opened = [event for event in bench.events if event.startswith("open")]
+    assert all(one != other for one, other in itertools.pairwise(opened))
+    firsts = {bench.events[i + 1] for i, event in enumerate(bench.events) if event.startswith("open")}
+    assert firsts == {"candidate", "reference"}
+
+
+def test_a_slower_model_is_measured_by_two_sets_and_the_machine_by_a_third() -> None:
+    sets = drive(FakeBench(1.2))
+    assert is_suspicious(tuple(sets.first), LIMIT)
+    assert is_suspicious(tuple(sets.second), LIMIT)
+    assert len(sets.self_check) == 8
+
+
+def test_session_pairs_follow_the_spread() -> None:
+    rng = random.Random(3)
+    quiet = drive(FakeBench(1.0, lambda: rng.gauss(1, 0.002)))
+    noisy = drive(FakeBench(1.0, lambda: rng.gauss(1, 0.05)))
+    assert len(quiet.first) == 8
+    assert len(noisy.first) > 8
+
+
+def test_a_noisy_machine_is_found_out_by_the_reference_itself() -> None:
+    rng = random.Random(3)
+    sets = drive(FakeBench(1.0, lambda: rng.lognormvariate(0, 0.5)))
+    assert len(sets.first) == 32
+    assert len(sets.self_check) == 32
+
+
+def test_no_pair_is_added_after_the_time_is_up() -> None:
+    rng = random.Random(3)
+    bench = FakeBench(1.05, lambda: rng.gauss(1, 0.03))
+    sets = drive(bench, max_time=0.5)
+    # A set of eight pairs takes 0.4 s on the fake clock; the one under way at 0.5 s is finished.
+    assert len(sets.first) <= 16
+
+
+@pytest.mark.parametrize(("slowdown", "alarms"), [(1.0, 0), (1.03, 0), (1.10, 200), (1.15, 200)])
+def test_alarms_on_sessions_that_spread_as_dense_int8_models_do(slowdown: float, alarms: int) -> None:
+    found = 0
+    for seed in range(200):
+        rng = random.Random(seed)
+        # Each session is off by 2 %, so that ratios of pairs spread by 2.8 %.
+        sets = drive(FakeBench(slowdown, lambda rng=rng: rng.gauss(1, 0.02)))  # type: ignore[misc]
+        found += bool(sets.second) and is_suspicious(tuple(sets.second), LIMIT)
+    assert abs(found - alarms) <= 2

@@ -1,0 +1,223 @@
+"""The rules at their edges: what is just within a limit, and what is just beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytest_onnxlite.baseline.record import Artefact, Baseline
+from pytest_onnxlite.judge import limits as rules
+from pytest_onnxlite.judge.verdict import BASELINE, Mode, Outcome, Verdict
+from pytest_onnxlite.measure.measurement import Accuracy, Latency, Memory, Peak, Size
+from pytest_onnxlite.settings import AccuracyLimit, LatencyLimit, MemoryLimit, SizeLimit
+
+MIB = 1 << 20
+PLAIN = rules.Absent(Outcome.NOT_COMPARED, "only under --onnxlite-baseline")
+SAVED = Baseline(
+    "digits",
+    "int8",
+    Artefact("int8.onnx", "0" * 64, 1000, True),
+    accuracy={"correct": 950, "total": 1000, "batch_size": 1, "metric": "top1", "data_sha256": "d" * 64},
+    size={"bytes": 1000},
+    first={"accuracy": {"correct": 960, "total": 1000, "data_sha256": "d" * 64}, "size": {"bytes": 900}},
+)
+
+
+def accuracy(lost: int, total: int = 1000, reference: int = 950) -> Accuracy:
+    return Accuracy(reference - lost, total, 1, "d" * 64, "trained", reference, max(lost, 0), max(-lost, 0))
+
+
+def only(verdicts: list[Verdict], against: str) -> Verdict:
+    (verdict,) = (v for v in verdicts if v.against == against)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("lost", "limit", "outcome"),
+    [
+        (10, AccuracyLimit(max_drop=0.01), Outcome.PASS),
+        (11, AccuracyLimit(max_drop=0.01), Outcome.FAIL),
+        (0, AccuracyLimit(max_drop=0.0), Outcome.PASS),
+        (1, AccuracyLimit(max_drop=0.0), Outcome.FAIL),
+        # 0.07 is no binary fraction: 0.07 * 100 must be 7 and not 7.000000000000001 or 6.99.
+        (70, AccuracyLimit(max_drop=0.07), Outcome.PASS),
+        (71, AccuracyLimit(max_drop=0.07), Outcome.FAIL),
+        (-30, AccuracyLimit(max_drop=0.01), Outcome.PASS),
+        # Relative to 950 right answers: 9.5, so 9.
+        (9, AccuracyLimit(max_drop=0.01, relative=True), Outcome.PASS),
+        (10, AccuracyLimit(max_drop=0.01, relative=True), Outcome.FAIL),
+        # 5 lost is within a point, but its interval's upper end is not.
+        (5, AccuracyLimit(max_drop=0.01), Outcome.PASS),
+        (5, AccuracyLimit(max_drop=0.01, confidence=0.99), Outcome.FAIL),
+        (0, AccuracyLimit(max_drop=0.01, confidence=0.99), Outcome.PASS),
+    ],
+)
+def test_accuracy_drop_is_counted_and_inclusive(lost: int, limit: AccuracyLimit, outcome: Outcome) -> None:
+    assert only(rules.judge_accuracy(limit, accuracy(lost), "top1", PLAIN), "trained").outcome is outcome
+
+
+@pytest.mark.parametrize(("total", "outcome"), [(99, Outcome.FAIL), (100, Outcome.PASS)])
+def test_too_few_samples_are_an_error(total: int, outcome: Outcome) -> None:
+    verdict = only(rules.judge_accuracy(AccuracyLimit(), accuracy(0, total, total), "top1", PLAIN), "trained")
+    assert verdict.outcome is outcome
+    assert outcome is Outcome.PASS or "Give at least 100 samples" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("correct", "outcome"),
+    [(940, Outcome.PASS), (939, Outcome.FAIL), (960, Outcome.PASS), (961, Outcome.IMPROVED)],
+)
+def test_accuracy_against_the_baseline(correct: int, outcome: Outcome) -> None:
+    found = replace(accuracy(0), correct=correct)
+    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, "top1", SAVED), BASELINE)
+    assert verdict.outcome is outcome
+    assert verdict.evidence["lost_since_first"] == 960 - correct
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        replace(accuracy(0), data_sha256="e" * 64),
+        replace(accuracy(0), batch_size=8),
+    ],
+)
+def test_accuracy_under_other_conditions_is_not_compared(found: Accuracy) -> None:
+    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, "top1", SAVED), BASELINE)
+    assert verdict.outcome is Outcome.NOT_COMPARABLE
+    assert "--onnxlite-accept" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("found", "limit", "outcome"),
+    [
+        (262, SizeLimit(), Outcome.PASS),
+        (263, SizeLimit(), Outcome.FAIL),
+        (300, SizeLimit(ratio=0.3, tolerance=0.0), Outcome.PASS),
+        (301, SizeLimit(ratio=0.3, tolerance=0.0), Outcome.FAIL),
+    ],
+)
+def test_size_ratio(found: int, limit: SizeLimit, outcome: Outcome) -> None:
+    verdict = only(rules.judge_size(limit, "int8", Size(found, "onnx", 1000, {}), PLAIN), "onnx")
+    assert verdict.outcome is outcome
+
+
+def test_a_ratio_without_a_float_model_is_an_error() -> None:
+    verdict = only(rules.judge_size(SizeLimit(ratio=0.25), "int8", Size(10, None, None, {}), PLAIN), "limit")
+    assert verdict.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [(1050, Outcome.PASS), (1051, Outcome.FAIL), (950, Outcome.PASS), (949, Outcome.IMPROVED)],
+)
+def test_size_against_the_baseline(found: int, outcome: Outcome) -> None:
+    verdict = only(rules.judge_size(SizeLimit(), "int8", Size(found, "onnx", 10_000, {}), SAVED), BASELINE)
+    assert verdict.outcome is outcome
+    assert verdict.evidence["first"] == 900
+
+
+def latency(first: float, second: float | None = None, self_check: tuple[float, ...] = ()) -> Latency:
+    return Latency(
+        1e-3, 40, 5, 1, 1, "previous artefact", (first,) * 8, () if second is None else (second,) * 8, self_check
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [
+        (latency(1.05), Outcome.PASS),
+        (latency(1.06, 1.06), Outcome.FAIL),
+        # A suspicion that an independent set does not share is none.
+        (latency(1.06, 1.04), Outcome.PASS),
+        (latency(1.06, 1.06, (0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.1, 1.2)), Outcome.INCONCLUSIVE),
+        (latency(1.06, 1.06, (1.0,) * 8), Outcome.FAIL),
+        (latency(0.94), Outcome.IMPROVED),
+        (latency(0.96), Outcome.PASS),
+    ],
+)
+def test_latency_fails_only_when_two_sets_agree(found: Latency, outcome: Outcome) -> None:
+    assert only(rules.judge_latency(LatencyLimit(max_slowdown=0.05), found, SAVED), BASELINE).outcome is outcome
+
+
+def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:
+    ratios = (1.04, *(1.12,) * 7)
+    assert not rules.is_suspicious(ratios, 0.05)
+    assert rules.is_suspicious((1.06, *(1.12,) * 7), 0.05)
+
+
+def test_latency_says_how_sure_it_is() -> None:
+    assert rules.ratio_text((1.09, *(1.12,) * 6, 1.15)) == ("1.12x (99.5 % ≥ 1.09x, 8 session pairs, noise ±3.0 %)")
+
+
+def memory(load: int, run: int, settled: bool = True, method: str = "VmHWM") -> Memory:
+    return Memory(Peak(load, run, settled), Peak(100 * MIB, 200 * MIB, True), method, "VmHWM", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [
+        (memory(105 * MIB, 210 * MIB), Outcome.PASS),
+        (memory(105 * MIB + 1, 200 * MIB), Outcome.FAIL),
+        (memory(100 * MIB, 210 * MIB + 1), Outcome.FAIL),
+        (memory(100 * MIB, 200 * MIB, settled=False), Outcome.INCONCLUSIVE),
+        (memory(100 * MIB, 200 * MIB, method="VmRSS"), Outcome.NOT_COMPARABLE),
+        (memory(50 * MIB, 100 * MIB), Outcome.IMPROVED),
+    ],
+)
+def test_memory_growth(found: Memory, outcome: Outcome) -> None:
+    assert only(rules.judge_memory(MemoryLimit(max_growth=0.05), found, SAVED), BASELINE).outcome is outcome
+
+
+def test_memory_below_a_mebibyte_is_the_allocators() -> None:
+    small = Memory(Peak(2 * MIB, MIB, True), Peak(MIB, MIB, True), "VmHWM", "VmHWM", 1, 1)
+    assert only(rules.judge_memory(MemoryLimit(), small, SAVED), BASELINE).outcome is Outcome.PASS
+
+
+RED: dict[str, dict[Outcome, bool]] = {
+    "plain": {Outcome.FAIL: True, Outcome.NOT_COMPARED: False, Outcome.PASS: False},
+    "compare": {o: o not in (Outcome.PASS, Outcome.IMPROVED, Outcome.NOT_COMPARED) for o in Outcome},
+    "save": {
+        Outcome.PASS: False,
+        Outcome.FAIL: True,
+        Outcome.MISSING: False,
+        Outcome.NOT_COMPARABLE: True,
+        Outcome.INCONCLUSIVE: True,
+        Outcome.NOT_MEASURED: True,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome", "red"), [(mode, outcome, red) for mode, table in RED.items() for outcome, red in table.items()]
+)
+def test_which_outcomes_are_red(mode: str, outcome: Outcome, red: bool) -> None:
+    assert Verdict("size", BASELINE, outcome, "").is_red(Mode(mode)) is red
+
+
+@pytest.mark.parametrize(
+    ("against", "outcome", "red"),
+    [
+        (BASELINE, Outcome.FAIL, False),
+        (BASELINE, Outcome.NOT_COMPARABLE, False),
+        (BASELINE, Outcome.NOT_MEASURED, True),
+        # A limit of the candidate's own would be red again tomorrow.
+        ("trained", Outcome.FAIL, True),
+    ],
+)
+def test_what_accepting_lets_go(against: str, outcome: Outcome, red: bool) -> None:
+    assert Verdict("accuracy", against, outcome, "").is_red(Mode.SAVE, accept=True) is red
+    assert Verdict("accuracy", against, outcome, "").is_red(Mode.COMPARE, accept=True) is True
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(5, "5 B"), (2048, "2.00 KiB"), (5 * MIB, "5.00 MiB"), (3 << 30, "3.00 GiB")]
+)
+def test_bytes_are_written_for_people(value: int, text: str) -> None:
+    assert rules.size_text(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(2.0, "2 s"), (1.5e-3, "1.5 ms"), (5.81e-5, "58.1 µs"), (3e-8, "30 ns")])
+def test_times_are_written_for_people(value: Any, text: str) -> None:
+    assert rules.time_text(value) == text
