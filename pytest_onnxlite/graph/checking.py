@@ -1,0 +1,97 @@
+"""All checks, in the order in which a person would ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pytest_onnxlite.graph import coverage, parameters, structure
+from pytest_onnxlite.graph.finding import Finding, GraphError, report
+from pytest_onnxlite.graph.opening import ModelLike, Opened, open_model
+from pytest_onnxlite.graph.signature import compare_signatures, signature_of
+from pytest_onnxlite.graph.subject import Subject
+from pytest_onnxlite.graph.view import View
+
+
+def check_signature(subject: Subject) -> Iterator[Finding]:
+    """Callers of the float model can call the quantized one."""
+    if subject.reference is not None:
+        expected, found = signature_of(subject.reference.opened), signature_of(subject.view.opened)
+        yield from compare_signatures(expected, found)
+
+
+def check_storage(subject: Subject) -> Iterator[Finding]:
+    """Every tensor's data is there, and of the size that its shape asks for."""
+    for constant in subject.view.constants:
+        fault = subject.view.unreadable.get(constant.value)
+        if fault is not None:
+            yield report(fault.code, constant.where, fault.expected, fault.found)
+
+
+# Asked of the stored form, which may hold what no graph can.
+OPENED_CHECKS: tuple[Callable[[Opened], Iterable[Finding]], ...] = (
+    structure.check_checker,
+    structure.check_names,
+    structure.check_node_names,
+    structure.check_opset_imports,
+)
+SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
+    check_signature,
+    check_storage,
+    structure.check_reference,
+    structure.check_leftovers,
+    structure.check_opset_versions,
+    structure.check_metadata,
+    parameters.check_scales,
+    parameters.check_zero_points,
+    parameters.check_shapes,
+    coverage.check_coverage,
+    coverage.check_exclusions,
+)
+
+
+def check_graph(
+    quantized: ModelLike,
+    float_model: ModelLike | None = None,
+    *,
+    excluded: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> list[Finding]:
+    """Return what is wrong with a graph; an empty list for a sound one.
+
+    A float model may be checked too: without quantized nodes and without `float_model`, what asks for
+    quantization is not asked.
+
+    Args:
+        quantized: the model to check: a path, `onnx.ModelProto` or `onnx_ir.Model`. It is not changed.
+        float_model: the model that it was made from; with it, signature, metadata, weights and size are
+            compared.
+        excluded: names, globs or operator types of nodes left in float on purpose. One that matches none is
+            a finding (`OLX901`).
+        ignore: codes of findings that are known and accepted. One that matches no finding is a finding itself
+            (`OLX902`).
+
+    Raises:
+        GraphError: a file is missing or no ONNX model, or an object is of another type.
+    """
+    opened = open_model(quantized)
+    findings = [finding for check in OPENED_CHECKS for finding in check(opened)]
+    if opened.model is not None:
+        subject = Subject(View(opened, opened.model), _reference(float_model), tuple(excluded))
+        findings += [finding for check in SUBJECT_CHECKS for finding in check(subject)]
+    elif not findings:
+        findings.append(report("OLX101", opened.label, "a graph that can be read", opened.unreadable))
+    findings = list(dict.fromkeys(findings))
+    kept = [finding for finding in findings if finding.code not in ignore]
+    matched = {finding.code for finding in findings}
+    for code in sorted(set(ignore) - matched):
+        kept.append(report("OLX902", f"ignore={code!r}", "a finding of this code", "none"))
+    return kept
+
+
+def _reference(model: ModelLike | None) -> View | None:
+    if model is None:
+        return None
+    opened = open_model(model)
+    if opened.model is None:
+        raise GraphError(f"the float model {opened.label}: {opened.unreadable}. Export it again.")
+    return View(opened, opened.model)

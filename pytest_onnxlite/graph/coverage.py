@@ -1,0 +1,152 @@
+"""What was left in float, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from pytest_onnxlite.graph.finding import Finding, Severity, report
+from pytest_onnxlite.graph.quantities import WEIGHT_INPUTS
+from pytest_onnxlite.graph.structure import LARGE
+from pytest_onnxlite.graph.subject import Subject, matches
+from pytest_onnxlite.graph.view import (
+    DEQUANTIZE,
+    DYNAMIC_QUANTIZE,
+    FLOATS,
+    INTEGER_PRODUCTS,
+    Constant,
+    View,
+    operator,
+)
+
+# What every recipe quantizes, and what only one of the two kinds does.
+_ALWAYS = frozenset({"Conv", "Gemm", "MatMul"})
+_DYNAMIC_ONLY = frozenset({"LSTM"})
+_STATIC_ONLY = frozenset({"ConvTranspose"})
+# Operators that hand a weight on as it is.
+_CARRIERS = frozenset({"Identity", "Transpose"})
+_BLIND = "where the quantizer does not look: fold constants first"
+_NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormalization"})
+
+
+@dataclass(frozen=True)
+class FloatWeight:
+    """A float tensor and a node that computes with it.
+
+    Attributes:
+        constant: the tensor.
+        node: who reads it.
+        slot: at which input.
+        via: the operators that it passes through on its way.
+    """
+
+    constant: Constant
+    node: ir.Node
+    slot: int
+    via: tuple[str, ...]
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether the node computes products with it, rather than adds or compares."""
+        op = self.node.op_type
+        if op in ("MatMul", "Gemm"):
+            return self.slot in (0, 1)
+        return (op in ("LSTM", "GRU", "RNN") and self.slot in (1, 2)) or WEIGHT_INPUTS.get(op) == self.slot
+
+
+def float_weights(view: View) -> Iterator[FloatWeight]:
+    """Yield every float tensor with each of its readers, seen through Identity and Transpose."""
+    for constant in view.constants:
+        if constant.tensor.dtype in FLOATS:
+            for node, slot, via in _readers(constant.value, ()):
+                yield FloatWeight(constant, node, slot, via)
+
+
+def _readers(value: ir.Value, via: tuple[str, ...]) -> Iterator[tuple[ir.Node, int, tuple[str, ...]]]:
+    for use in value.uses():
+        if use.node.op_type in _CARRIERS:
+            yield from _readers(use.node.outputs[0], (*via, use.node.op_type))
+        else:
+            yield use.node, use.idx, via
+
+
+def must_be_quantized(view: View, op: str) -> bool:
+    """Return whether the quantizer that made this model quantizes an operator's weights."""
+    return op in _ALWAYS or op in (_DYNAMIC_ONLY if is_dynamic(view) else _STATIC_ONLY)
+
+
+def is_dynamic(view: View) -> bool:
+    """Return whether a model's activations are quantized at run time."""
+    marks = INTEGER_PRODUCTS | {DYNAMIC_QUANTIZE, "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"}
+    return any(place.node.op_type in marks for place in view.places)
+
+
+def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str | None]) -> str:
+    """Say why a tensor is still in float, as far as the graph tells."""
+    glob = exclusion(weight.node)
+    op = operator(weight.node)
+    if glob is not None:
+        return f"excluded by {glob!r}"
+    if not view.quantized:
+        return "the model is not quantized"
+    if not weight.is_weight:
+        if weight.node.op_type in _NORMALIZATIONS:
+            return f"parameters of {op} stay float"
+        return f"input {weight.slot} of {op} is not a weight that quantizers take"
+    if not must_be_quantized(view, weight.node.op_type):
+        kind = "dynamic" if is_dynamic(view) else "static"
+        return f"{kind} quantization leaves {op} in float"
+    if weight.via:
+        return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
+    if weight.constant.stored == "Constant":
+        return f"it lies in a Constant node, {_BLIND}"
+    if weight.constant.path:
+        return (
+            "it lies in a subgraph: the quantizer goes there with extra_options={'EnableSubgraph': True} only"
+        )
+    if weight.slot == 0:
+        return f"it is the left operand of {op}: the quantizer takes right ones"
+    if weight.constant.tensor.dtype != ir.DataType.FLOAT:
+        return f"it is {weight.constant.tensor.dtype.name}, and the quantizer takes FLOAT"
+    return "nothing in the graph says why: the node was excluded, or the quantizer skipped it"
+
+
+def check_coverage(subject: Subject) -> Iterator[Finding]:
+    """No weight of a quantizable operator is left in float without a word."""
+    if not subject.quantized:
+        return
+    for weight in float_weights(subject.view):
+        if not weight.is_weight or subject.exclusion(weight.node) is not None:
+            continue
+        size = weight.constant.tensor.nbytes
+        why = reason(subject.view, weight, subject.exclusion)
+        found = f"{size:,} bytes of {weight.constant.tensor.dtype.name}: {why}"
+        where = f"{subject.view.where[weight.node]} ({weight.constant.name})"
+        op = operator(weight.node)
+        if must_be_quantized(subject.view, weight.node.op_type):
+            severity: Severity = "error" if size >= LARGE else "warning"
+            yield report("OLX601", where, f"an integer weight for {op}", found, severity=severity)
+        elif size >= LARGE:
+            yield report("OLX602", where, f"an integer weight for {op}, or a word that it stays float", found)
+
+
+def check_exclusions(subject: Subject) -> Iterator[Finding]:
+    """Each exclusion means a node, and what it means is float."""
+    for glob in subject.excluded:
+        places = [place for place in subject.view.places if matches(place, glob)]
+        quantized = [q.place for q in subject.quantities.products if q.place.name == f"{glob}_quant"]
+        if not places and not quantized:
+            yield report("OLX901", f"excluded={glob!r}", "a node of this name or operator", "none")
+        for place in quantized:
+            yield report("OLX609", place.where, f"{glob!r} in float, as excluded", place.op)
+        for place in places:
+            if place.op in WEIGHT_INPUTS and any(_is_dequantized(value) for value in place.node.inputs):
+                found = "DequantizeLinear in front of it"
+                yield report("OLX609", place.where, f"{place.op} in float, as excluded", found)
+
+
+def _is_dequantized(value: ir.Value | None) -> bool:
+    node = None if value is None else value.producer()
+    return node is not None and node.op_type == DEQUANTIZE

@@ -1,0 +1,101 @@
+"""Scales and zero points: finite, positive, of the right form, along the right dim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from pytest_onnxlite.graph.finding import Finding, report
+from pytest_onnxlite.graph.quantities import Quantity, output_channel
+from pytest_onnxlite.graph.subject import Subject
+from pytest_onnxlite.graph.view import Array, scalar_or_vector
+
+
+def check_scales(subject: Subject) -> Iterator[Finding]:
+    """Scales are finite, positive and no denormals, each stored one judged once."""
+    seen: set[ir.Value] = set()
+    for quantity in subject.quantities.all:
+        scale = subject.view.constant(quantity.scale)
+        if scale is None or scale.value in seen:
+            continue
+        seen.add(scale.value)
+        values = scalar_or_vector(scale.tensor)
+        tiny = float(np.finfo(np.float16 if scale.tensor.dtype == ir.DataType.FLOAT16 else np.float32).tiny)
+        bad = ~np.isfinite(values)
+        if bad.any():
+            yield report("OLX301", scale.where, "finite scales", _spell(values, bad))
+        with np.errstate(invalid="ignore"):
+            low = values <= 0
+            small = (values > 0) & (values < tiny)
+        if low.any():
+            yield report("OLX302", scale.where, "scales above 0", _spell(values, low))
+        if small.any():
+            yield report("OLX303", scale.where, f"scales of {tiny:.3g} or more", _spell(values, small))
+
+
+def check_zero_points(subject: Subject) -> Iterator[Finding]:
+    """A zero point is of its tensor's dtype and of its scale's shape."""
+    for quantity in subject.quantities.all:
+        zero = quantity.zero_point
+        if zero is None:
+            continue
+        # QuantizeLinear takes its output's dtype from the zero point: only a declared one can differ.
+        data = quantity.data.dtype if quantity.data is not None else None
+        if data is not None and zero.dtype is not None and data != zero.dtype:
+            yield report("OLX305", quantity.where, f"{data.name}, as of {quantity.name!r}", zero.dtype.name)
+        scale, point = subject.view.constant(quantity.scale), subject.view.constant(zero)
+        if scale is not None and point is not None and scale.tensor.size != point.tensor.size:
+            expected = f"shape {scale.tensor.shape}, as of its scale"
+            # One zero point for all channels is broadcast, and says what it means.
+            if point.tensor.size != 1 or quantity.place.node.op_type not in ("MatMulInteger", "ConvInteger"):
+                yield report("OLX306", point.where, expected, f"shape {point.tensor.shape}")
+
+
+def check_shapes(subject: Subject) -> Iterator[Finding]:
+    """A scale is a scalar, or a vector along the output channel with one entry for each channel."""
+    for quantity in subject.quantities.all:
+        scale = subject.view.constant(quantity.scale)
+        if scale is None or quantity.block or quantity.place.node.op_type == "DynamicQuantizeLSTM":
+            continue
+        shape = tuple(scale.tensor.shape.numpy())
+        if len(shape) > 1:
+            yield report("OLX304", scale.where, "shape [], [1] or [channels]", f"shape {list(shape)}")
+            continue
+        if scale.tensor.size == 1 or quantity.data is None or quantity.data.shape is None:
+            continue
+        dims = list(quantity.data.shape)
+        yield from _check_axis(quantity, scale.where, scale.tensor.size, dims)
+
+
+def _check_axis(
+    quantity: Quantity, where: str, entries: int, dims: list[int | ir.SymbolicDim]
+) -> Iterator[Finding]:
+    rank = len(dims)
+    axis = quantity.axis if quantity.axis is not None else -1
+    if not -rank <= axis < rank:
+        yield report(
+            "OLX309", quantity.where, f"an axis of the {rank} dims of {quantity.name!r}", f"axis {axis}"
+        )
+        return
+    axis %= rank
+    if quantity.place.node.op_type == "MatMulInteger" and rank != 2:
+        yield report(
+            "OLX311", quantity.where, "one scale, or a 2-D weight", f"{entries} scales of a {rank}-D weight"
+        )
+    size = dims[axis]
+    if isinstance(size, int) and size != entries:
+        yield report("OLX310", where, f"{size} scales for dim {axis} of {quantity.name!r}", str(entries))
+    for reader in quantity.readers:
+        wanted = output_channel(reader.node, reader.slot, rank) if quantity.role == "weight" else None
+        if wanted is not None and wanted != axis:
+            expected = f"axis {wanted}, the output channel of {reader.node.op_type}"
+            yield report("OLX309", quantity.where, expected, f"axis {axis}")
+
+
+def _spell(values: Array, which: Array) -> str:
+    first = int(np.flatnonzero(which)[0])
+    if values.size == 1:
+        return f"{values[first]:.6g}"
+    return f"{values[first]:.6g} at channel {first}, {int(which.sum())} of {values.size} in all"

@@ -1,0 +1,56 @@
+"""What a check is given: the model, the float model it was made from, what is in float on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+import onnx_ir as ir
+
+from pytest_onnxlite.graph.quantities import Quantities, find_quantities
+from pytest_onnxlite.graph.view import Place, View, operator
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under check.
+
+    Attributes:
+        view: the model.
+        reference: the float model, None where none is given.
+        excluded: names, globs or operator types of nodes that stay float on purpose.
+    """
+
+    view: View
+    reference: View | None
+    excluded: tuple[str, ...]
+
+    @cached_property
+    def quantized(self) -> bool:
+        """Whether to judge it as a quantized model: it has such nodes, or comes with a float model."""
+        return self.view.quantized or self.reference is not None
+
+    @cached_property
+    def quantities(self) -> Quantities:
+        """The model's quantized tensors."""
+        return find_quantities(self.view)
+
+    @cached_property
+    def _excluded_nodes(self) -> dict[ir.Node, str]:
+        found = {}
+        for place in self.view.places:
+            glob = next((glob for glob in self.excluded if matches(place, glob)), None)
+            if glob is not None:
+                found[place.node] = glob
+        return found
+
+    def exclusion(self, node: ir.Node) -> str | None:
+        """Return the exclusion that a node falls under, None without one."""
+        return self._excluded_nodes.get(node)
+
+
+def matches(place: Place, glob: str) -> bool:
+    """Return whether a glob means this node: by name, by path and name, or by operator."""
+    node = place.node
+    return any(fnmatchcase(text, glob) for text in (place.name, place.where, node.op_type, operator(node)))
