@@ -53,7 +53,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             group.addoption(f"--onnxlite-{name}", dest=key, metavar=metavar, help=text)
             parser.addini(key, text, default="")
     for name, text, default in INI_ONLY:
-        parser.addini(f"onnxlite_{name}", text, type="bool" if isinstance(default, bool) else None, default=default)
+        if isinstance(default, bool):
+            parser.addini(f"onnxlite_{name}", text, type="bool", default=default)
+        else:
+            parser.addini(f"onnxlite_{name}", text, default=default)
 
 
 def pytest_configure(config: pytest.Config) -> None:

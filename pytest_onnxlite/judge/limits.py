@@ -240,13 +240,13 @@ def _judge_ratio(ratio: float, tolerance: float, found: Size, figure: str) -> Ve
 
 def _contents(found: Size) -> str:
     lines = []
-    by_type = found.contents.get("weight_bytes_by_dtype", {})
+    by_type = found.contents.get("weight_bytes", {})
     if by_type:
         lines.append("Weights: " + ", ".join(f"{size_text(count)} {kind}" for kind, count in by_type.items()) + ".")
-    left = found.contents.get("float_tensors", [])
+    left = found.contents.get("float_left", [])
     if left:
         lines.append("Left in float:")
-        lines += [f"  {t['name']}: {size_text(t['bytes'])} in {t['node']} ({t['reason']})" for t in left[:5]]
+        lines += [f"  {t['tensor']}: {size_text(t['bytes'])}, read by {t['node']} ({t['reason']})" for t in left[:5]]
         lines.append("Quantize them (recipe, exclude=), or raise ratio= if they must stay in float.")
     else:
         lines.append("No weight of 1 KiB or more is left in float: the graph itself or the scales take the room.")

@@ -20,5 +20,7 @@ def measure(builder: Builder, variant: Variant) -> Size:
         bytes=variant.size,
         reference=reference.kind if reference else None,
         reference_bytes=reference.size if reference else None,
-        contents={} if variant.kind == "trained" else summarize(variant.path).as_dict(),
+        contents={}
+        if variant.kind == "trained"
+        else summarize(variant.path, excluded=builder.excluded(variant.kind)).as_dict(),
     )

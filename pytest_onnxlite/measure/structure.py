@@ -20,8 +20,7 @@ def measure(builder: Builder, variant: Variant, ignore: Sequence[str]) -> Graph:
 
     reference = builder.size_reference(variant.kind)
     float_path = reference.path if variant.kind == "int8" and reference is not None else None
-    excluded = builder.recipe_notes.get("excluded", ()) if variant.kind == "int8" else ()
-    findings = check_graph(variant.path, float_path, excluded=excluded, ignore=ignore)
+    findings = check_graph(variant.path, float_path, excluded=builder.excluded(variant.kind), ignore=ignore)
     return Graph(
         findings=tuple(finding.as_dict() for finding in findings),
         texts=tuple(str(finding) for finding in findings),

@@ -205,6 +205,10 @@ class Builder:
         decided: dict[str, Any] = json.loads(notes.read_text())
         return decided
 
+    def excluded(self, kind: str) -> list[str]:
+        """Return the nodes of a variant that stay float on purpose."""
+        return list(self.recipe_notes.get("excluded", ())) if kind == "int8" else []
+
     def _given(self, kind: str, path: Path) -> OnnxVariant:
         if path.suffix in (".keras", ".h5", ".hdf5"):
             raise OnnxliteError(

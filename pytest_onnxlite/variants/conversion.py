@@ -50,8 +50,8 @@ def _reorder(values: Any, names: list[str], model: str, what: str) -> None:
     have = {value.name: value for value in values}
     if set(names) != set(have):
         raise OnnxliteError(
-            f"{model}: conversion changed the {what}: expected {names}, found {list(have)}. An input that no layer uses "
-            "is dropped; remove it from the model."
+            f"{model}: conversion changed the {what}: expected {names}, found {list(have)}. An input that no layer "
+            "uses is dropped; remove it from the model."
         )
     ordered = [have[name] for name in names]
     del values[:]

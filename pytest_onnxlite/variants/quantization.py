@@ -132,8 +132,8 @@ def _finish(source: Path, target: Path, excluded: list[str], model: str) -> None
     lost = set(excluded) - {n.name for n in proto.graph.node}
     if lost:
         raise OnnxliteError(
-            f"{model}: ONNX Runtime quantized what was excluded: {', '.join(sorted(lost))}. Exclude it by another name, "
-            "or give an INT8 file of your own as ModelSpec(int8=...)."
+            f"{model}: ONNX Runtime quantized what was excluded: {', '.join(sorted(lost))}. Exclude it by another "
+            "name, or give an INT8 file of your own as ModelSpec(int8=...)."
         )
     drop_unused_opsets(proto)
     if not proto.metadata_props:

@@ -135,7 +135,10 @@ def _cause(error: Exception) -> str:
         return (
             f"{first_line(error)}. Pass layers and functions of yours as ModelSpec(custom_objects={{'Name': Class}})."
         )
-    return f"{first_line(error)}. The file is damaged, no Keras model, or written by a version of Keras that this one cannot read."
+    return (
+        f"{first_line(error)}. The file is damaged, no Keras model, or written by a version of Keras that this one "
+        "cannot read."
+    )
 
 
 def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
