@@ -181,7 +181,7 @@ def main() -> None:
     try:
         result = tasks[request["task"]](request)
     except Exception as error:
-        result = {"error": f"{type(error).__name__}: {error}"}
+        result = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
     answer.write(json.dumps(result) + "\n")
     answer.flush()
 

@@ -20,7 +20,9 @@ def _variant(request: pytest.FixtureRequest, spec: object, kind: str) -> Variant
     try:
         return guardian.variant(spec, kind)
     except OnnxliteError as error:
-        fail(str(error))
+        text = str(error)
+    # Outside of the handler: pytest would show both exceptions.
+    fail(text)
 
 
 def fail(text: str) -> NoReturn:

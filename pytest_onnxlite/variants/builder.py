@@ -15,7 +15,7 @@ from pytest_onnxlite.spec import Array, Dataset, ModelSpec, take
 from pytest_onnxlite.variants import proof, trained
 from pytest_onnxlite.variants.cache import Cache, hash_file, version_of
 from pytest_onnxlite.variants.quiet import quiet
-from pytest_onnxlite.variants.sessions import TensorInfo
+from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, TrainedVariant, Variant, first_line
 
 Progress = Callable[[str], None]
@@ -193,7 +193,8 @@ class Builder:
         decided = quantization.quantize_dynamic(source.path, self.spec.recipe, self.spec.name, path)
         (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
         found = self._first_run(path, "int8")
-        expected = source.run(take(self.evaluation.x, slice(_PROOF_SAMPLES)), _PROOF_SAMPLES)
+        samples = fixed_batch(source.inputs_info) or _PROOF_SAMPLES
+        expected = source.run(take(self.evaluation.x, slice(samples)), samples)
         proof.require_same_outputs(expected, found, self.spec.name, "int8", values=False)
 
     @cached_property
@@ -248,7 +249,7 @@ class Builder:
         stored = {tensor.name for tensor in graph.initializer}
         infos = tuple(_info(value) for value in graph.input if value.name not in stored)
         try:
-            return to_feeds(take(self.evaluation.x, slice(_PROOF_SAMPLES)), infos)
+            return to_feeds(take(self.evaluation.x, slice(fixed_batch(infos) or _PROOF_SAMPLES)), infos)
         except ValueError as error:
             raise OnnxliteError(f"{self.spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
 

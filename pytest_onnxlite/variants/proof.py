@@ -39,7 +39,7 @@ def prove(path: Path, model: str, kind: str, feeds: dict[str, Array], threads: i
                 }
             )
         except ChildError as error:
-            raise OnnxliteError(f"{model} {kind}: {path.name} was written but cannot be used: {error}.") from None
+            raise OnnxliteError(f"{model} {kind}: {path.name} cannot be used: {error}.") from None
         with np.load(made, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 

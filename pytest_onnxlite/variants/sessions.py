@@ -71,6 +71,12 @@ def session_outputs(session: Any) -> tuple[TensorInfo, ...]:
     return _infos(session.get_outputs())
 
 
+def fixed_batch(infos: tuple[TensorInfo, ...]) -> int | None:
+    """Return the batch size that a model was frozen at, or None where it takes any."""
+    sizes = [info.shape[0] for info in infos if info.shape and isinstance(info.shape[0], int)]
+    return sizes[0] if sizes and isinstance(sizes[0], int) else None
+
+
 def misfit(array: npt.NDArray[Any], info: TensorInfo) -> str | None:
     """Say how samples differ from what an input takes, or None where they fit; the first axis is free."""
     shape = array.shape

@@ -14,6 +14,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs, count_samples, take
 from pytest_onnxlite.variants.sessions import (
     TensorInfo,
+    fixed_batch,
     open_session,
     session_inputs,
     session_outputs,
@@ -141,6 +142,12 @@ class OnnxVariant(Variant):
         """Run all samples; see `Variant.run`."""
         feeds = self.feeds(inputs)
         session = self._session
+        frozen = fixed_batch(self.inputs_info)
+        if frozen is not None and frozen != batch_size:
+            raise OnnxliteError(
+                f"{self.model} {self.kind}: {self.path.name} takes batches of {frozen} only, and is run with "
+                f"{batch_size}. Give batch_size={frozen}, or export the model with a dynamic first dim."
+            )
         names = [info.name for info in self.outputs_info]
         parts = []
         for start in range(0, count_samples(feeds), batch_size):

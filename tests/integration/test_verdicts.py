@@ -349,6 +349,14 @@ def test_nan_in_the_outputs_is_red(project: Project, tmp_path: Path) -> None:
     assert_red(project.run(), "output 'y' holds NaN or infinity for 100 of 100 samples, first in sample 0")
 
 
+def test_a_frozen_batch_is_told_where_another_ships(project: Project, tmp_path: Path) -> None:
+    model = two_outputs(tmp_path / "a.onnx", batch=2)
+    project.write(
+        {"onnx": model}, np.ones((100, 8), np.float32), np.zeros(100, int), variant="onnx", spec="output='digit'"
+    )
+    assert_red(project.run(), "takes batches of 2 only, and is run with 1. Give batch_size=2")
+
+
 @pytest.mark.parametrize(
     ("x", "y", "text"),
     [
@@ -364,4 +372,5 @@ def test_data_that_cannot_be_judged_on_is_red(digits_project: Make, x: Any, y: A
     assert result.ret == 1
     assert text in said(result), said(result)
     assert "Traceback" not in said(result)
+    assert "During handling" not in said(result)
     assert "pytest_onnxlite/" not in said(result)
