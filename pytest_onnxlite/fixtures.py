@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+
+from pytest_onnxlite.errors import OnnxliteError
 
 if TYPE_CHECKING:
     from pytest_onnxlite.guard import Guardian
@@ -13,31 +16,33 @@ if TYPE_CHECKING:
 GUARDIAN = pytest.StashKey[Any]()
 
 
-def _variant(request: pytest.FixtureRequest, spec: object, kind: str) -> Variant:
-    from pytest_onnxlite.errors import OnnxliteError
+Result = TypeVar("Result")
 
-    guardian: Guardian = request.config.stash[GUARDIAN]()
+
+def or_fail(call: Callable[[], Result]) -> Result:
+    """Return what a call returns; a user's mistake ends the test with its text, without our traceback."""
+    __tracebackhide__ = True
     try:
-        return guardian.variant(spec, kind)
+        return call()
     except OnnxliteError as error:
         text = str(error)
     # Outside of the handler: pytest would show both exceptions.
-    fail(text)
+    raise pytest.fail.Exception(text, pytrace=False)
 
 
-def fail(text: str) -> NoReturn:
-    """End a test with a text for people, and no traceback through our code."""
-    __tracebackhide__ = True
-    pytest.fail(text, pytrace=False)
+def _variant(request: pytest.FixtureRequest, spec: object, kind: str) -> Variant:
+    guardian: Guardian = request.config.stash[GUARDIAN]()
+    return or_fail(lambda: guardian.variant(spec, kind))
 
 
 @pytest.fixture(scope="session")
 def onnxlite_model() -> Any:
     """The model to guard: override this in conftest.py and return a `pytest_onnxlite.ModelSpec`."""
-    fail(
+    pytest.fail(
         "no model is declared: a test asks for an onnxlite variant, and the fixture onnxlite_model is not overridden. "
         'Define it in conftest.py with @pytest.fixture(scope="session"), returning '
-        'ModelSpec("name", trained="model.keras", evaluation=Dataset(x, y)).'
+        'ModelSpec("name", trained="model.keras", evaluation=Dataset(x, y)).',
+        pytrace=False,
     )
 
 

@@ -14,11 +14,11 @@ import pytest
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.fixtures import (  # noqa: F401  (pytest finds fixtures in a plugin's module)
     GUARDIAN,
-    fail,
     onnxlite_int8,
     onnxlite_model,
     onnxlite_onnx,
     onnxlite_trained,
+    or_fail,
 )
 from pytest_onnxlite.judge.verdict import Mode
 from pytest_onnxlite.run import Run, baseline_findings, covers_all
@@ -182,16 +182,8 @@ class _Session:
         arguments: dict[str, Any] = getattr(item, "funcargs", {})
         kinds = {kind for kind, _ in guard.limits}
         variants = {kind: arguments[f"{FIXTURE_PREFIX}{kind}"] for kind in kinds}
-        mistake = ""
-        records = []
-        try:
-            records = self._guardian().judge(
-                item.nodeid, arguments["onnxlite_model"], variants, guard.limits, self._clock(arguments)
-            )
-        except OnnxliteError as error:
-            mistake = str(error)
-        if mistake:  # outside of the handler: pytest would show both exceptions
-            fail(mistake)
+        spec, clock = arguments["onnxlite_model"], self._clock(arguments)
+        records = or_fail(lambda: self._guardian().judge(item.nodeid, spec, variants, guard.limits, clock))
         data = [asdict(record) for record in records]
         item.stash[_records] = data
         for record in data:
@@ -200,7 +192,7 @@ class _Session:
                 item.user_properties.append((name, f"{verdict['outcome']}: {verdict['figure']}"))
         text = failure_text(data)
         if text:
-            fail(text)
+            pytest.fail(text, pytrace=False)
         reason = skip_text(data)
         if reason:
             pytest.skip(reason)
