@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.errors import OnnxliteError
@@ -29,6 +30,9 @@ from pytest_onnxlite.spec import Array, ModelSpec, count_samples, take
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache, hash_tree
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
+
+# No ratio is too large where it is only to be stored.
+_ANY_RATIO = 1e6
 
 
 @dataclass
@@ -146,9 +150,7 @@ class Guardian:
 
     def _reference(self, record: Record, model: str, kind: str) -> rules.Reference:
         if self._settings.mode is Mode.PLAIN:
-            return rules.Absent(
-                Outcome.NOT_COMPARED, "compared with its baseline only under: pytest --onnxlite-baseline"
-            )
+            return rules.Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline")
         try:
             baseline = self._store.load(model, kind)
         except BrokenBaseline as error:
@@ -190,55 +192,127 @@ class Guardian:
             saved = reference.graph if isinstance(reference, Baseline) else None
             changes = structure.changes(saved["signature"], graph) if saved else None
             return rules.judge_graph(limit, graph, changes, reference)
-        assert isinstance(limit, (LatencyLimit, MemoryLimit))
         assert isinstance(variant, OnnxVariant)
-        return self._verdict_beside(record, builder, variant, limit, reference, clock)
+        if isinstance(limit, MemoryLimit):
+            return self._judge_memory(record, builder, variant, limit, reference)
+        assert isinstance(limit, LatencyLimit)
+        return self._judge_latency(record, builder, variant, limit, reference, clock)
 
-    def _verdict_beside(
+    def _artefact(self, reference: rules.Reference) -> tuple[Path | None, rules.Reference]:
+        """Return the previous release's file, or the reason why it cannot be measured again."""
+        if isinstance(reference, rules.Absent):
+            return None, reference
+        try:
+            return self._store.artefact(reference), reference
+        except (BrokenBaseline, NoArtefact) as error:
+            return None, rules.Absent(Outcome.NOT_COMPARABLE, str(error))
+
+    def _judge_memory(
+        self, record: Record, builder: Builder, variant: OnnxVariant, limit: MemoryLimit, reference: rules.Reference
+    ) -> list[Verdict]:
+        artefact, reference = self._artefact(reference)
+        if isinstance(reference, rules.Absent) and self._settings.mode is not Mode.SAVE:
+            return [Verdict("memory", BASELINE, reference.outcome, "not measured", reference.reason)]
+        batch_size, threads, feeds = self._conditions(builder, variant, limit)
+        self._progress(f"measuring the memory of {variant.model} {variant.kind}")
+        peaks = memory.measure(variant.path, artefact, feeds, batch_size, threads)
+        record.measured["memory"] = peaks.as_dict()
+        return rules.judge_memory(limit, peaks, reference)
+
+    def _judge_latency(
         self,
         record: Record,
         builder: Builder,
         variant: OnnxVariant,
-        limit: LatencyLimit | MemoryLimit,
+        limit: LatencyLimit,
         reference: rules.Reference,
         clock: Clock,
     ) -> list[Verdict]:
-        """Judge what is measured beside the previous artefact; nothing is where there is none to compare with."""
-        saving = self._settings.mode is Mode.SAVE
-        artefact = None
-        if isinstance(reference, Baseline):
-            try:
-                artefact = self._store.artefact(reference)
-            except (BrokenBaseline, NoArtefact) as error:
-                reference = rules.Absent(Outcome.NOT_COMPARABLE, str(error))
-        if artefact is None and not saving:
-            assert isinstance(reference, rules.Absent)
-            return [Verdict(limit.check, BASELINE, reference.outcome, "not measured", reference.reason)]
-        batch_size = limit.batch_size or builder.spec.batch_size
-        threads = limit.threads or builder.spec.threads
-        feeds = self._one_batch(builder, variant, batch_size)
-        builder.release()
-        variant.release()
-        if isinstance(limit, MemoryLimit):
-            self._progress(f"measuring the memory of {variant.model} {variant.kind}")
-            peaks = memory.measure(variant.path, artefact, feeds, batch_size, threads)
-            record.measured["memory"] = peaks.as_dict()
-            return rules.judge_memory(limit, peaks, reference)
+        references: dict[str, latency.Reference] = {}
+        sibling = builder.size_reference(variant.kind) if variant.kind == "int8" else None
+        if limit.max_ratio is not None:
+            if sibling is None:
+                raise OnnxliteError(
+                    f"max_ratio={limit.max_ratio:g} compares with the float ONNX model, and ModelSpec({variant.model!r}) "
+                    "gives none: give onnx= or trained=."
+                )
+            references["onnx"] = latency.Reference("onnx", sibling.path, limit.max_ratio)
+        elif sibling is not None and self._settings.mode is Mode.SAVE:
+            # Only to be stored, as what a machine like this can go by where the artefact is not kept.
+            references["sibling"] = latency.Reference("onnx", sibling.path, _ANY_RATIO)
+        here = self._saved_latency(builder, limit, reference)
+        beside, reference = self._best_reference(limit, reference, here, sibling)
+        if beside is not None:
+            references[BASELINE] = beside
+        if isinstance(reference, rules.Absent) and limit.max_ratio is None and self._settings.mode is not Mode.SAVE:
+            return [Verdict("latency", BASELINE, reference.outcome, "not measured", reference.reason)]
         if clock.missing:
             return [Verdict("latency", BASELINE, Outcome.NOT_MEASURED, "not measured", clock.missing)]
-        self._progress(f"timing {variant.model} {variant.kind}" + (" beside the previous release" if artefact else ""))
+        batch_size, threads, feeds = self._conditions(builder, variant, limit)
+        self._progress(f"timing {variant.model} {variant.kind}" + (" beside its reference" if references else ""))
         times = latency.measure(
             clock.benchmark,
             variant.path,
-            artefact,
+            references,
             feeds,
             batch_size=batch_size,
             threads=threads,
-            limit=limit.max_slowdown,
+            resolution=limit.max_slowdown,
             max_time=limit.max_time,
         )
         record.measured["latency"] = times.as_dict()
-        return rules.judge_latency(limit, times, reference)
+        return rules.judge_latency(limit, times, reference, here)
+
+    def _best_reference(
+        self,
+        limit: LatencyLimit,
+        reference: rules.Reference,
+        here: Mapping[str, Any] | None,
+        sibling: Variant | None,
+    ) -> tuple[latency.Reference | None, rules.Reference]:
+        """Return what to time beside the candidate: the previous artefact, else a sibling with a saved ratio.
+
+        Nothing where saved seconds must do; and the reason where there is nothing to compare with at all.
+        """
+        artefact, found = self._artefact(reference)
+        most = 1 + limit.max_slowdown
+        if artefact is not None:
+            return latency.Reference(rules.PREVIOUS, artefact, most), found
+        if isinstance(reference, rules.Absent) or reference.artefact.kept:
+            return None, found  # what should be there and is not has no substitute
+        if here is not None and sibling is not None and here.get("sibling_ratio"):
+            return latency.Reference("onnx", sibling.path, here["sibling_ratio"] * most), reference
+        if here is not None and limit.absolute:
+            return None, reference
+        assert isinstance(found, rules.Absent)
+        instead = (
+            "Nothing saved on a machine like this, at this batch size and thread count, can stand in for it."
+            if here is None
+            else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
+        )
+        return None, rules.Absent(found.outcome, f"{found.reason} {instead}")
+
+    def _saved_latency(
+        self, builder: Builder, limit: LatencyLimit, reference: rules.Reference
+    ) -> Mapping[str, Any] | None:
+        """Return the latency that was saved on a machine like this under the same conditions."""
+        if isinstance(reference, rules.Absent):
+            return None
+        saved = reference.machines.get(fingerprint(describe_machine()), {}).get("latency")
+        wanted = limit.batch_size or builder.spec.batch_size, limit.threads or builder.spec.threads
+        if not isinstance(saved, dict) or (saved.get("batch_size"), saved.get("threads")) != wanted:
+            return None
+        return saved
+
+    def _conditions(
+        self, builder: Builder, variant: OnnxVariant, limit: LatencyLimit | MemoryLimit
+    ) -> tuple[int, int, dict[str, Array]]:
+        """Return batch size, threads and one batch, and close every session, so that none stands beside."""
+        batch_size = limit.batch_size or builder.spec.batch_size
+        feeds = self._one_batch(builder, variant, batch_size)
+        builder.release()
+        variant.release()
+        return batch_size, limit.threads or builder.spec.threads, feeds
 
     def _one_batch(self, builder: Builder, variant: OnnxVariant, batch_size: int) -> dict[str, Array]:
         data = builder.evaluation.x

@@ -195,6 +195,10 @@ class LatencyLimit(Limit):
 
     Attributes:
         max_slowdown: how much slower it may be, relatively.
+        max_ratio: where given, its time may be at most this share of the float ONNX model's, in this run; this
+            needs no baseline.
+        absolute: where the previous artefact was not kept, and no sibling can stand in, compare with the
+            saved seconds, on a machine of the same fingerprint.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max_time: seconds after which measuring longer is given up.
@@ -203,13 +207,17 @@ class LatencyLimit(Limit):
     check = "latency"
     kinds: ClassVar[tuple[str, ...]] = ("onnx", "int8")
     rules: ClassVar[dict[str, Any]] = {
-        "max_slowdown": _GROWTH,
+        "max_slowdown": _number(0.005, 100.0, "a number from 0.005 (0.05 is 5 %)"),
+        "max_ratio": _number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
+        "absolute": _FLAG,
         "batch_size": _whole(1),
         "threads": _whole(1),
         "max_time": _number(0.5, 3600.0, "seconds, from 0.5 to 3600"),
     }
 
     max_slowdown: float = 0.05
+    max_ratio: float | None = None
+    absolute: bool = False
     batch_size: int | None = None
     threads: int | None = None
     max_time: float = 20.0
@@ -357,4 +365,6 @@ def _choose_kind(where: str, marker: str, limit: Limit, taken: list[str]) -> str
         raise UsageMistake(
             f"{where}: {limit.check} of the {kind} variant is not judged; it is of {' and '.join(limit.kinds)}."
         )
+    if kind == "onnx" and getattr(limit, "max_ratio", None) is not None:
+        raise UsageMistake(f"{where}: max_ratio= compares with the onnx variant, and that is the one it judges here.")
     return kind

@@ -12,6 +12,7 @@ from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.judge.limits import PREVIOUS
 from pytest_onnxlite.settings import Settings
 
 _ACCURACY = ("correct", "total", "batch_size", "data_sha256", "metric")
@@ -68,6 +69,9 @@ def _machine_section(measured: Mapping[str, Any], machine: Mapping[str, Any]) ->
             "batch_size": times["batch_size"],
             "threads": times["threads"],
         }
+        sibling = times["comparisons"].get("onnx") or times["comparisons"].get("sibling")
+        if sibling:
+            section["latency"]["sibling_ratio"] = round(median(sibling["first"]), 4)
     if "memory" in measured:
         peaks = measured["memory"]
         section["memory"] = {
@@ -90,7 +94,8 @@ def _first(before: Baseline | None, fresh: Baseline, measured: Mapping[str, Any]
     if fresh.size is not None:
         first.setdefault("size", dict(fresh.size))
     if "latency" in measured:
-        ratio = median(measured["latency"]["first"]) if measured["latency"]["first"] and not same else 1.0
+        beside = measured["latency"]["comparisons"].get("baseline", {})
+        ratio = median(beside["first"]) if beside.get("reference") == PREVIOUS and not same else 1.0
         first["latency_ratio"] = round(first.get("latency_ratio", 1.0) * ratio, 4)
     if "memory" in measured:
         now, was = measured["memory"]["candidate"], measured["memory"]["reference"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.judge.statistics import median_interval, paired_drop_interval
 from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.measure.measurement import Accuracy, Graph, Latency, Memory, Peak, Size
+from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Graph, Latency, Memory, Peak, Size
 from pytest_onnxlite.settings import AccuracyLimit, GraphLimit, LatencyLimit, MemoryLimit, SizeLimit
 
 SAVE = "pytest --onnxlite-save-baseline"
 
+# The best reference: the file that the last accepted release shipped.
+PREVIOUS = "previous artefact"
 # With this probability each bound on a latency ratio holds.
 CONFIDENCE = 0.995
 # Growth below this is not told apart from the allocator's granularity, whatever share of a small peak it is.
@@ -276,78 +278,136 @@ def _judge_size_baseline(limit: SizeLimit, found: Size, figure: str, baseline: B
 # -- latency -------------------------------------------------------------------------------------------------
 
 
-def is_suspicious(ratios: tuple[float, ...], limit: float) -> bool:
-    """Tell whether a set of ratios shows a slowdown beyond the limit: median and lower bound both exceed it."""
+def is_suspicious(ratios: Sequence[float], most: float) -> bool:
+    """Tell whether ratios show more than is allowed: median and lower bound both exceed it."""
     interval = median_interval(ratios, CONFIDENCE)
-    return interval.median > 1 + limit and interval.lower > 1 + limit
+    return interval.median > most and interval.lower > most
 
 
-def is_clear(ratios: tuple[float, ...], limit: float) -> bool:
-    """Tell whether a set of ratios rules out a slowdown beyond the limit."""
-    return median_interval(ratios, CONFIDENCE).upper <= 1 + limit
+def is_clear(ratios: Sequence[float], most: float) -> bool:
+    """Tell whether ratios rule out more than is allowed."""
+    return median_interval(ratios, CONFIDENCE).upper <= most
 
 
-def is_too_noisy(ratios: tuple[float, ...], limit: float) -> bool:
-    """Tell whether the bounds lie so far apart that a slowdown of the limit could hide between them."""
-    return median_interval(ratios, CONFIDENCE).noise > limit
-
-
-def ratio_text(ratios: tuple[float, ...]) -> str:
-    """Say how sure a ratio is, as `1.12x (99.5 % ≥ 1.09x, 24 session pairs, noise ±1.4 %)`."""
+def is_too_noisy(ratios: Sequence[float], resolution: float) -> bool:
+    """Tell whether the bounds lie so far apart that a difference of the resolution could hide between them."""
     interval = median_interval(ratios, CONFIDENCE)
+    return interval.noise > resolution * interval.median
+
+
+def ratio_text(comparison: Comparison, second: bool = False) -> str:
+    """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 45 rounds, against the onnx variant, noise ±1.4 %)`."""
+    interval = median_interval(comparison.second if second else comparison.first, CONFIDENCE)
+    rounds = comparison.rounds * interval.count // len(comparison.first)
+    against = {"previous artefact": "the previous release"}.get(
+        comparison.reference, f"the {comparison.reference} variant"
+    )
     return (
-        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} session pairs, "
-        f"noise ±{percent(interval.noise)})"
+        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {rounds} rounds, against {against}, "
+        f"noise ±{percent(interval.noise / interval.median)})"
     )
 
 
-def judge_latency(limit: LatencyLimit, found: Latency, reference: Reference) -> list[Verdict]:
-    """Judge the paired ratios to the previous artefact."""
-    figure = time_text(found.seconds)
-    if isinstance(reference, Absent):
-        return [_absent("latency", figure, reference)]
-    evidence = found.as_dict()
+def _intervals(comparison: Comparison) -> dict[str, Any]:
+    found: dict[str, Any] = {"reference": comparison.reference, "most": comparison.most}
     for name in ("first", "second", "self_check"):
-        ratios = getattr(found, name)
+        ratios = getattr(comparison, name)
         if ratios:
             interval = median_interval(ratios, CONFIDENCE)
-            evidence[f"{name}_interval"] = {
+            found[name] = {
                 "median": round(interval.median, 5),
                 "lower": round(interval.lower, 5),
                 "upper": round(interval.upper, 5),
                 "confidence": CONFIDENCE,
+                "session_pairs": interval.count,
             }
-    first = median_interval(found.first, CONFIDENCE)
-    since = reference.first.get("latency_ratio")
-    if since is not None:
-        evidence["ratio_since_first"] = round(since * first.median, 4)
-    confirmed = bool(found.second) and is_suspicious(found.second, limit.max_slowdown)
+    return found
+
+
+def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Comparison) -> tuple[Outcome, str]:
+    """Judge one set of ratios, or two where the first is suspicious; the text says what was seen."""
+    first, most = comparison.first, comparison.most
+    if is_clear(first, most):
+        return Outcome.PASS, ""
+    suspicious = is_suspicious(first, most)
+    undecided = comparison.second if suspicious else first
+    confirmed = suspicious and is_suspicious(comparison.second, most)
+    if not confirmed and (is_clear(undecided, most) or not is_too_noisy(undecided, limit.max_slowdown)):
+        return Outcome.PASS, ""
+    itself = median_interval(comparison.self_check, CONFIDENCE)
+    restless = is_too_noisy(comparison.self_check, limit.max_slowdown) or abs(itself.median - 1) > limit.max_slowdown
+    if confirmed and not restless:
+        return Outcome.FAIL, f"An independent second set agrees: {ratio_text(comparison, second=True)}."
+    what = "the reference against itself" if restless else "the candidate, on a machine that is quiet enough,"
+    spread = max(itself.noise, abs(itself.median - 1)) if restless else median_interval(undecided, CONFIDENCE).noise
+    return Outcome.INCONCLUSIVE, (
+        f"a difference of {percent(limit.max_slowdown)} cannot be shown here: {what} varies by ±{percent(spread)} after "
+        f"{found.duration:.0f} s of measuring. Run it on a quieter machine or with nothing beside it, allow longer with "
+        f"max_time= (now {limit.max_time:g} s), or raise max_slowdown=."
+    )
+
+
+def judge_latency(
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: Mapping[str, Any] | None = None
+) -> list[Verdict]:
+    """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
+
+    Args:
+        limit: the marker.
+        found: the times.
+        reference: the baseline, or why there is none.
+        saved: the latency that was saved on a machine like this; needed only where nothing ran beside.
+    """
+    figure = time_text(found.seconds)
     conditions = f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
-
-    def verdict(outcome: Outcome, message: str = "") -> list[Verdict]:
-        return [Verdict("latency", BASELINE, outcome, figure, message, evidence)]
-
-    if found.self_check and is_too_noisy(found.self_check, limit.max_slowdown):
-        spread = median_interval(found.self_check, CONFIDENCE).noise
-        return verdict(
-            Outcome.INCONCLUSIVE,
-            f"this machine is too noisy to show a slowdown of {percent(limit.max_slowdown)}: the previous release "
-            f"against itself varies by ±{percent(spread)} after {found.duration:.0f} s. Run it on a quieter machine or "
-            f"with nothing beside it, allow longer with max_time= (now {limit.max_time:g} s), or raise max_slowdown=.",
-        )
-    if is_suspicious(found.first, limit.max_slowdown) and confirmed:
-        drift = "" if since is None else f" Since the first accepted release: {since * first.median:.2f}x."
-        return verdict(
-            Outcome.FAIL,
-            f"{figure} per inference, {ratio_text(found.first)} against the previous release; at most "
-            f"{1 + limit.max_slowdown:.2f}x allowed (max_slowdown={limit.max_slowdown}, {conditions}).\n"
-            f"An independent second set agrees: {ratio_text(found.second)}.{drift}\n"
+    verdicts = []
+    sibling = found.comparisons.get("onnx")
+    if sibling is not None and limit.max_ratio is not None:
+        outcome, text = _judge_comparison(limit, found, sibling)
+        if outcome is Outcome.FAIL:
+            text = (
+                f"{figure} per inference, {ratio_text(sibling)}; at most {limit.max_ratio:g}x allowed "
+                f"(max_ratio={limit.max_ratio:g}, {conditions}).\n{text}\nINT8 is not always faster: dynamic quantization "
+                "slows convolutions down; leave them in float (recipe exclude=['Conv'])."
+            )
+        verdicts.append(Verdict("latency", sibling.reference, outcome, figure, text, _intervals(sibling)))
+    if isinstance(reference, Absent):
+        return [*verdicts, _absent("latency", figure, reference)]
+    comparison = found.comparisons.get(BASELINE)
+    if comparison is None:
+        assert saved is not None
+        return [*verdicts, _judge_absolute(limit, found, saved["seconds"], figure)]
+    outcome, text = _judge_comparison(limit, found, comparison)
+    interval = median_interval(comparison.first, CONFIDENCE)
+    evidence = _intervals(comparison)
+    since = reference.first.get("latency_ratio")
+    if since is not None and comparison.reference == PREVIOUS:
+        evidence["ratio_since_first"] = round(since * interval.median, 4)
+    if outcome is Outcome.FAIL:
+        drift = "" if since is None else f" Since the first accepted release: {since * interval.median:.2f}x."
+        text = (
+            f"{figure} per inference, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
+            f"(max_slowdown={limit.max_slowdown}, {conditions}).\n{text}{drift}\n"
             "Look for operators that were added or that lost their fused or quantized form; if the cost is meant, "
-            f"accept it with: {SAVE} --onnxlite-accept",
+            f"accept it with: {SAVE} --onnxlite-accept"
         )
-    if first.upper < 1 - limit.max_slowdown:
-        return verdict(Outcome.IMPROVED, f"{ratio_text(found.first)} of the previous release. Keep it with: {SAVE}")
-    return verdict(Outcome.PASS)
+    elif interval.upper < comparison.most / (1 + limit.max_slowdown) * (1 - limit.max_slowdown):
+        outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}. Keep it with: {SAVE}"
+    return [*verdicts, Verdict("latency", BASELINE, outcome, figure, text, evidence)]
+
+
+def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float, figure: str) -> Verdict:
+    """Judge by the seconds that were saved on a machine like this."""
+    interval = median_interval(found.sessions, CONFIDENCE)
+    evidence = {"reference": "absolute", "saved": saved, "sessions": list(found.sessions)}
+    if interval.lower > saved * (1 + limit.max_slowdown):
+        message = (
+            f"{figure} per inference ({percent(CONFIDENCE)} ≥ {time_text(interval.lower)}), {time_text(saved)} were saved "
+            f"on a machine like this; at most {percent(limit.max_slowdown)} more allowed. A saved time is a weak "
+            "reference: keep the artefact (onnxlite_keep_artefact) to have the previous release timed beside this one."
+        )
+        return Verdict("latency", BASELINE, Outcome.FAIL, figure, message, evidence)
+    return Verdict("latency", BASELINE, Outcome.PASS, figure, "", evidence)
 
 
 # -- memory --------------------------------------------------------------------------------------------------
@@ -386,6 +446,7 @@ def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> lis
             Outcome.FAIL,
             f"needs more memory than the previous release: {'; '.join(grown)}; at most {percent(limit.max_growth)} "
             f"allowed (max_growth={limit.max_growth}, batch size {found.batch_size}, read by {found.method}).\n"
+            f"{_node_bytes(found.candidate, found.reference)}"
             "Growth while loading comes from weights, growth while running from activations: look for wider layers, "
             f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",
         )
@@ -394,6 +455,17 @@ def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> lis
     if was - now > max(limit.max_growth * was, MEMORY_FLOOR):
         return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the previous release. Keep it with: {SAVE}")
     return verdict(Outcome.PASS)
+
+
+def _node_bytes(candidate: Peak, reference: Peak) -> str:
+    """Say what ONNX Runtime itself counted, where it did."""
+    if candidate.node_bytes is None or reference.node_bytes is None:
+        return ""
+    most = ", ".join(f"{name} ({size_text(count)})" for name, count in candidate.nodes[:3])
+    return (
+        f"Allocated by nodes in one run: {size_text(candidate.node_bytes)}, was {size_text(reference.node_bytes)}; "
+        f"most by {most}.\n"
+    )
 
 
 def _growth(phase: str, candidate: Peak, reference: Peak, max_growth: float) -> str | None:

@@ -68,6 +68,8 @@ class Verdict:
             if self.outcome is Outcome.MISSING:
                 return False
             return not (accept and self.outcome in (Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE))
+        if self.outcome is Outcome.NOT_MEASURED:
+            return mode is Mode.COMPARE
         return mode is Mode.COMPARE or self.against != BASELINE
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.judge.limits import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
 from pytest_onnxlite.judge.statistics import smallest_sample
-from pytest_onnxlite.measure.measurement import Latency
+from pytest_onnxlite.measure.measurement import Comparison, Latency
 from pytest_onnxlite.spec import Array
 from pytest_onnxlite.variants.sessions import open_session
 from pytest_onnxlite.variants.variant import first_line
@@ -31,10 +31,11 @@ _LONG_ROUNDS = 3
 # Session pairs that are added while the bounds do not decide.
 _STEP = smallest_sample(CONFIDENCE)
 _MAX_PAIRS = 4 * _STEP
+# ONNX Runtime plans its memory on the first run; from the second on it runs by that plan.
+_WARMUP_RUNS = 2
 _WARMUP_SECONDS = 0.005
-_WARMUP_RUNS = 3
-# Without a reference there is no ratio to be sure of; a few sessions give a fair figure.
-_ALONE_SESSIONS = 4
+
+Conductor = Generator[None, float, Comparison]
 
 
 class Bench(Protocol):
@@ -61,31 +62,26 @@ class Plan:
     """How a comparison is conducted.
 
     Attributes:
-        limit: the slowdown that is asked about, relatively.
+        reference: what the candidate is compared with, for the report.
+        most: the ratio that is allowed.
+        resolution: the uncertainty of a ratio, relative to it, that is too much to judge by.
         rounds: pairs of blocks from one pair of sessions.
         max_time: seconds after which no more session pairs are added.
     """
 
-    limit: float
+    reference: str
+    most: float
+    resolution: float
     rounds: int
     max_time: float
 
 
-@dataclass
-class Sets:
-    """Medians of the candidate / reference ratios, one for each session pair."""
-
-    first: list[float]
-    second: list[float]
-    self_check: list[float]
-
-
-def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Generator[None, float, Sets]:
+def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
     """Say when the candidate's blocks are due; is sent their seconds per inference.
 
-    Session pairs are added to the first set until its bounds lie on one side of the limit. Where they lie
-    beyond it, an independent second set is taken, until it agrees or is clear of the limit. Where the verdict
-    would be red, or nothing was decided, the reference is compared with itself.
+    Session pairs are added to the first set until its bounds lie on one side of what is allowed. Where they
+    lie beyond it, an independent second set is taken. Where the verdict would be red, or nothing was decided
+    because the ratios spread too far, the reference is compared with itself.
 
     Returns:
         The ratios.
@@ -95,45 +91,49 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Generator[None, flo
     def in_time() -> bool:
         return bench.now() - start < plan.max_time
 
-    def ratios_of_pairs(count: int, parity: int) -> Generator[None, float, list[float]]:
-        found = []
-        for number in range(count):
-            bench.open_pair(candidate_first=(number + parity) % 2 == 0)
-            ratios = []
-            for _ in range(plan.rounds):
-                if rng.random() < 0.5:
-                    candidate = yield
-                    reference = bench.time_reference()
-                else:
-                    reference = bench.time_reference()
-                    candidate = yield
-                ratios.append(candidate / reference)
-            found.append(median(ratios))
-        return found
+    def take_pair(candidate_first: bool) -> Generator[None, float, float]:
+        bench.open_pair(candidate_first)
+        ratios = []
+        for _ in range(plan.rounds):
+            if rng.random() < 0.5:
+                candidate = yield
+                reference = bench.time_reference()
+            else:
+                reference = bench.time_reference()
+                candidate = yield
+            ratios.append(candidate / reference)
+        return median(ratios)
 
     def take_set() -> Generator[None, float, list[float]]:
-        ratios = yield from ratios_of_pairs(_STEP, rng.randrange(2))
-        while not _decided(tuple(ratios), plan.limit) and len(ratios) < _MAX_PAIRS and in_time():
-            ratios += yield from ratios_of_pairs(_STEP, rng.randrange(2))
-        return ratios
+        candidate_first = rng.random() < 0.5
+        found: list[float] = []
+        while len(found) < _STEP or (not _decided(found, plan) and len(found) < _MAX_PAIRS and in_time()):
+            for _ in range(_STEP):
+                found.append((yield from take_pair(candidate_first)))
+                candidate_first = not candidate_first
+        return found
 
-    sets = Sets([], [], [])
-    sets.first = yield from take_set()
-    if is_suspicious(tuple(sets.first), plan.limit):
-        sets.second = yield from take_set()
-    confirmed = bool(sets.second) and is_suspicious(tuple(sets.second), plan.limit)
-    if confirmed or is_too_noisy(tuple(sets.first), plan.limit):
-        sets.self_check = _check_itself(bench, plan, rng)
-    return sets
+    first = yield from take_set()
+    second = (yield from take_set()) if is_suspicious(first, plan.most) else []
+    self_check: list[float] = []
+    if is_suspicious(second or first, plan.most) or any(
+        is_too_noisy(ratios, plan.resolution) and not is_clear(ratios, plan.most)
+        for ratios in (first, second)
+        if ratios
+    ):
+        self_check = _check_itself(bench, plan, rng)
+    return Comparison(
+        plan.reference, plan.most, plan.rounds * len(first), tuple(first), tuple(second), tuple(self_check)
+    )
 
 
-def _decided(ratios: tuple[float, ...], limit: float) -> bool:
-    return is_suspicious(ratios, limit) or is_clear(ratios, limit)
+def _decided(ratios: Sequence[float], plan: Plan) -> bool:
+    return is_suspicious(ratios, plan.most) or is_clear(ratios, plan.most)
 
 
 def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
     found: list[float] = []
-    while len(found) < _STEP or (is_too_noisy(tuple(found), plan.limit) and len(found) < _MAX_PAIRS):
+    while len(found) < _STEP or (is_too_noisy(found, plan.resolution) and len(found) < _MAX_PAIRS):
         bench.open_self_pair()
         ratios = []
         for _ in range(plan.rounds):
@@ -159,13 +159,12 @@ class Stopwatch:
     def __init__(
         self,
         candidate: Path,
-        reference: Path | None,
         feeds: Mapping[str, Array],
         threads: int,
         benchmark: Any,
     ) -> None:
         self._candidate_path = candidate
-        self._reference_path = reference
+        self._reference_path = candidate
         self._feeds = dict(feeds)
         self._threads = threads
         self._benchmark = benchmark
@@ -173,6 +172,12 @@ class Stopwatch:
         self._reference: Callable[[], Any] = _nothing
         self._twin: Callable[[], Any] = _nothing
         self.iterations = 1
+        self.data: list[float] = []
+        self.sessions: list[int] = []
+
+    def compare_with(self, reference: Path) -> None:
+        """Take another reference from here on."""
+        self._reference_path = reference
 
     def calibrate(self) -> float:
         """Choose how many inferences make a block; returns the seconds of one."""
@@ -208,21 +213,23 @@ class Stopwatch:
     def open_alone(self) -> None:
         """Open a fresh session of the candidate."""
         self.close()
+        self._open_candidate()
+
+    def _open_candidate(self) -> None:
         self._candidate = self._open(self._candidate_path)
+        self.sessions.append(len(self.data))
 
     def open_pair(self, candidate_first: bool) -> None:
         """Open fresh sessions of both, in the order given."""
-        assert self._reference_path is not None
         self.close()
         if candidate_first:
-            self._candidate = self._open(self._candidate_path)
+            self._open_candidate()
         self._reference = self._open(self._reference_path)
         if not candidate_first:
-            self._candidate = self._open(self._candidate_path)
+            self._open_candidate()
 
     def open_self_pair(self) -> None:
         """Open two fresh sessions of the reference."""
-        assert self._reference_path is not None
         self.close()
         self._reference = self._open(self._reference_path)
         self._twin = self._open(self._reference_path)
@@ -254,14 +261,13 @@ class Stopwatch:
         """Run the candidate once: what pytest-benchmark times."""
         return self._candidate()
 
-    def drive(self, conductor: Generator[None, float, Sets]) -> tuple[Sets, list[float]]:
+    def drive(self, conductor: Generator[None, float, dict[str, Comparison]]) -> dict[str, Comparison]:
         """Let pytest-benchmark time a block whenever the conductor says one is due.
 
         Returns:
-            What the conductor concluded, and the candidate's seconds per inference, by round.
+            What the conductor concluded; `data` then holds the candidate's seconds per inference, by round.
         """
-        data: list[float] = []
-        result: list[Sets] = []
+        result: list[dict[str, Comparison]] = []
 
         def advance(step: Callable[[], None]) -> None:
             try:
@@ -271,8 +277,8 @@ class Stopwatch:
                 raise _Enough from None
 
         def after_round() -> None:
-            data.append(self._benchmark.stats.stats.data[-1])
-            advance(lambda: conductor.send(data[-1]))
+            self.data.append(self._benchmark.stats.stats.data[-1])
+            advance(lambda: conductor.send(self.data[-1]))
 
         enabled = gc.isenabled()
         gc.disable()
@@ -288,67 +294,88 @@ class Stopwatch:
             if enabled:
                 gc.enable()
             self.close()
-        return result[0], data
+        return result[0]
+
+    def session_medians(self) -> tuple[float, ...]:
+        """Return the candidate's median seconds per inference in each of its sessions."""
+        ends = [*self.sessions[1:], len(self.data)]
+        return tuple(median(self.data[a:b]) for a, b in zip(self.sessions, ends, strict=True) if b > a)
 
 
 def _nothing() -> None:
     raise AssertionError("no session is open")
 
 
-def _alone(stopwatch: Stopwatch, rounds: int) -> Generator[None, float, Sets]:
-    for _ in range(_ALONE_SESSIONS):
-        stopwatch.open_alone()
-        for _ in range(rounds):
-            yield
-    return Sets([], [], [])
+@dataclass(frozen=True)
+class Reference:
+    """What a candidate is compared with.
+
+    Attributes:
+        name: for the report.
+        path: the ONNX file.
+        most: the ratio that is allowed.
+    """
+
+    name: str
+    path: Path
+    most: float
 
 
 def measure(
     benchmark: Any,
     candidate: Path,
-    reference: Path | None,
+    references: Mapping[str, Reference],
     feeds: Mapping[str, Array],
     *,
     batch_size: int,
     threads: int,
-    limit: float,
+    resolution: float,
     max_time: float,
     rng: random.Random | None = None,
 ) -> Latency:
-    """Time the candidate, and compare it with the reference where there is one.
+    """Time the candidate, and compare it with each reference.
 
     Args:
         benchmark: pytest-benchmark's fixture, unused so far and enabled.
         candidate: the ONNX file.
-        reference: the previous release's, or None.
+        references: what it is compared with, by what for.
         feeds: one batch, by input name.
         batch_size: samples in it.
         threads: intra-op threads.
-        limit: the slowdown that is asked about, relatively.
-        max_time: seconds after which no more session pairs are added.
+        resolution: the uncertainty of a ratio that is too much to judge by.
+        max_time: seconds for each comparison after which no more session pairs are added.
         rng: decides the order of blocks.
 
     Raises:
         OnnxliteError: a model cannot be loaded or run.
     """
     start = perf_counter()
-    stopwatch = Stopwatch(candidate, reference, feeds, threads, benchmark)
+    order = rng or random.Random()
+    stopwatch = Stopwatch(candidate, feeds, threads, benchmark)
     seconds = stopwatch.calibrate()
     rounds = _ROUNDS if seconds < 4 * _BLOCK_SECONDS else _LONG_ROUNDS
-    if reference is None:
-        conductor = _alone(stopwatch, rounds)
-    else:
-        conductor = conduct(stopwatch, Plan(limit, rounds, max_time), rng or random.Random())
-    sets, data = stopwatch.drive(conductor)
+
+    def in_turn() -> Generator[None, float, dict[str, Comparison]]:
+        found = {}
+        for purpose, reference in references.items():
+            stopwatch.compare_with(reference.path)
+            plan = Plan(reference.name, reference.most, resolution, rounds, max_time)
+            found[purpose] = yield from conduct(stopwatch, plan, order)
+        if not references:
+            for _ in range(_STEP):
+                stopwatch.open_alone()
+                for _ in range(rounds):
+                    yield
+        return found
+
+    comparisons = stopwatch.drive(in_turn())
     return Latency(
-        seconds=median(data),
-        rounds=len(data),
+        seconds=median(stopwatch.data),
+        sessions=stopwatch.session_medians(),
+        rounds=len(stopwatch.data),
         iterations=stopwatch.iterations,
         batch_size=batch_size,
         threads=threads,
-        reference=None if reference is None else "previous artefact",
-        first=tuple(sets.first),
-        second=tuple(sets.second),
-        self_check=tuple(sets.self_check),
+        comparisons=comparisons,
         duration=perf_counter() - start,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -39,31 +39,48 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Time ratios of a candidate to a reference that ran between its rounds.
+
+    Attributes:
+        reference: `previous artefact`, or the variant that is the sibling: `onnx`.
+        most: the ratio that is allowed.
+        rounds: pairs of blocks behind the first set.
+        first: for each session pair of the first set the median of its rounds' candidate / reference ratios.
+        second: the same of the independent second set; empty where the first raised no suspicion.
+        self_check: the same of the reference against itself; empty where nothing hung on it.
+    """
+
+    reference: str
+    most: float
+    rounds: int
+    first: tuple[float, ...]
+    second: tuple[float, ...] = ()
+    self_check: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Latency:
-    """Time per inference of a candidate, and its ratios to a reference that ran between its rounds.
+    """Time per inference of a candidate, alone and beside what it is compared with.
 
     Attributes:
         seconds: median time of one inference, a batch of `batch_size`.
+        sessions: the same for each fresh session.
         rounds: blocks that were timed.
         iterations: inferences in a block.
         batch_size: samples per inference.
         threads: ONNX Runtime's intra-op threads.
-        reference: `previous artefact`, or None where there was nothing to run beside it.
-        first: for each session pair of the first set the median of its rounds' candidate / reference ratios.
-        second: the same of the independent second set; empty where the first raised no suspicion.
-        self_check: the same of the reference against itself; empty where nothing hung on it.
+        comparisons: by what for: `baseline` or `onnx`.
         duration: seconds that measuring took.
     """
 
     seconds: float
+    sessions: tuple[float, ...]
     rounds: int
     iterations: int
     batch_size: int
     threads: int
-    reference: str | None = None
-    first: tuple[float, ...] = ()
-    second: tuple[float, ...] = ()
-    self_check: tuple[float, ...] = ()
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
     duration: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,11 +90,22 @@ class Latency:
 
 @dataclass(frozen=True)
 class Peak:
-    """Peak resident bytes of a child process, above what it held before the model was loaded."""
+    """Peak resident bytes of a child process, above what it held before the model was loaded.
+
+    Attributes:
+        load: the peak while loading.
+        run: the peak while running, what loading left behind included.
+        settled: whether repeated measurements agree.
+        node_bytes: what ONNX Runtime itself counts as allocated by nodes in one run: exact, and blind to
+            all else; None where it does not count.
+        nodes: the nodes that allocate most of it, with their bytes.
+    """
 
     load: int
     run: int
     settled: bool
+    node_bytes: int | None = None
+    nodes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

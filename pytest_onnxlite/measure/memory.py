@@ -53,8 +53,13 @@ def _settled_peak(model: Path, feeds: Path, threads: int) -> tuple[Peak, str]:
         # The smallest two: what disturbs a peak from outside only adds to it.
         best = sorted(answers, key=lambda a: a["load"] + a["run"])[:2]
         if len(best) == 2 and all(_agree(best[0][phase], best[1][phase]) for phase in ("load", "run")):
-            return Peak(best[0]["load"], best[0]["run"], best[0]["settled"]), best[0]["method"]
-    return Peak(best[0]["load"], best[0]["run"], False), best[0]["method"]
+            return _peak(best[0], best[0]["settled"]), best[0]["method"]
+    return _peak(best[0], False), best[0]["method"]
+
+
+def _peak(answer: dict[str, Any], settled: bool) -> Peak:
+    nodes = tuple((str(name), int(size)) for name, size in answer["nodes"])
+    return Peak(answer["load"], answer["run"], settled, answer["node_bytes"], nodes)
 
 
 def _agree(one: int, other: int) -> bool:

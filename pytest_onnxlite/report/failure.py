@@ -26,7 +26,7 @@ def failure_text(records: Sequence[Mapping[str, Any]]) -> str:
 def skip_text(records: Sequence[Mapping[str, Any]]) -> str:
     """Return why a test judged nothing; empty where it judged something."""
     verdicts = [verdict for record in records for verdict in record["verdicts"]]
-    if not verdicts or any(verdict["outcome"] != "not compared" for verdict in verdicts):
+    if not verdicts or any(verdict["outcome"] not in ("not compared", "not measured") for verdict in verdicts):
         return ""
     checks = ", ".join(sorted({verdict["check"] for verdict in verdicts}))
-    return f"{checks} {verdicts[0]['message']}"
+    return f"{checks} {verdicts[0]['outcome']}: {verdicts[0]['message']}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_onnxlite.judge.limits import percent, size_text
-from pytest_onnxlite.judge.statistics import MedianInterval, median_interval
+from pytest_onnxlite.judge.limits import PREVIOUS, percent, size_text
 
 Record = Mapping[str, Any]
 
@@ -88,13 +87,19 @@ def _size(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) ->
 
 
 def _latency(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    interval = _interval(_baseline_evidence(verdicts))
-    return [f"{interval.median:.2f}x last ±{percent(interval.noise)}"] if interval else []
+    parts = []
+    for purpose, comparison in measured["comparisons"].items():
+        if purpose != "sibling":
+            bounds = next((v["evidence"]["first"] for v in verdicts if _is_of(v, purpose)), None)
+            if bounds:
+                name = "last" if comparison["reference"] == PREVIOUS else comparison["reference"]
+                spread = (bounds["upper"] - bounds["lower"]) / 2 / bounds["median"]
+                parts.append(f"{bounds['median']:.2f}x {name} ±{percent(spread)}")
+    return parts
 
 
-def _interval(evidence: Mapping[str, Any]) -> MedianInterval | None:
-    bounds = evidence.get("first_interval")
-    return median_interval(evidence["first"], bounds["confidence"]) if bounds else None
+def _is_of(verdict: Mapping[str, Any], purpose: str) -> bool:
+    return bool(verdict["against"] == purpose and "first" in verdict["evidence"])
 
 
 def _memory(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -32,8 +32,13 @@ class TensorInfo:
     shape: tuple[int | str, ...]
 
 
-def open_session(path: Path, threads: int) -> Any:
+def open_session(path: Path, threads: int, entries: Mapping[str, str] | None = None) -> Any:
     """Open an `onnxruntime.InferenceSession` on the CPU, as models are judged.
+
+    Args:
+        path: the ONNX file.
+        threads: intra-op threads.
+        entries: further session configuration entries.
 
     Spinning is off because idle threads that spin make timings on shared machines bimodal.
 
@@ -46,7 +51,8 @@ def open_session(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in {"session.intra_op.allow_spinning": "0", **(entries or {})}.items():
+        options.add_session_config_entry(key, value)
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

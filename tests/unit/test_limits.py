@@ -10,7 +10,7 @@ import pytest
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.judge import limits as rules
 from pytest_onnxlite.judge.verdict import BASELINE, Mode, Outcome, Verdict
-from pytest_onnxlite.measure.measurement import Accuracy, Latency, Memory, Peak, Size
+from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Latency, Memory, Peak, Size
 from pytest_onnxlite.settings import AccuracyLimit, LatencyLimit, MemoryLimit, SizeLimit
 
 MIB = 1 << 20
@@ -118,37 +118,78 @@ def test_size_against_the_baseline(found: int, outcome: Outcome) -> None:
     assert verdict.evidence["first"] == 900
 
 
-def latency(first: float, second: float | None = None, self_check: tuple[float, ...] = ()) -> Latency:
-    return Latency(
-        1e-3, 40, 5, 1, 1, "previous artefact", (first,) * 8, () if second is None else (second,) * 8, self_check
-    )
+def latency(
+    first: float | tuple[float, ...],
+    second: float | tuple[float, ...] = (),
+    self_check: tuple[float, ...] = (),
+    purpose: str = BASELINE,
+    most: float = 1.05,
+) -> Latency:
+    def ratios(value: float | tuple[float, ...]) -> tuple[float, ...]:
+        return (value,) * 8 if isinstance(value, float) else value
+
+    name = rules.PREVIOUS if purpose == BASELINE else "onnx"
+    comparison = Comparison(name, most, 40, ratios(first), ratios(second), self_check)
+    return Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1, {purpose: comparison})
+
+
+QUIET = (1.0,) * 8
+WILD = (0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.1, 1.2)
+WIDE = (0.9, 1.0, 1.0, 1.06, 1.06, 1.06, 1.06, 1.1)
 
 
 @pytest.mark.parametrize(
     ("found", "outcome"),
     [
         (latency(1.05), Outcome.PASS),
-        (latency(1.06, 1.06), Outcome.FAIL),
+        (latency(1.06, 1.06, QUIET), Outcome.FAIL),
         # A suspicion that an independent set does not share is none.
         (latency(1.06, 1.04), Outcome.PASS),
-        (latency(1.06, 1.06, (0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.1, 1.2)), Outcome.INCONCLUSIVE),
-        (latency(1.06, 1.06, (1.0,) * 8), Outcome.FAIL),
+        # The machine itself is what varies.
+        (latency(1.06, 1.06, WILD), Outcome.INCONCLUSIVE),
+        # Two equal files of which one is always slower.
+        (latency(1.06, 1.06, (1.06,) * 8), Outcome.INCONCLUSIVE),
+        # Nothing shown, because the ratios lie too far apart to show anything.
+        (latency(WIDE, (), WILD), Outcome.INCONCLUSIVE),
+        (latency(WIDE, (), QUIET), Outcome.INCONCLUSIVE),
+        (latency(1.06, WIDE, QUIET), Outcome.INCONCLUSIVE),
+        # Spread, but all of it within the limit.
+        (latency((0.8, 0.85, 0.9, 0.9, 0.9, 0.9, 1.0, 1.04)), Outcome.PASS),
         (latency(0.94), Outcome.IMPROVED),
         (latency(0.96), Outcome.PASS),
     ],
 )
-def test_latency_fails_only_when_two_sets_agree(found: Latency, outcome: Outcome) -> None:
+def test_latency_fails_only_when_two_sets_agree_on_a_quiet_machine(found: Latency, outcome: Outcome) -> None:
     assert only(rules.judge_latency(LatencyLimit(max_slowdown=0.05), found, SAVED), BASELINE).outcome is outcome
 
 
+@pytest.mark.parametrize(("ratio", "outcome"), [(0.99, Outcome.PASS), (1.0, Outcome.PASS), (1.01, Outcome.FAIL)])
+def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: Outcome) -> None:
+    found = latency(ratio, ratio, QUIET, purpose="onnx", most=1.0)
+    verdicts = rules.judge_latency(LatencyLimit(max_ratio=1.0), found, PLAIN)
+    assert only(verdicts, "onnx").outcome is outcome
+    assert only(verdicts, BASELINE).outcome is Outcome.NOT_COMPARED
+
+
+@pytest.mark.parametrize(
+    ("saved", "outcome"), [(1e-3, Outcome.PASS), (0.953e-3, Outcome.PASS), (0.952e-3, Outcome.FAIL)]
+)
+def test_saved_seconds_where_asked_for(saved: float, outcome: Outcome) -> None:
+    found = Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1)
+    verdict = only(rules.judge_latency(LatencyLimit(absolute=True), found, SAVED, {"seconds": saved}), BASELINE)
+    assert verdict.outcome is outcome
+
+
 def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:
-    ratios = (1.04, *(1.12,) * 7)
-    assert not rules.is_suspicious(ratios, 0.05)
-    assert rules.is_suspicious((1.06, *(1.12,) * 7), 0.05)
+    assert not rules.is_suspicious((1.04, *(1.12,) * 7), 1.05)
+    assert rules.is_suspicious((1.06, *(1.12,) * 7), 1.05)
 
 
 def test_latency_says_how_sure_it_is() -> None:
-    assert rules.ratio_text((1.09, *(1.12,) * 6, 1.15)) == ("1.12x (99.5 % ≥ 1.09x, 8 session pairs, noise ±3.0 %)")
+    comparison = latency((1.09, *(1.12,) * 6, 1.15)).comparisons[BASELINE]
+    assert rules.ratio_text(comparison) == (
+        "1.12x (99.5 % ≥ 1.09x, 40 rounds, against the previous release, noise ±2.7 %)"
+    )
 
 
 def memory(load: int, run: int, settled: bool = True, method: str = "VmHWM") -> Memory:

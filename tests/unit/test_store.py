@@ -186,7 +186,15 @@ def measured(seconds: float, load: int, ratio: float = 1.0) -> dict[str, Any]:
     return {
         "accuracy": {"correct": 95, "total": 100, "batch_size": 1, "data_sha256": "d", "metric": "top1", "x": 1},
         "size": {"bytes": 100, "reference": None},
-        "latency": {"seconds": seconds, "batch_size": 1, "threads": 1, "first": [ratio] * 8},
+        "latency": {
+            "seconds": seconds,
+            "batch_size": 1,
+            "threads": 1,
+            "comparisons": {
+                "baseline": {"reference": "previous artefact", "first": [ratio] * 8},
+                "sibling": {"reference": "onnx", "first": [0.5] * 8},
+            },
+        },
         "memory": {
             "candidate": {"load": load, "run": load},
             "reference": {"load": 100, "run": 100},
@@ -208,6 +216,7 @@ def test_another_machine_gets_a_section_of_its_own() -> None:
     first = merge(None, artefact, measured(1.0, 100), MACHINE, "digits", "int8")
     second = merge(first, artefact, measured(2.0, 100), {**MACHINE, "cpu": "other"}, "digits", "int8")
     assert len(second.machines) == 2
+    assert {m["latency"]["sibling_ratio"] for m in second.machines.values()} == {0.5}
     assert sorted(m["latency"]["seconds"] for m in second.machines.values()) == [1.0, 2.0]
 
 
