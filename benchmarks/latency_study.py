@@ -1,0 +1,228 @@
+"""Does the latency rule raise false alarms, and does it find slowdowns? Prints a table.
+
+python benchmarks/latency_study.py            the whole study, about 50 minutes on two cores
+python benchmarks/latency_study.py --short    a minute or two; fails on any false alarm or missed 25 % slowdown
+
+Each round is a process of its own. In it every case is one full check: the same file as candidate and
+reference (any red is a false alarm, *inconclusive* too), or a twin that is slower by real extra work. Beside
+it, in the same process, pytest-benchmark times the same models alone, and its own rule,
+`--benchmark-compare-fail=median:10%`, compares each round with the one before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pytest_benchmark.utils import PercentageRegressionCheck
+from study_models import Model, make_models, slower_twin, true_ratio
+
+from pytest_onnxlite.baseline.fingerprint import describe_machine
+
+HERE = Path(__file__).parent
+RED = ("fail", "inconclusive", "not measured", "not comparable")
+THEIRS = PercentageRegressionCheck("median", 10.0)
+
+
+@contextlib.contextmanager
+def neighbour(busy: bool) -> Iterator[None]:
+    """Keep one core busy beside the study."""
+    if not busy:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", "while True: sum(i * i for i in range(10**5))"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run_round(cases: list[dict[str, Any]], busy: bool, plain: bool, out: Path) -> None:
+    """Run every case once in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder, neighbour(busy):
+        config = Path(folder) / "round.json"
+        config.write_text(json.dumps({"cases": cases, "neighbour": busy, "out": str(out)}))
+        command = [sys.executable, "-m", "pytest", str(HERE / "study_checks.py"), "-q", "-p", "no:cacheprovider"]
+        command += ["--rootdir", folder, "-c", os.devnull, "--benchmark-max-time=0.5", "--benchmark-disable-gc"]
+        command += [] if plain else ["-k", "guard"]
+        done = subprocess.run(
+            command, env={**os.environ, "ONNXLITE_STUDY": str(config)}, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            sys.exit(f"a round failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+
+
+def make_cases(
+    models: list[Model], twins: dict[tuple[str, float], Model], threads: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Return each model beside itself, and each twin beside its model."""
+    cases = []
+    for count in threads:
+        for model in models:
+            for twin in (0.0, *sorted(s for n, s in twins if n == model.name)):
+                candidate = twins[model.name, twin] if twin else model
+                cases.append(
+                    {
+                        "model": model.name,
+                        "threads": count,
+                        "twin": twin,
+                        "batch_size": model.batch_size,
+                        "reference": str(model.path),
+                        "candidate": str(candidate.path),
+                    }
+                )
+    return cases
+
+
+class _Medians:
+    """What pytest-benchmark's rule looks at."""
+
+    def __init__(self, name: str, value: float) -> None:
+        self._values = {"name": name, "median": value}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+
+def compare_plain(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[bool]]:
+    """Judge each round's medians against the model's own of the round before, by pytest-benchmark's rule."""
+    before: dict[tuple[Any, ...], float] = {}
+    alarms = defaultdict(list)
+    series = defaultdict(list)
+    for row in rows:
+        if row["kind"] == "plain":
+            series[row["model"], row["threads"], row["neighbour"], row["twin"]].append(row["median"])
+    for (name, threads, busy, twin), values in series.items():
+        saved = series[name, threads, busy, 0.0]
+        for number, value in enumerate(values[1:], 1):
+            before = saved[number - 1]
+            fails = THEIRS.fails(_Medians(name, value), _Medians(name, before))
+            alarms[name, threads, busy, twin].append(bool(fails))
+    return alarms
+
+
+def share(red: int, count: int) -> str:
+    """Return a count of a count."""
+    return f"{red}/{count}" if count else "-"
+
+
+def table(rows: list[dict[str, Any]], ratios: dict[str, float]) -> str:
+    """Return the study's table as Markdown."""
+    guards = defaultdict(list)
+    for row in rows:
+        if row["kind"] == "guard":
+            guards[row["twin"], row["model"], row["threads"], row["neighbour"]].append(row)
+    plain = compare_plain(rows)
+    lines = [
+        "| candidate | model | per run | threads | neighbour | true ratio | ours: red | of it inconclusive | seconds a check "
+        "| median:10%: red |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    totals: dict[float, list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
+    for (twin, name, threads, busy), group in sorted(guards.items()):
+        red = sum(row["outcome"] in RED for row in group)
+        unsure = sum(row["outcome"] == "inconclusive" for row in group)
+        theirs = plain.get((name, threads, busy, twin), [])
+        inference = median(row["inference"] for row in group)
+        ratio = "1" if not twin else f"{ratios[f'{name}, {twin}, {threads}']:.3f}"
+        lines.append(
+            f"| {f'+{twin:.0%}' if twin else 'same file'} | {name} | {inference * 1e6:,.0f} µs | {threads} | "
+            f"{'busy' if busy else 'quiet'} | {ratio} | {share(red, len(group))} | {unsure} | "
+            f"{median(row['seconds'] for row in group):.1f} | {share(sum(theirs), len(theirs))} |"
+        )
+        for i, value in enumerate((red, len(group), unsure, sum(theirs), len(theirs))):
+            totals[twin][i] += value
+    for twin, (red, count, unsure, their_red, their_count) in sorted(totals.items()):
+        lines.append(
+            f"| **{f'+{twin:.0%}' if twin else 'same file'}** | all | | | | | **{share(red, count)}** | {unsure} | | "
+            f"**{share(their_red, their_count)}** |"
+        )
+    return "\n".join(lines)
+
+
+def conditions() -> str:
+    """Return the machine and the versions."""
+    machine = describe_machine()
+    tools = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "pytest-benchmark", "numpy"))
+    return (
+        f"{machine['cpu']} ({', '.join(machine['isa'])}), {machine['cpus']:g} CPUs, {machine['os']}, "
+        f"Python {platform.python_version()}, {tools}; limit 5 %."
+    )
+
+
+def short(models: list[Model], folder: Path, out: Path) -> int:
+    """Run the version for CI: any false alarm, or a missed slowdown of 25 %, fails it."""
+    models = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
+    twins = {(m.name, 0.25): slower_twin(m, folder, 0.25) for m in models}
+    cases = make_cases(models, twins, (1,))
+    for _ in range(2):
+        run_round(cases, busy=False, plain=False, out=out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    print(table(rows, {f"{n}, {s}, 1": 1 + s for n, s in twins}))
+    wrong = [row for row in rows if (row["outcome"] in RED) != bool(row["twin"]) or row["outcome"] == "inconclusive"]
+    for row in wrong:
+        print(f"WRONG: {row['model']} +{row['twin']:.0%}: {row['outcome']} {row['comparison']}")
+    return 1 if wrong else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="a minute or two, for CI")
+    parser.add_argument("--rounds", type=int, default=13, help="checks of each case (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, help="where models and raw figures are kept (default: a temporary one)")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        models = make_models(folder)
+        if options.short:
+            out = folder / "short.jsonl"
+            out.unlink(missing_ok=True)
+            return short(models, folder, out)
+        return whole(models, folder, options.rounds)
+
+
+def whole(models: list[Model], folder: Path, rounds: int) -> int:
+    """Run the whole study, going on where raw figures of an interrupted one lie in the folder."""
+    out, known = folder / "rows.jsonl", folder / "ratios.json"
+    detectable = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
+    twins, ratios = {}, json.loads(known.read_text()) if known.exists() else {}
+    for model in detectable:
+        for slowdown in (0.10, 0.15):
+            path = folder / f"{model.name.replace(' ', '-')}-{slowdown:g}.onnx"
+            if f"{model.name}, {slowdown}, 2" not in ratios:
+                slower_twin(model, folder, slowdown)
+                for threads in (1, 2):
+                    twin = Model(model.name, path, model.batch_size)
+                    ratios[f"{model.name}, {slowdown}, {threads}"] = true_ratio(twin, model, threads, 40)
+                known.write_text(json.dumps(ratios))
+                print(
+                    {k: round(v, 4) for k, v in ratios.items() if k.startswith(f"{model.name}, {slowdown}")}, flush=True
+                )
+            twins[model.name, slowdown] = Model(model.name, path, model.batch_size)
+    cases = make_cases(models, twins, (1, 2))
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    guards = sum(row["kind"] == "guard" for row in rows)
+    for number in range(guards // len(cases), 2 * rounds):
+        run_round(cases, busy=number % 2 == 1, plain=True, out=out)
+        print(f"round {number + 1} of {2 * rounds}", flush=True)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    print(conditions(), "\n")
+    print(table(rows, ratios))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
