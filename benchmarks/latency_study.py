@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -66,14 +67,14 @@ def run_round(cases: list[dict[str, Any]], busy: bool, plain: bool, out: Path) -
 
 
 def make_cases(
-    models: list[Model], twins: dict[tuple[str, float], Model], threads: tuple[int, ...]
+    models: list[Model], twins: dict[tuple[str, float, int], Model], threads: tuple[int, ...]
 ) -> list[dict[str, Any]]:
     """Return each model beside itself, and each twin beside its model."""
     cases = []
     for count in threads:
         for model in models:
-            for twin in (0.0, *sorted(s for n, s in twins if n == model.name)):
-                candidate = twins[model.name, twin] if twin else model
+            for twin in (0.0, *sorted(s for n, s, t in twins if (n, t) == (model.name, count))):
+                candidate = twins[model.name, twin, count] if twin else model
                 cases.append(
                     {
                         "model": model.name,
@@ -166,12 +167,12 @@ def conditions() -> str:
 def short(models: list[Model], folder: Path, out: Path) -> int:
     """Run the version for CI: any false alarm, or a missed slowdown of 25 %, fails it."""
     models = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
-    twins = {(m.name, 0.25): slower_twin(m, folder, 0.25) for m in models}
+    twins = {(m.name, 0.25, 1): slower_twin(m, folder, 0.25, 1) for m in models}
     cases = make_cases(models, twins, (1,))
     for _ in range(2):
         run_round(cases, busy=False, plain=False, out=out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    print(table(rows, {f"{n}, {s}, 1": 1 + s for n, s in twins}))
+    print(table(rows, {f"{m.name}, 0.25, 1": true_ratio(twins[m.name, 0.25, 1], m, 1, 10) for m in models}))
     wrong = [row for row in rows if (row["outcome"] in RED) != bool(row["twin"]) or row["outcome"] == "inconclusive"]
     for row in wrong:
         print(f"WRONG: {row['model']} +{row['twin']:.0%}: {row['outcome']} {row['comparison']}")
@@ -199,19 +200,16 @@ def whole(models: list[Model], folder: Path, rounds: int) -> int:
     out, known = folder / "rows.jsonl", folder / "ratios.json"
     detectable = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
     twins, ratios = {}, json.loads(known.read_text()) if known.exists() else {}
-    for model in detectable:
-        for slowdown in (0.10, 0.15):
-            path = folder / f"{model.name.replace(' ', '-')}-{slowdown:g}.onnx"
-            if f"{model.name}, {slowdown}, 2" not in ratios:
-                slower_twin(model, folder, slowdown)
-                for threads in (1, 2):
-                    twin = Model(model.name, path, model.batch_size)
-                    ratios[f"{model.name}, {slowdown}, {threads}"] = true_ratio(twin, model, threads, 40)
-                known.write_text(json.dumps(ratios))
-                print(
-                    {k: round(v, 4) for k, v in ratios.items() if k.startswith(f"{model.name}, {slowdown}")}, flush=True
-                )
-            twins[model.name, slowdown] = Model(model.name, path, model.batch_size)
+    for model, slowdown, threads in itertools.product(detectable, (0.10, 0.15), (1, 2)):
+        key = f"{model.name}, {slowdown}, {threads}"
+        path = folder / f"{model.name.replace(' ', '-')}-{slowdown:g}-{threads}.onnx"
+        twin = Model(model.name, path, model.batch_size)
+        if key not in ratios:
+            slower_twin(model, folder, slowdown, threads)
+            ratios[key] = true_ratio(twin, model, threads, 40)
+            known.write_text(json.dumps(ratios))
+            print(f"{key}: {ratios[key]:.4f}", flush=True)
+        twins[model.name, slowdown, threads] = twin
     cases = make_cases(models, twins, (1, 2))
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     guards = sum(row["kind"] == "guard" for row in rows)

@@ -127,12 +127,12 @@ def true_ratio(candidate: Model, reference: Model, threads: int, pairs: int) -> 
     return median(found)
 
 
-def slower_twin(model: Model, folder: Path, slowdown: float) -> Model:
-    """Return a twin that is slower by at least a share with one thread, and by little more: found by bisection."""
-    target = folder / f"{model.name.replace(' ', '-')}-{slowdown:g}.onnx"
+def slower_twin(model: Model, folder: Path, slowdown: float, threads: int) -> Model:
+    """Return a twin that is slower by at least a share, and by little more, at a thread count: found by bisection."""
+    target = folder / f"{model.name.replace(' ', '-')}-{slowdown:g}-{threads}.onnx"
 
     def ratio(columns: int, pairs: int) -> float:
-        return true_ratio(with_extra_work(model, target, columns), model, 1, pairs)
+        return true_ratio(with_extra_work(model, target, columns), model, threads, pairs)
 
     low, high = 1, 16
     while ratio(high, 6) < 1 + slowdown:

@@ -1,0 +1,192 @@
+"""The README is true: its first steps work as they stand, and its outputs are what is printed.
+
+ONNXLITE_UPDATE_README=1 writes the outputs of this run into it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from pytest_onnxlite.settings import INI_ONLY, LIMITS, OPTIONS
+
+from conftest import REPOSITORY, Digits, Project
+from onnx_models import dense, edit, quantize, set_weight, two_outputs, weights_of, wide
+
+README = REPOSITORY / "README.md"
+Scenario = Callable[["Stage"], pytest.RunResult]
+
+
+class Stage:
+    """What a scenario needs: a project, the example model, a folder."""
+
+    def __init__(self, project: Project, digits: Digits, folder: Path) -> None:
+        self.project = project
+        self.digits = digits
+        self.folder = folder
+
+    def guard(self, int8: Path | None = None, **options: Any) -> Project:
+        files = {"onnx": self.digits.onnx, "int8": int8 or self.digits.int8}
+        self.project.write(files, self.digits.x, self.digits.y, **options)
+        return self.project
+
+    def replaced(self, before: Path, after: Path, x: Any, marker: str) -> pytest.RunResult:
+        self.project.write({"onnx": before}, x, variant="onnx", markers=f"@pytest.mark.{marker}")
+        self.project.save()
+        self.project.replace("onnx.onnx", after)
+        return self.project.compare()
+
+
+EVERYTHING = "\n".join(f"@pytest.mark.onnxlite_{c}" for c in ("accuracy", "size", "latency", "memory", "graph"))
+
+
+def passing(stage: Stage) -> pytest.RunResult:
+    project = stage.guard(markers=EVERYTHING)
+    project.save()
+    return project.compare()
+
+
+def accuracy(stage: Stage) -> pytest.RunResult:
+    def ruin(model: onnx.ModelProto) -> None:
+        name, weights = max(weights_of(model).items(), key=lambda entry: entry[1].size)
+        set_weight(model, name, np.roll(weights, 40, axis=0))
+
+    return stage.guard(edit(stage.digits.int8, stage.folder / "ruined.onnx", ruin)).run()
+
+
+def size(stage: Stage) -> pytest.RunResult:
+    nodes = [node.name for node in onnx.load(stage.digits.onnx).graph.node if node.op_type == "MatMul"]
+    half = quantize(stage.digits.onnx, stage.folder / "half.onnx", nodes_to_exclude=nodes[:1])
+    return stage.guard(half, markers="@pytest.mark.onnxlite_size(ratio=0.25)").run()
+
+
+def latency(stage: Stage) -> pytest.RunResult:
+    x = np.ones((4, 256), np.float32)
+    return stage.replaced(
+        dense(stage.folder / "a.onnx", 10), dense(stage.folder / "b.onnx", 12), x, "onnxlite_latency(max_slowdown=0.05)"
+    )
+
+
+def memory(stage: Stage) -> pytest.RunResult:
+    x = np.ones((4, 1, 64, 64), np.float32)
+    return stage.replaced(
+        wide(stage.folder / "a.onnx", 512), wide(stage.folder / "b.onnx", 1024), x, "onnxlite_memory(max_growth=0.05)"
+    )
+
+
+def graph(stage: Stage) -> pytest.RunResult:
+    before, after = two_outputs(stage.folder / "a.onnx"), two_outputs(stage.folder / "b.onnx", ("digit", "result"))
+    return stage.replaced(before, after, np.ones((4, 8), np.float32), "onnxlite_graph")
+
+
+def missing(stage: Stage) -> pytest.RunResult:
+    return stage.guard(markers=EVERYTHING).compare()
+
+
+def not_measured(stage: Stage) -> pytest.RunResult:
+    project = stage.guard(markers="@pytest.mark.onnxlite_latency")
+    project.save()
+    return project.compare("--benchmark-disable")
+
+
+def other_data(stage: Stage) -> pytest.RunResult:
+    project = stage.guard()
+    project.save()
+    np.savez(project.path / "data.npz", x=stage.digits.x[:900], y=stage.digits.y[:900])
+    return project.compare()
+
+
+def forgotten(stage: Stage) -> pytest.RunResult:
+    project = stage.guard(markers="@pytest.mark.onnxlite_size")
+    project.save()
+    shutil.copytree(project.path / "baselines" / "digits", project.path / "baselines" / "faces")
+    return project.compare()
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "pass": passing,
+    "accuracy": accuracy,
+    "size": size,
+    "latency": latency,
+    "memory": memory,
+    "graph": graph,
+    "missing": missing,
+    "not measured": not_measured,
+    "other data": other_data,
+    "forgotten": forgotten,
+}
+
+
+def excerpt(result: pytest.RunResult, root: Path) -> str:
+    """Return what a reader should see: the failure's text, or the summary."""
+    text = result.stdout.str().replace(f"{root}{os.sep}", "")
+    failure = re.search(r"^_+ test_release _+\n(.*?)(?=^=)", text, re.DOTALL | re.MULTILINE)
+    if failure:
+        return failure[1].rstrip()
+    summary = re.search(r"^=+ onnxlite: [^\n]* =+\n(.*?)(?=^=)", text, re.DOTALL | re.MULTILINE)
+    assert summary, text
+    return summary[0].strip()
+
+
+def block(name: str, text: str) -> re.Match[str]:
+    found = re.search(rf"(<!-- output: {name} -->\n```text\n)(.*?)(\n```)", text, re.DOTALL)
+    assert found, f"README.md has no block for {name}"
+    return found
+
+
+def masked(text: str) -> str:
+    """Figures differ from machine to machine; words do not."""
+    return re.sub(r"\s+", " ", re.sub(r"\d[\d.,]*", "#", text)).strip()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_an_output_in_the_readme_is_what_is_printed(
+    project: Project, digits: Digits, tmp_path: Path, name: str
+) -> None:
+    result = SCENARIOS[name](Stage(project, digits, tmp_path))
+    assert result.ret == (0 if name == "pass" else 1), result.stdout.str()
+    printed = excerpt(result, project.path)
+    readme = README.read_text(encoding="utf-8")
+    shown = block(name, readme)
+    if os.environ.get("ONNXLITE_UPDATE_README"):
+        README.write_text(readme[: shown.start(2)] + printed + readme[shown.end(2) :], encoding="utf-8")
+    else:
+        assert masked(printed) == masked(shown[2])
+
+
+def code_blocks(section: str) -> dict[str, str]:
+    """Return the named code blocks of a section: ```python title comment `# conftest.py`."""
+    text = README.read_text(encoding="utf-8")
+    part = text.split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", part, re.DOTALL)
+    return dict(blocks)
+
+
+def test_the_first_five_minutes_work_as_they_stand(pytester: pytest.Pytester, digits: Digits) -> None:
+    for name, code in code_blocks("Five minutes").items():
+        (pytester.path / name).write_text(code)
+    (pytester.path / "models").mkdir()
+    shutil.copyfile(digits.trained, pytester.path / "models" / "digits.keras")
+    np.savez(pytester.path / "models" / "evaluation.npz", x=digits.x, y=digits.y)
+    assert {path.name for path in pytester.path.glob("*.py")} == {"conftest.py", "test_release.py"}
+    saved = pytester.runpytest("--onnxlite-save-baseline", "-p", "no:randomly")
+    saved.assert_outcomes(passed=1)
+    pytester.runpytest("--onnxlite-baseline", "-p", "no:randomly").assert_outcomes(passed=1)
+
+
+def test_every_option_marker_and_argument_is_in_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    names = [f"--onnxlite-{name}" for name, _, _ in OPTIONS]
+    names += [f"onnxlite_{name}" for name, _, _ in INI_ONLY]
+    for marker, limit in LIMITS.items():
+        names.append(marker)
+        names += [f"`{argument}" for argument in limit.__dataclass_fields__]
+    assert [name for name in names if name not in text] == []
