@@ -166,6 +166,80 @@ def test_a_slower_release_can_be_accepted(project: Project, tmp_path: Path) -> N
     project.compare().assert_outcomes(passed=1)
 
 
+def test_int8_that_is_slower_than_float_is_red_without_a_baseline(project: Project, tmp_path: Path) -> None:
+    x = np.ones((4, 256), np.float32)
+    files = {"onnx": dense(tmp_path / "a.onnx", 8), "int8": dense(tmp_path / "b.onnx", 16)}
+    project.write(files, x, markers="@pytest.mark.onnxlite_latency(max_ratio=1.0)")
+    result = project.run()
+    assert_red(result, "against the onnx variant, noise ±", "at most 1x allowed (max_ratio=1")
+    result.stdout.re_match_lines([r"digits +int8 .*x onnx"])
+
+
+def test_int8_that_is_faster_than_float_passes_without_a_baseline(project: Project, tmp_path: Path) -> None:
+    x = np.ones((4, 1024), np.float32)
+    float_model = dense(tmp_path / "a.onnx", 4, 1024)
+    files = {"onnx": float_model, "int8": quantize(float_model, tmp_path / "b.onnx")}
+    project.write(files, x, markers="@pytest.mark.onnxlite_latency(max_ratio=1.0)")
+    project.run().assert_outcomes(passed=1)
+
+
+def without_artefact(project: Project, tmp_path: Path, markers: str) -> None:
+    """Save a baseline whose artefact is not kept, of an INT8 model that has a float sibling."""
+    x = np.ones((4, 256), np.float32)
+    files = {"onnx": dense(tmp_path / "a.onnx", 16), "int8": dense(tmp_path / "b.onnx", 8)}
+    project.write(files, x, markers=markers)
+    project.pytester.makeini("[pytest]\nonnxlite_keep_artefact = false\n")
+    project.save()
+
+
+def test_where_the_artefact_is_not_kept_the_sibling_stands_in(project: Project, tmp_path: Path) -> None:
+    without_artefact(project, tmp_path, "@pytest.mark.onnxlite_latency(max_slowdown=0.25)")
+    project.compare().assert_outcomes(passed=1)
+    project.replace("int8.onnx", dense(tmp_path / "c.onnx", 16))
+    assert_red(project.compare(), "against the onnx variant")
+
+
+def test_on_another_machine_there_is_nothing_to_stand_in(project: Project, tmp_path: Path) -> None:
+    without_artefact(project, tmp_path, "@pytest.mark.onnxlite_latency")
+    saved = json.loads(project.baseline.read_text())
+    (machine,) = saved["machines"].values()
+    saved["machines"] = {"another": machine}
+    project.baseline.write_text(json.dumps(saved))
+    assert_red(project.compare(), "latency not comparable", "Nothing saved on a machine like this")
+
+
+def test_saved_seconds_count_only_where_asked_for(project: Project, tmp_path: Path) -> None:
+    x = np.ones((4, 256), np.float32)
+    project.write({"onnx": dense(tmp_path / "a.onnx", 8)}, x, variant="onnx", markers="@pytest.mark.onnxlite_latency")
+    project.pytester.makeini("[pytest]\nonnxlite_keep_artefact = false\n")
+    project.save()
+    assert_red(project.compare(), "ask with absolute=True")
+    path = project.path / "test_release.py"
+    path.write_text(path.read_text().replace("onnxlite_latency", "onnxlite_latency(absolute=True, max_slowdown=1.0)"))
+    project.compare().assert_outcomes(passed=1)
+    project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 32))
+    assert_red(project.compare(), "were saved on a machine like this")
+
+
+@pytest.mark.parametrize(
+    ("marker", "conditions"),
+    [
+        ("onnxlite_latency(max_slowdown=0.5, batch_size=2, threads=2)", (2, 2)),
+        ("onnxlite_latency(max_slowdown=0.5)", (3, 1)),
+    ],
+)
+def test_conditions_come_from_the_marker_or_the_spec(
+    project: Project, tmp_path: Path, marker: str, conditions: tuple[int, int]
+) -> None:
+    x = np.ones((4, 256), np.float32)
+    model = dense(tmp_path / "a.onnx", 4)
+    project.write({"onnx": model}, x, variant="onnx", markers=f"@pytest.mark.{marker}", spec="batch_size=3")
+    project.save("--onnxlite-report=r.json")
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    times = record["measured"]["latency"]
+    assert (times["batch_size"], times["threads"]) == conditions
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -205,6 +279,7 @@ def test_twice_the_activations_are_red(project: Project, tmp_path: Path) -> None
     project.save()
     project.compare().assert_outcomes(passed=1)
     project.replace("onnx.onnx", wide(tmp_path / "b.onnx", 1024))
+    assert_red(project.compare(), "Allocated by nodes in one run: ", "most by ")
     assert_red(project.compare(), "needs more memory than the previous release: peak while running", "5.0 % allowed")
 
 
