@@ -18,6 +18,7 @@ from pytest_onnxlite.graph.view import (
     INTEGER_PRODUCTS,
     Constant,
     View,
+    attribute,
     operator,
 )
 
@@ -98,6 +99,8 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
     if not must_be_quantized(view, weight.node.op_type):
         kind = "dynamic" if is_dynamic(view) else "static"
         return f"{kind} quantization leaves {op} in float"
+    if weight.node.op_type == "Gemm" and is_dynamic(view) and _is_scaled(weight.node):
+        return "dynamic quantization takes Gemm with alpha = beta = 1 and transA = 0 only"
     if weight.via:
         return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
     if weight.constant.stored == "Constant":
@@ -111,6 +114,11 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
     if weight.constant.tensor.dtype != ir.DataType.FLOAT:
         return f"it is {weight.constant.tensor.dtype.name}, and the quantizer takes FLOAT"
     return "nothing in the graph says why: the node was excluded, or the quantizer skipped it"
+
+
+def _is_scaled(gemm: ir.Node) -> bool:
+    factors = [attribute(gemm, name, 1.0) for name in ("alpha", "beta")]
+    return factors != [1.0, 1.0] or bool(attribute(gemm, "transA", 0))
 
 
 def check_coverage(subject: Subject) -> Iterator[Finding]:
