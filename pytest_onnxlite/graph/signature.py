@@ -118,8 +118,8 @@ def compare_signatures(expected: Signature, found: Signature) -> list[Finding]:
     """Return how one signature differs from another.
 
     Dynamic dims may be renamed, as long as those that were equal stay equal and others stay apart. A symbol
-    that no input has says nothing to a caller: exporters make such up for outputs, and a quantizer that infers
-    shapes may know better.
+    that no input has says nothing to a caller: exporters make such up for outputs, and a quantizer that
+    infers shapes may know better.
     """
     symbols: dict[str, str] = {}
     fed = {dim for tensor in expected.inputs for dim in tensor.shape or () if isinstance(dim, str)}
