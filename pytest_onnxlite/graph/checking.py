@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pytest_onnxlite.graph import coverage, parameters, structure
+from pytest_onnxlite.graph import coverage, pairs, parameters, sizes, structure, values
+from pytest_onnxlite.graph.biases import check_bias
 from pytest_onnxlite.graph.finding import Finding, GraphError, report
 from pytest_onnxlite.graph.opening import ModelLike, Opened, open_model
+from pytest_onnxlite.graph.products import check_dynamic_quantizers, check_product, check_weight_types
 from pytest_onnxlite.graph.signature import compare_signatures, signature_of
 from pytest_onnxlite.graph.subject import Subject
 from pytest_onnxlite.graph.view import View
@@ -27,6 +29,20 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
             yield report(fault.code, constant.where, fault.expected, fault.found)
 
 
+def check_dynamic_pattern(subject: Subject) -> Iterator[Finding]:
+    """Integer products and what quantizes their inputs at run time."""
+    for product in subject.quantities.products:
+        yield from check_product(subject.view, product)
+    yield from check_dynamic_quantizers(subject.view)
+    yield from check_weight_types(subject.view)
+
+
+def check_biases(subject: Subject) -> Iterator[Finding]:
+    """Each quantized bias."""
+    for bias in subject.biases:
+        yield from check_bias(bias, subject.reference)
+
+
 # Asked of the stored form, which may hold what no graph can.
 OPENED_CHECKS: tuple[Callable[[Opened], Iterable[Finding]], ...] = (
     structure.check_checker,
@@ -44,8 +60,22 @@ SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     parameters.check_scales,
     parameters.check_zero_points,
     parameters.check_shapes,
+    check_biases,
+    check_dynamic_pattern,
+    pairs.check_pairs,
+    pairs.check_inputs,
+    pairs.check_movers,
+    pairs.check_calibration,
+    values.check_symmetry,
+    values.check_range,
+    values.check_saturation,
+    values.check_float_tensors,
+    values.check_likeness,
     coverage.check_coverage,
     coverage.check_exclusions,
+    sizes.check_size,
+    sizes.check_operators,
+    sizes.check_external_files,
 )
 
 

@@ -18,13 +18,13 @@ from pytest_onnxlite.graph.view import (
     INTEGER_PRODUCTS,
     Constant,
     View,
+    attribute,
     operator,
 )
 
-# What every recipe quantizes, and what only one of the two kinds does.
+# What every form of quantization takes, and what only one of them does.
 _ALWAYS = frozenset({"Conv", "Gemm", "MatMul"})
-_DYNAMIC_ONLY = frozenset({"LSTM"})
-_STATIC_ONLY = frozenset({"ConvTranspose"})
+_ALSO = {"dynamic": frozenset({"LSTM"}), "QDQ": frozenset({"ConvTranspose"}), "QLinear": frozenset[str]()}
 # Operators that hand a weight on as it is.
 _CARRIERS = frozenset({"Identity", "Transpose"})
 _BLIND = "where the quantizer does not look: fold constants first"
@@ -74,13 +74,16 @@ def _readers(value: ir.Value, via: tuple[str, ...]) -> Iterator[tuple[ir.Node, i
 
 def must_be_quantized(view: View, op: str) -> bool:
     """Return whether the quantizer that made this model quantizes an operator's weights."""
-    return op in _ALWAYS or op in (_DYNAMIC_ONLY if is_dynamic(view) else _STATIC_ONLY)
+    return op in _ALWAYS or op in _ALSO[form(view)]
 
 
-def is_dynamic(view: View) -> bool:
-    """Return whether a model's activations are quantized at run time."""
+def form(view: View) -> str:
+    """Return how a model is quantized: `dynamic`, `QDQ` or `QLinear`."""
     marks = INTEGER_PRODUCTS | {DYNAMIC_QUANTIZE, "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"}
-    return any(place.node.op_type in marks for place in view.places)
+    operators = {place.node.op_type for place in view.places}
+    if operators & marks:
+        return "dynamic"
+    return "QLinear" if operators & {"QLinearConv", "QLinearMatMul", "QGemm"} else "QDQ"
 
 
 def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str | None]) -> str:
@@ -96,8 +99,9 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
             return f"parameters of {op} stay float"
         return f"input {weight.slot} of {op} is not a weight that quantizers take"
     if not must_be_quantized(view, weight.node.op_type):
-        kind = "dynamic" if is_dynamic(view) else "static"
-        return f"{kind} quantization leaves {op} in float"
+        return f"{form(view)} quantization leaves {op} in float"
+    if weight.node.op_type == "Gemm" and form(view) == "dynamic" and _is_scaled(weight.node):
+        return "dynamic quantization takes Gemm with alpha = beta = 1 and transA = 0 only"
     if weight.via:
         return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
     if weight.constant.stored == "Constant":
@@ -111,6 +115,11 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
     if weight.constant.tensor.dtype != ir.DataType.FLOAT:
         return f"it is {weight.constant.tensor.dtype.name}, and the quantizer takes FLOAT"
     return "nothing in the graph says why: the node was excluded, or the quantizer skipped it"
+
+
+def _is_scaled(gemm: ir.Node) -> bool:
+    factors = [attribute(gemm, name, 1.0) for name in ("alpha", "beta")]
+    return factors != [1.0, 1.0] or bool(attribute(gemm, "transA", 0))
 
 
 def check_coverage(subject: Subject) -> Iterator[Finding]:

@@ -13,9 +13,9 @@ from typing import Literal
 import onnx_ir as ir
 
 from pytest_onnxlite.graph.products import Product, find_products
-from pytest_onnxlite.graph.view import DEQUANTIZE, QUANTIZE, Constant, Place, View, attribute, input_of
+from pytest_onnxlite.graph.view import DEQUANTIZE, QUANTIZE, Place, View, attribute, input_of, source
 
-Role = Literal["activation", "weight", "bias"]
+Role = Literal["activation", "weight", "bias", "constant"]
 
 # Where each operator's weight and bias are, among its float inputs.
 WEIGHT_INPUTS = {
@@ -61,7 +61,7 @@ class Quantity:
 
     Attributes:
         place: the node that has the parameters.
-        role: what the tensor is to who reads it.
+        role: what the tensor is to who reads it; a stored one that is neither weight nor bias is a constant.
         data: the integers; for QuantizeLinear its output.
         scale: its scale, None where it is computed at run time or the pattern is broken.
         zero_point: its zero point, None for 0.
@@ -117,32 +117,40 @@ def find_quantities(view: View) -> Quantities:
 def _of_products(products: tuple[Product, ...]) -> Iterator[Quantity]:
     for product in products:
         node = product.place.node
-        axis = 0 if node.op_type == "ConvInteger" else -1
-        reader = (Reader(node, 1),)
-        yield Quantity(
-            product.place,
-            "weight",
-            product.weight,
-            product.weight_scale,
-            product.weight_zero_point,
-            axis,
-            0,
-            reader,
-        )
+        for slot, operand in enumerate(product.operands):
+            if operand.stored is None:
+                continue
+            axis = None if operand.stored is not operand.data else 0 if node.op_type == "ConvInteger" else -1
+            yield Quantity(
+                product.place,
+                "weight",
+                operand.stored,
+                operand.scale,
+                operand.zero_point,
+                axis,
+                readers=(Reader(node, slot),),
+            )
 
 
 def _of_pair(view: View, place: Place) -> Quantity:
     node = place.node
-    quantizes = node.op_type == QUANTIZE
-    data = node.outputs[0] if quantizes else input_of(node, 0)
-    readers = () if quantizes else tuple(Reader(use.node, use.idx) for use in node.outputs[0].uses())
-    role: Role = "activation"
-    if view.constant(input_of(node, 0)) is not None:
-        biases = [reader.slot == BIAS_INPUTS.get(reader.node.op_type) for reader in readers]
-        role = "bias" if biases and all(biases) else "weight"
-    block = attribute(node, "block_size", 0)
-    axis = attribute(node, "axis", 1)
-    return Quantity(place, role, data, input_of(node, 1), input_of(node, 2), axis, block, readers)
+    scale, zero_point = input_of(node, 1), input_of(node, 2)
+    axis, block = attribute(node, "axis", 1), attribute(node, "block_size", 0)
+    if node.op_type == QUANTIZE:
+        return Quantity(place, "activation", node.outputs[0], scale, zero_point, axis, block)
+    data = input_of(node, 0)
+    readers = tuple(Reader(use.node, use.idx) for use in node.outputs[0].uses())
+    origin = source(data)
+    if view.constant(origin) is None:
+        return Quantity(place, "activation", data, scale, zero_point, axis, block, readers)
+    role: Role = "constant"
+    if any(reader.slot == WEIGHT_INPUTS.get(reader.node.op_type) for reader in readers):
+        role = "weight"
+    elif any(reader.slot == BIAS_INPUTS.get(reader.node.op_type) for reader in readers):
+        role = "bias"
+    # Rows that were picked or moved before they are dequantized: the axis is that of the result.
+    axis = axis if origin is data else None
+    return Quantity(place, role, origin, scale, zero_point, axis, block, readers)
 
 
 def _of_triples(place: Place) -> Iterator[Quantity]:
@@ -169,8 +177,3 @@ def output_channel(node: ir.Node, slot: int, rank: int) -> int | None:
     if node.op_type == "MatMul" and slot == 0:
         return max(rank - 2, 0)
     return None
-
-
-def constant_of(view: View, quantity: Quantity) -> Constant | None:
-    """Return the stored integers of a quantity, None for an activation."""
-    return view.constant(quantity.data)

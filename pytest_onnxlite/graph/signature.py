@@ -105,27 +105,39 @@ def signature_of(opened: Opened) -> Signature:
 def _describe(value: ir.Value) -> TensorSignature:
     shape = None
     if value.shape is not None:
-        shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+        shape = tuple(_dim(dim) for dim in value.shape)
     return TensorSignature(value.name or "", value.dtype.name if value.dtype is not None else "", shape)
+
+
+def _dim(dim: int | ir.SymbolicDim) -> Dim:
+    # Some exporters write -1 for a dynamic dim.
+    return (dim if dim >= 0 else None) if isinstance(dim, int) else dim.value
 
 
 def compare_signatures(expected: Signature, found: Signature) -> list[Finding]:
     """Return how one signature differs from another.
 
-    Dynamic dims may be renamed, as long as those that were equal stay equal and others stay apart.
+    Dynamic dims may be renamed, as long as those that were equal stay equal and others stay apart. A symbol
+    that no input has says nothing to a caller: exporters make such up for outputs, and a quantizer that
+    infers shapes may know better.
     """
     symbols: dict[str, str] = {}
+    fed = {dim for tensor in expected.inputs for dim in tensor.shape or () if isinstance(dim, str)}
     findings: list[Finding] = []
     for side, before, after in (
         ("input", expected.inputs, found.inputs),
         ("output", expected.outputs, found.outputs),
     ):
-        findings += _compare_side(side, before, after, symbols)
+        findings += _compare_side(side, before, after, symbols, fed)
     return findings
 
 
 def _compare_side(
-    side: str, expected: Sequence[TensorSignature], found: Sequence[TensorSignature], symbols: dict[str, str]
+    side: str,
+    expected: Sequence[TensorSignature],
+    found: Sequence[TensorSignature],
+    symbols: dict[str, str],
+    fed: set[str],
 ) -> Iterator[Finding]:
     before, after = [t.name for t in expected], [t.name for t in found]
     if sorted(before) != sorted(after):
@@ -139,11 +151,11 @@ def _compare_side(
         if new is None and len(expected) == len(found):
             new = found[before.index(old.name)]  # renamed, which is reported above: go on with the rest
         if new is not None:
-            yield from _compare_tensor(f"{side} {old.name}", old, new, symbols)
+            yield from _compare_tensor(f"{side} {old.name}", old, new, symbols, fed)
 
 
 def _compare_tensor(
-    where: str, old: TensorSignature, new: TensorSignature, symbols: dict[str, str]
+    where: str, old: TensorSignature, new: TensorSignature, symbols: dict[str, str], fed: set[str]
 ) -> Iterator[Finding]:
     if old.dtype and new.dtype and old.dtype != new.dtype:
         yield report("OLX203", where, old.dtype, new.dtype)
@@ -156,6 +168,8 @@ def _compare_tensor(
         return
     for axis, (was, now) in enumerate(zip(old.shape, new.shape, strict=True)):
         at = f"{where} dim {axis}"
+        if isinstance(was, str) and was not in fed:
+            continue
         if isinstance(was, int) and isinstance(now, int):
             if was != now:
                 yield report("OLX205", at, str(was), f"{now} in {new}")

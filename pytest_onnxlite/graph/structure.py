@@ -46,12 +46,14 @@ def check_checker(opened: Opened) -> Iterator[Finding]:
 
 def check_names(opened: Opened) -> Iterator[Finding]:
     """Each name is produced once and before use; onnx-ir cannot hold duplicates, so the file is asked."""
-    yield from _check_graph_names(opened.proto.graph, "", frozenset())
+    yield from _check_graph_names(opened.proto.graph, "", frozenset(), frozenset())
     for function in opened.proto.functions:
         yield from _check_function_names(function)
 
 
-def _check_graph_names(graph: onnx.GraphProto, path: str, outer: frozenset[str]) -> Iterator[Finding]:
+def _check_graph_names(
+    graph: onnx.GraphProto, path: str, outer: frozenset[str], later: frozenset[str]
+) -> Iterator[Finding]:
     inputs = [value.name for value in graph.input]
     initializers = [tensor.name for tensor in graph.initializer]
     initializers += [tensor.values.name for tensor in graph.sparse_initializer]
@@ -63,17 +65,17 @@ def _check_graph_names(graph: onnx.GraphProto, path: str, outer: frozenset[str])
             yield report("OLX103", path + name, "one initializer of this name", f"{count} initializers")
     # An initializer may give an input its default: only other pairs clash.
     known = set(inputs) | set(initializers)
-    yield from _check_nodes(graph.node, path, known, outer)
+    yield from _check_nodes(graph.node, path, known, outer, later)
     for value in graph.output:
         if value.name not in known and value.name not in outer:
             yield report("OLX104", path + value.name, "a node that produces this output", "none does")
 
 
 def _check_nodes(
-    nodes: Iterable[onnx.NodeProto], path: str, known: set[str], outer: frozenset[str]
+    nodes: Iterable[onnx.NodeProto], path: str, known: set[str], outer: frozenset[str], later: frozenset[str]
 ) -> Iterator[Finding]:
     nodes = list(nodes)
-    later = {name for node in nodes for name in node.output}
+    later |= {name for node in nodes for name in node.output}
     for node in nodes:
         where = f"{path}{node.name or node.op_type}"
         for name in node.input:
@@ -83,7 +85,8 @@ def _check_nodes(
         for item in node.attribute:
             for position, graph in enumerate([item.g] if item.HasField("g") else item.graphs):
                 suffix = f"[{position}]" if item.graphs else ""
-                yield from _check_graph_names(graph, f"{where}/{item.name}{suffix}/", outer | known)
+                inside = f"{where}/{item.name}{suffix}/"
+                yield from _check_graph_names(graph, inside, outer | known, later)
         for name in node.output:
             if name and name in known:
                 yield report("OLX103", where, f"{name!r} to be produced once", "this node produces it again")
@@ -93,7 +96,7 @@ def _check_nodes(
 def _check_function_names(function: onnx.FunctionProto) -> Iterator[Finding]:
     path = f"function {function.domain}::{function.name}/"
     known = set(function.input)
-    yield from _check_nodes(function.node, path, known, frozenset())
+    yield from _check_nodes(function.node, path, known, frozenset(), frozenset())
     for name in function.output:
         if name not in known:
             yield report("OLX104", path + name, "a node that produces this output", "none does")
@@ -123,10 +126,10 @@ def check_opset_imports(opened: Opened) -> Iterator[Finding]:
                 "OLX109", opened.label, f"one opset import of {_spell(domain)!r}", f"versions {versions}"
             )
     # ONNX's own domain is imported by convention, even where only contrib operators are used.
-    for domain in sorted(set(imported) - used - {""}):
-        yield report(
-            "OLX110", opened.label, "imports of used domains only", f"an import of {_spell(domain)!r}"
-        )
+    unused = sorted(set(imported) - used - {""})
+    if unused:
+        found = f"an import of {', '.join(unused)}"
+        yield report("OLX110", opened.label, "imports of used domains only", found)
 
 
 def check_leftovers(subject: Subject) -> Iterator[Finding]:

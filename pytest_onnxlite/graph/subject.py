@@ -8,8 +8,10 @@ from functools import cached_property
 
 import onnx_ir as ir
 
+from pytest_onnxlite.graph.biases import Bias, find_biases
 from pytest_onnxlite.graph.quantities import Quantities, find_quantities
 from pytest_onnxlite.graph.view import Place, View, operator
+from pytest_onnxlite.graph.weights import Weight, find_weights
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Subject:
     def quantities(self) -> Quantities:
         """The model's quantized tensors."""
         return find_quantities(self.view)
+
+    @cached_property
+    def weights(self) -> list[Weight]:
+        """Its stored weights, with their parameters."""
+        return find_weights(self.view, self.quantities.of_role("weight", "constant"))
+
+    @cached_property
+    def biases(self) -> list[Bias]:
+        """Its quantized biases."""
+        return find_biases(self.view)
 
     @cached_property
     def _excluded_nodes(self) -> dict[ir.Node, str]:

@@ -23,6 +23,10 @@ QUANTIZE = "QuantizeLinear"
 DEQUANTIZE = "DequantizeLinear"
 DYNAMIC_QUANTIZE = "DynamicQuantizeLinear"
 INTEGER_PRODUCTS = frozenset({"MatMulInteger", "ConvInteger"})
+# Operators that pick or move values and compute none.
+CARRIERS = frozenset(
+    {"Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
 # Operators that a quantizer writes and no exporter does.
 QUANTIZATION_OPS = INTEGER_PRODUCTS | {
     QUANTIZE,
@@ -214,6 +218,16 @@ def attribute(node: ir.Node, name: str, default: Any) -> Any:
 def input_of(node: ir.Node, position: int) -> ir.Value | None:
     """Return a node's input, None where it has none there."""
     return node.inputs[position] if position < len(node.inputs) else None
+
+
+def source(value: ir.Value | None) -> ir.Value | None:
+    """Return where a tensor's values come from, past the operators that only pick or move them."""
+    while value is not None:
+        node = value.producer()
+        if node is None or node.op_type not in CARRIERS or node.domain not in ONNX_DOMAINS:
+            return value
+        value = input_of(node, 0)
+    return None
 
 
 @contextmanager

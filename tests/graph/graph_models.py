@@ -56,14 +56,10 @@ def convnet(opset: int = 17) -> onnx.ModelProto:
         initializer("conv_b", r.normal(size=8).astype(np.float32)),
         initializer("fc_w", (r.normal(size=(512, 10)) * r.uniform(0.02, 0.2, 10)).astype(np.float32)),
     ]
-    return finish(
-        nodes,
-        [value("x", ["N", 3, 8, 8])],
-        [value("y", ["N", 10])],
-        weights,
-        opset,
-        doc_string="a small convnet",
-    )
+    inputs, outputs = [value("x", ["N", 3, 8, 8])], [value("y", ["N", 10])]
+    model = finish(nodes, inputs, outputs, weights, opset, doc_string="a small convnet")
+    helper.set_model_props(model, {"labels": "a b c d e f g h i j"})
+    return model
 
 
 @functools.cache

@@ -1,0 +1,129 @@
+"""The QDQ pattern: pairs of QuantizeLinear and DequantizeLinear around operators to run in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from pytest_onnxlite.graph.finding import Finding, report
+from pytest_onnxlite.graph.subject import Subject
+from pytest_onnxlite.graph.view import DEQUANTIZE, QUANTIZE, View, input_of, operator, scalar_or_vector
+
+# Operators that run in integers where each of their data inputs is dequantized in front of them.
+_QUANTIZED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_MOVERS = frozenset({"MaxPool", "Reshape", "Transpose"})
+# Two or more activations with the parameters of a tensor that was all zeros.
+_BLANK_LEAST = 2
+
+
+def check_pairs(subject: Subject) -> Iterator[Finding]:
+    """A pair shares its parameters, and no second pair with the same ones follows."""
+    view = subject.view
+    for place in view.places:
+        maker = _maker(place.node)
+        if maker is None:
+            continue
+        same = _same_parameters(view, maker, place.node)
+        if place.node.op_type == DEQUANTIZE and maker.op_type == QUANTIZE and same is not None:
+            yield report("OLX501", place.where, f"{same} of {view.where[maker]}", "another")
+        before = _maker(maker)
+        if (
+            place.node.op_type == QUANTIZE
+            and maker.op_type == DEQUANTIZE
+            and same is None
+            and before is not None
+        ):
+            found = f"a second pair after {view.where[before]}"
+            yield report("OLX502", place.where, "one pair with these parameters", found)
+
+
+def check_inputs(subject: Subject) -> Iterator[Finding]:
+    """Where one data input of an operator is dequantized, so are all: else it runs in float."""
+    view = subject.view
+    # Weights alone may be stored in integers on purpose; then nothing quantizes activations.
+    if not any(place.node.op_type == QUANTIZE for place in view.places):
+        return
+    for place in view.places:
+        if place.node.op_type not in _QUANTIZED_OPS or subject.exclusion(place.node) is not None:
+            continue
+        dequantized = [_is_made_by(input_of(place.node, slot), DEQUANTIZE) for slot in (0, 1)]
+        # A stored float weight is a matter of coverage, with its own code.
+        floats = [
+            value
+            for slot, quantized in enumerate(dequantized)
+            if not quantized
+            and (value := input_of(place.node, slot)) is not None
+            and view.constant(value) is None
+        ]
+        if any(dequantized) and floats:
+            found = f"{floats[0].name!r} in float"
+            yield report("OLX503", place.where, f"DequantizeLinear on each data input of {place.op}", found)
+
+
+def check_movers(subject: Subject) -> Iterator[Finding]:
+    """What only moves values has the same parameters on both sides."""
+    view = subject.view
+    for place in view.places:
+        node = place.node
+        value = input_of(node, 0)
+        before = None if value is None else value.producer()
+        if node.op_type not in _MOVERS or before is None or before.op_type != DEQUANTIZE:
+            continue
+        after = [use.node for use in node.outputs[0].uses()]
+        if len(after) == 1 and after[0].op_type == QUANTIZE:
+            difference = _same_parameters(view, before, after[0])
+            if difference is not None:
+                found = f"another in {view.where[after[0]]}"
+                yield report(
+                    "OLX504", place.where, f"the {difference} of {view.where[before]} after it", found
+                )
+
+
+def check_calibration(subject: Subject) -> Iterator[Finding]:
+    """Activations do not all have the parameters that calibration writes when it saw nothing."""
+    view = subject.view
+    blank, total = [], 0
+    for place in view.places:
+        if place.node.op_type != QUANTIZE:
+            continue
+        scale, zero = (view.readable(input_of(place.node, slot)) for slot in (1, 2))
+        if scale is None or scale.tensor.size != 1:
+            continue
+        total += 1
+        at_zero = zero is None or not scalar_or_vector(zero.tensor).any()
+        if at_zero and scalar_or_vector(scale.tensor)[0] == 1.0:
+            blank.append(place.where)
+    if len(blank) >= _BLANK_LEAST and len(blank) * 2 > total:
+        found = f"scale 1 with zero point 0 for {len(blank)} of {total} activations"
+        yield report("OLX325", blank[0], "scales of the values that flow there", found)
+
+
+def _maker(node: ir.Node) -> ir.Node | None:
+    """Return the QuantizeLinear or DequantizeLinear that a node of the other kind reads, None without one."""
+    if node.op_type not in (QUANTIZE, DEQUANTIZE):
+        return None
+    other = QUANTIZE if node.op_type == DEQUANTIZE else DEQUANTIZE
+    value = input_of(node, 0)
+    return value.producer() if _is_made_by(value, other) and value is not None else None
+
+
+def _is_made_by(value: ir.Value | None, op: str) -> bool:
+    node = None if value is None else value.producer()
+    return node is not None and operator(node).rpartition(".")[2] == op
+
+
+def _same_parameters(view: View, one: ir.Node, other: ir.Node) -> str | None:
+    """Return the first parameter in which two nodes differ, None where they agree or it cannot be told."""
+    for slot, name in ((1, "scale"), (2, "zero point")):
+        left, right = input_of(one, slot), input_of(other, slot)
+        if left is right:
+            continue
+        a, b = view.readable(left), view.readable(right)
+        if (left is not None and a is None) or (right is not None and b is None):
+            continue
+        x, y = (np.zeros(1) if c is None else scalar_or_vector(c.tensor) for c in (a, b))
+        if x.size != y.size or (x != y).any():
+            return name
+    return None

@@ -1,0 +1,116 @@
+"""Bytes: of the whole model beside the float one, and of the files that external tensors lie in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir as ir
+
+from pytest_onnxlite.graph.coverage import float_weights, must_be_quantized
+from pytest_onnxlite.graph.finding import Finding, report
+from pytest_onnxlite.graph.subject import Subject
+from pytest_onnxlite.graph.summary import bytes_by_dtype
+from pytest_onnxlite.graph.view import FLOATS, QUANTIZATION_OPS, Constant, View
+
+# Operators that quantization and its pre-processing put in place of others.
+_BYWORK = frozenset(
+    {
+        "Add",
+        "Cast",
+        "Clip",
+        "Constant",
+        "Gemm",
+        "Identity",
+        "MatMul",
+        "Mul",
+        "Reshape",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+# Room for shapes and other small constants that a quantizer adds, in bytes for each node and in all.
+_PER_NODE, _IN_ALL, _SLACK = 64, 1024, 1.02
+# Tensors may be aligned: a gap up to this is no waste.
+_ALIGNMENT = 65536
+_WASTE = 0.01
+
+
+def check_size(subject: Subject) -> Iterator[Finding]:
+    """The weights that are read take a quarter of the float model's, plus parameters and what stays float."""
+    if subject.reference is None or not subject.view.quantized:
+        return
+    view, reference = subject.view, subject.reference
+    # What is still there in float is a matter of coverage, with its own code and reason.
+    kept = {(c.path, c.name) for c in view.constants if c.used and c.tensor.dtype in FLOATS}
+    shrinks = {
+        weight.constant.value
+        for weight in float_weights(reference)
+        if weight.is_weight
+        and must_be_quantized(view, weight.node.op_type)
+        and (weight.constant.path, weight.constant.name) not in kept
+    }
+    expected = 0
+    for constant in reference.constants:
+        if constant.used:
+            expected += constant.tensor.size if constant.value in shrinks else constant.tensor.nbytes
+    parameters = {q.scale for q in subject.quantities.all} | {q.zero_point for q in subject.quantities.all}
+    added = sum(c.tensor.nbytes for c in view.constants if c.value in parameters)
+    allowed = int(expected * _SLACK) + added + _PER_NODE * len(view.places) + _IN_ALL
+    found = sum(bytes_by_dtype(view).values())
+    if found > allowed:
+        before = sum(bytes_by_dtype(reference).values())
+        expectation = f"{expected + added:,} bytes of weights, from {before:,} in float"
+        yield report("OLX604", view.opened.label, expectation, f"{found:,}")
+
+
+def check_operators(subject: Subject) -> Iterator[Finding]:
+    """No operator appears that neither the float model nor quantization has."""
+    if subject.reference is None:
+        return
+    known = {place.op for place in subject.reference.places} | _BYWORK
+    seen = set()
+    for place in subject.view.places:
+        if place.op not in known and place.node.op_type not in QUANTIZATION_OPS and place.op not in seen:
+            seen.add(place.op)
+            yield report("OLX610", place.where, "an operator of the float model or of quantization", place.op)
+
+
+def check_external_files(subject: Subject) -> Iterator[Finding]:
+    """External tensors lie apart from each other, and leave no large part of their file unread."""
+    for path, constants in _by_file(subject.view).items():
+        end, waste = 0, 0
+        last: Constant | None = None
+        for constant in sorted(constants, key=_start):
+            start, stop = _start(constant), _start(constant) + constant.tensor.nbytes
+            if last is not None and start < end and (start, stop) != (_start(last), end):
+                expected = f"bytes apart from those of {last.where!r}"
+                yield report("OLX607", constant.where, expected, f"{end - start:,} in common")
+            if start - end > _ALIGNMENT:
+                waste += start - end
+            if stop > end:
+                last, end = constant, stop
+        size = path.stat().st_size
+        waste += max(0, size - end)
+        if waste > size * _WASTE:
+            yield report(
+                "OLX608",
+                path.name,
+                "99 % of the file read",
+                f"{waste:,} of {size:,} bytes that no tensor has",
+            )
+
+
+def _by_file(view: View) -> dict[Path, list[Constant]]:
+    files: dict[Path, list[Constant]] = defaultdict(list)
+    for constant in view.constants:
+        if isinstance(constant.tensor, ir.ExternalTensor) and constant.value not in view.unreadable:
+            files[Path(constant.tensor.path)].append(constant)
+    return files
+
+
+def _start(constant: Constant) -> int:
+    tensor = constant.tensor
+    return (tensor.offset or 0) if isinstance(tensor, ir.ExternalTensor) else 0

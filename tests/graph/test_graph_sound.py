@@ -1,0 +1,187 @@
+"""No finding on a sound model: hand-made ones under every recipe, and real ones from wheels."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from graph_models import convnet, dense, dynamic, finish, initializer, rng, static, value
+from onnx import TensorProto, helper
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from pytest_onnxlite.graph import check_graph
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return rng(seed).normal(size=shape).astype(np.float32)
+
+
+def gemm(trans_b: int) -> onnx.ModelProto:
+    w = normal(4, 40, 24) if trans_b else normal(4, 24, 40)
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], "gemm", transB=trans_b)
+    weights = [initializer("w", w), initializer("b", normal(5, 40))]
+    return finish([node], [value("x", ["N", 24])], [value("y", ["N", 40])], weights)
+
+
+def square_gemm() -> onnx.ModelProto:
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], "gemm", transB=1)
+    return finish(
+        [node], [value("x", ["N", 24])], [value("y", ["N", 24])], [initializer("w", normal(4, 24, 24))]
+    )
+
+
+def lstm() -> onnx.ModelProto:
+    node = helper.make_node("LSTM", ["x", "W", "R", "B"], ["y"], "lstm", hidden_size=8)
+    weights = [
+        initializer("W", normal(1, 1, 32, 6)),
+        initializer("R", normal(2, 1, 32, 8)),
+        initializer("B", normal(3, 1, 64)),
+    ]
+    return finish([node], [value("x", ["T", 1, 6])], [value("y", ["T", 1, 1, 8])], weights)
+
+
+def embedding() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Gather", ["E", "ids"], ["e"], "embed"),
+        helper.make_node("MatMul", ["e", "w"], ["y"], "fc"),
+    ]
+    weights = [initializer("E", normal(1, 50, 16)), initializer("w", normal(2, 16, 8))]
+    return finish(nodes, [value("ids", ["N", "T"], TensorProto.INT64)], [value("y", ["N", "T", 8])], weights)
+
+
+def depthwise() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Conv", ["x", "d"], ["c"], "depthwise", group=6, pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["c"], ["p"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("ConvTranspose", ["p", "t"], ["y"], "up", strides=[2, 2]),
+    ]
+    weights = [initializer("d", normal(1, 6, 1, 3, 3)), initializer("t", normal(2, 6, 5, 2, 2))]
+    return finish(nodes, [value("x", ["N", 6, 8, 8])], [value("y", ["N", 5, 8, 8])], weights)
+
+
+def tricky_weights() -> onnx.ModelProto:
+    """A zero channel, a constant one, a tiny one, one of one sign; a bias large beside its weight."""
+    w = normal(1, 8, 3, 3, 3)
+    w[0], w[1], w[2], w[3], w[4] = 0, 0.25, w[2] * 1e-12, np.abs(w[3]), w[4] * 1e-5
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")]
+    weights = [initializer("w", w), initializer("b", np.linspace(-300, 300, 8, dtype=np.float32))]
+    return finish(nodes, [value("x", ["N", 3, 8, 8])], [value("y", ["N", 8, 6, 6])], weights)
+
+
+def masked() -> onnx.ModelProto:
+    """Infinity where it has its place: in a mask and as a limit."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("Where", ["c", "h", "mask"], ["m"], "where"),
+        helper.make_node("Softmax", ["m"], ["s"], "softmax", axis=-1),
+        helper.make_node("Clip", ["s", "low", "high"], ["y"], "clip"),
+    ]
+    weights = [
+        initializer("w", normal(1, 16, 8)),
+        initializer("mask", np.array(-np.inf, np.float32)),
+        initializer("low", np.array(0, np.float32)),
+        initializer("high", np.array(np.inf, np.float32)),
+    ]
+    inputs = [value("x", ["N", 16]), value("c", [8], TensorProto.BOOL)]
+    return finish(nodes, inputs, [value("y", ["N", 8])], weights)
+
+
+MODELS = [convnet, dense, lambda: gemm(0), lambda: gemm(1), square_gemm, depthwise, tricky_weights]
+NAMES = ["convnet", "dense", "gemm", "gemm transposed", "square gemm", "depthwise", "tricky weights"]
+
+
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+@pytest.mark.parametrize("reduce_range", [False, True], ids=["full", "reduced"])
+@pytest.mark.parametrize("make", MODELS, ids=NAMES)
+def test_dynamic_models_are_sound(make, per_channel, reduce_range):
+    model = make()
+    q = dynamic(model, per_channel=per_channel, reduce_range=reduce_range)
+    assert check_graph(q, model) == []
+
+
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+@pytest.mark.parametrize("reduce_range", [False, True], ids=["full", "reduced"])
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qlinear"])
+@pytest.mark.parametrize("activation", [QuantType.QInt8, QuantType.QUInt8], ids=["s8", "u8"])
+@pytest.mark.parametrize("make", MODELS, ids=NAMES)
+def test_static_models_are_sound(make, per_channel, reduce_range, form, activation):
+    model = make()
+    q = static(
+        model,
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        quant_format=form,
+        activation_type=activation,
+    )
+    codes = {finding.code for finding in check_graph(q, model)}
+    # The forecast of saturation is true of full-range int8 weights beside uint8 activations.
+    assert codes <= ({"OLX611"} if activation == QuantType.QUInt8 and not reduce_range else set())
+
+
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+@pytest.mark.parametrize("make", [lstm, embedding, masked])
+def test_other_dynamic_forms_are_sound(make, per_channel):
+    model = make()
+    assert check_graph(dynamic(model, per_channel=per_channel), model) == []
+
+
+def test_int8_weights_without_convolutions_are_sound():
+    codes = {f.code for f in check_graph(dynamic(dense(), QuantType.QInt8, reduce_range=True), dense())}
+    assert codes == set()
+
+
+def real_models() -> list[Path]:
+    found = []
+    for package in ("rapidocr-onnxruntime", "silero-vad"):
+        try:
+            found += [Path(str(f.locate())) for f in files(package) or [] if f.name.endswith(".onnx")]
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+# What is true of them as they are shipped: unused initializers, and one name for many nodes.
+FLOAT_TRUTHS = {
+    "silero_vad_op18_ifless.onnx": {"OLX105"},
+    "silero_vad_openvino_16k.onnx": {"OLX107"},
+}
+# Every INT8 form has the opset imports that ONNX Runtime's pre-processing adds (OLX110). Beyond that:
+INT8_TRUTHS = {
+    # Its ConvTranspose has no integer form in dynamic quantization.
+    "ch_PP-OCRv4_det_infer.onnx": {"OLX602"},
+    # The quantizer puts DynamicQuantizeLinear behind the If whose branches read it.
+    "silero_vad_16k_op15.onnx": {"OLX101", "OLX104"},
+    "silero_vad_half.onnx": {"OLX101", "OLX104"},
+}
+# Its convolution weights come out of nodes that pre-processing does not fold.
+UNQUANTIZABLE = {"silero_vad_op18_ifless.onnx"}
+REAL = real_models()
+needs_real = pytest.mark.skipif(not REAL, reason="neither rapidocr-onnxruntime nor silero-vad is installed")
+
+
+@needs_real
+@pytest.mark.parametrize("path", REAL, ids=lambda p: p.name)
+def test_real_float_models_have_true_findings_only(path):
+    assert {finding.code for finding in check_graph(path)} == FLOAT_TRUTHS.get(path.name, set())
+
+
+@needs_real
+@pytest.mark.parametrize("path", REAL, ids=lambda p: p.name)
+def test_real_int8_models_have_true_findings_only(path, tmp_path):
+    prepared, target = tmp_path / "prepared.onnx", tmp_path / "int8.onnx"
+    try:
+        quant_pre_process(path, prepared)
+    except Exception:  # symbolic shape inference gives up on some of them
+        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    options = {"weight_type": QuantType.QUInt8, "extra_options": {"EnableSubgraph": True}}
+    if path.name in UNQUANTIZABLE:
+        with pytest.raises(ValueError, match="to be an initializer"):
+            quantize_dynamic(prepared, target, **options)
+        return
+    quantize_dynamic(prepared, target, **options)
+    found = {finding.code for finding in check_graph(target, path)}
+    assert found == {"OLX110"} | INT8_TRUTHS.get(path.name, set())
