@@ -85,6 +85,12 @@ class Guardian:
         return self._builder(spec).variant(kind)
 
     def _builder(self, spec: object) -> Builder:
+        if spec is None:
+            raise OnnxliteError(
+                "the test's limits need the model's spec, and no fixture of the test depends on onnxlite_model, or it "
+                "returned None. Let an overridden variant fixture take onnxlite_model, and let that return a "
+                "pytest_onnxlite.ModelSpec."
+            )
         if not isinstance(spec, ModelSpec):
             raise OnnxliteError(
                 f"the fixture onnxlite_model returned a {type(spec).__name__}; expected a pytest_onnxlite.ModelSpec."

@@ -46,9 +46,9 @@ def _missing(check: str, figure: str, baseline: Baseline) -> Verdict:
     return Verdict(check, BASELINE, Outcome.MISSING, figure, reason)
 
 
-def percent(share: float) -> str:
+def percent(share: float, *, sign: bool = False) -> str:
     """Return a share of 1 as a percentage with one digit."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:{'+' if sign else ''}.1f} %"
 
 
 def size_text(count: float) -> str:
@@ -420,6 +420,11 @@ def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> lis
         return [_absent("memory", figure, reference)]
     assert found.reference is not None
     evidence = found.as_dict()
+    was = max(found.reference.load, found.reference.run)
+    now = max(found.candidate.load, found.candidate.run)
+    since = reference.first.get("memory_ratio")
+    if since is not None:
+        evidence["ratio_since_first"] = round(since * now / max(was, 1), 4)
 
     def verdict(outcome: Outcome, message: str = "") -> list[Verdict]:
         return [Verdict("memory", BASELINE, outcome, figure, message, evidence)]
@@ -450,8 +455,6 @@ def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> lis
             "Growth while loading comes from weights, growth while running from activations: look for wider layers, "
             f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",
         )
-    was = max(found.reference.load, found.reference.run)
-    now = max(found.candidate.load, found.candidate.run)
     if was - now > max(limit.max_growth * was, MEMORY_FLOOR):
         return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the previous release. Keep it with: {SAVE}")
     return verdict(Outcome.PASS)

@@ -9,6 +9,8 @@ from pytest_onnxlite.judge.limits import PREVIOUS, percent, size_text
 
 Record = Mapping[str, Any]
 
+# Ratios of measurements that differ by less are not worth a line.
+_NOISE = 0.03
 _CHECKS = ("accuracy", "size", "latency", "memory", "graph")
 
 
@@ -111,12 +113,31 @@ def _memory(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) 
 
 
 def notes(records: Sequence[Record]) -> list[str]:
-    """Return what is worth saying about verdicts that are not red."""
+    """Return what is worth saying beside the table: sums of small losses, what improved, what was accepted."""
     lines = []
     for record in records:
+        drift = _drift([v for v in record["verdicts"] if v["against"] == "baseline"])
+        if drift:
+            lines.append(f"{record['model']} {record['variant']} since the first accepted release: {', '.join(drift)}")
         for verdict in record["verdicts"]:
             if not verdict["red"] and verdict["outcome"] in ("improved", "fail"):
                 word = "accepted" if verdict["outcome"] == "fail" else "improved"
                 name = f"{record['model']} {record['variant']} {verdict['check']}"
                 lines.append(f"{word}: {name}: {verdict['message'].splitlines()[0]}")
     return lines
+
+
+def _drift(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what added up since the first accepted release, where it is more than a measurement's noise."""
+    parts = []
+    for verdict in verdicts:
+        evidence = verdict["evidence"]
+        lost = evidence.get("lost_since_first")
+        if lost:
+            parts.append(f"accuracy {-100 * lost / evidence['total']:+.1f} points")
+        if verdict["check"] == "size" and evidence.get("first") not in (None, evidence.get("bytes")):
+            parts.append(f"size {percent(evidence['bytes'] / evidence['first'] - 1, sign=True)}")
+        ratio = evidence.get("ratio_since_first", 1.0)
+        if abs(ratio - 1) > _NOISE:
+            parts.append(f"{verdict['check']} {ratio:.2f}x")
+    return parts

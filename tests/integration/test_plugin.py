@@ -114,6 +114,22 @@ def test_a_model_that_is_no_spec_is_told(pytester: pytest.Pytester, returned: st
     assert "expected a pytest_onnxlite.ModelSpec" in said(result)
 
 
+def test_an_overridden_variant_must_know_its_model(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def onnxlite_int8():
+            return "int8.onnx"
+        @pytest.mark.onnxlite_size
+        def test_release(onnxlite_int8): pass
+        """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=1)
+    assert "no fixture of the test depends on onnxlite_model" in said(result)
+
+
 # -- options -------------------------------------------------------------------------------------------------
 
 SIZE = "@pytest.mark.onnxlite_size"

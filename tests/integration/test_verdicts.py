@@ -136,6 +136,23 @@ def test_a_model_that_grew_since_the_last_release_is_red(project: Project, tmp_p
     assert_red(project.compare(), "10.0 % more, at most 5.0 % allowed")
 
 
+def test_small_losses_that_were_saved_one_by_one_are_added_up(project: Project, tmp_path: Path) -> None:
+    answers = np.random.default_rng(0).integers(0, 10, 1000)
+    x, markers = np.arange(1000).reshape(-1, 1), "@pytest.mark.onnxlite_accuracy(max_drop=0.01)"
+    project.write({"onnx": lookup(tmp_path / "0.onnx", answers)}, x, answers, variant="onnx", markers=markers)
+    project.save()
+    for release in (1, 2, 3):
+        worse = answers.copy()
+        worse[: 8 * release] = (worse[: 8 * release] + 1) % 10
+        project.replace("onnx.onnx", lookup(tmp_path / f"{release}.onnx", worse))
+        result = project.compare()
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(
+            [f"digits onnx since the first accepted release: accuracy -{0.8 * release:.1f} points"]
+        )
+        project.save()
+
+
 # -- latency -------------------------------------------------------------------------------------------------
 
 LATENCY = "@pytest.mark.onnxlite_latency(max_slowdown=0.05)"
