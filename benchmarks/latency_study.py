@@ -51,13 +51,13 @@ def neighbour(busy: bool) -> Iterator[None]:
         process.wait()
 
 
-def run_round(cases: list[dict[str, Any]], busy: bool, plain: bool, out: Path) -> None:
+def run_round(cases: list[dict[str, Any]], number: int, busy: bool, plain: bool, out: Path) -> None:
     """Run every case once in a fresh process."""
     with tempfile.TemporaryDirectory() as folder, neighbour(busy):
         config = Path(folder) / "round.json"
-        config.write_text(json.dumps({"cases": cases, "neighbour": busy, "out": str(out)}))
+        config.write_text(json.dumps({"cases": cases, "round": number, "neighbour": busy, "out": str(out)}))
         command = [sys.executable, "-m", "pytest", str(HERE / "study_checks.py"), "-q", "-p", "no:cacheprovider"]
-        command += ["--rootdir", folder, "-c", os.devnull, "--benchmark-max-time=0.5", "--benchmark-disable-gc"]
+        command += ["--rootdir", folder, "-c", os.devnull, "--benchmark-max-time=0.25", "--benchmark-disable-gc"]
         command += [] if plain else ["-k", "guard"]
         done = subprocess.run(
             command, env={**os.environ, "ONNXLITE_STUDY": str(config)}, capture_output=True, text=True, check=False
@@ -169,8 +169,8 @@ def short(models: list[Model], folder: Path, out: Path) -> int:
     models = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
     twins = {(m.name, 0.25, 1): slower_twin(m, folder, 0.25, 1) for m in models}
     cases = make_cases(models, twins, (1,))
-    for _ in range(2):
-        run_round(cases, busy=False, plain=False, out=out)
+    for number in range(2):
+        run_round(cases, number, busy=False, plain=False, out=out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     print(table(rows, {f"{m.name}, 0.25, 1": true_ratio(twins[m.name, 0.25, 1], m, 1, 10) for m in models}))
     wrong = [row for row in rows if (row["outcome"] in RED) != bool(row["twin"]) or row["outcome"] == "inconclusive"]
@@ -212,9 +212,16 @@ def whole(models: list[Model], folder: Path, rounds: int) -> int:
         twins[model.name, slowdown, threads] = twin
     cases = make_cases(models, twins, (1, 2))
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    guards = sum(row["kind"] == "guard" for row in rows)
-    for number in range(guards // len(cases), 2 * rounds):
-        run_round(cases, busy=number % 2 == 1, plain=True, out=out)
+    done = len({row["round"] for row in rows})
+    for number in range(done, 2 * rounds):
+        busy = number % 2 == 1
+        # Three threads on two cores, 40 ms a run: a check takes minutes, so that only every fourth round has it.
+        chosen = [
+            case
+            for case in cases
+            if not (busy and case["threads"] == 2 and case["batch_size"] > 100 and number % 8 != 1)
+        ]
+        run_round(chosen, number, busy, plain=True, out=out)
         print(f"round {number + 1} of {2 * rounds}", flush=True)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     print(conditions(), "\n")

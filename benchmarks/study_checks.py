@@ -29,7 +29,7 @@ ROUND = json.loads(Path(os.environ["ONNXLITE_STUDY"]).read_text())
 
 def _write(row: dict[str, Any]) -> None:
     with Path(ROUND["out"]).open("a") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(json.dumps({**row, "round": ROUND["round"]}) + "\n")
 
 
 def _ids(case: dict[str, Any]) -> str:
@@ -70,4 +70,4 @@ def test_plain(benchmark: Any, case: dict[str, Any]) -> None:
     for _ in range(5):
         session.run(None, feeds)
     benchmark(lambda: session.run(None, feeds))
-    _write({"kind": "plain", **case, "median": benchmark.stats.stats.median, "neighbour": ROUND["neighbour"]})
+    _write({"kind": "plain", **case, "median": benchmark.stats.stats.median})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Generator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, read the settings, and set up the run."""
     for name, limit in LIMITS.items():
-        arguments = ", ".join(f"{argument}=..." for argument in limit.__dataclass_fields__)
+        arguments = ", ".join(f"{field.name}=..." for field in fields(limit))
         about = (limit.__doc__ or "").split("\n")[0].split(": ", 1)[-1]
         config.addinivalue_line("markers", f"{name}({arguments}): {about}")
     try:

@@ -220,7 +220,7 @@ class LatencyLimit(Limit):
     absolute: bool = False
     batch_size: int | None = None
     threads: int | None = None
-    max_time: float = 20.0
+    max_time: float = 120.0
 
 
 @dataclass(frozen=True)

@@ -296,14 +296,13 @@ def is_too_noisy(ratios: Sequence[float], resolution: float) -> bool:
 
 
 def ratio_text(comparison: Comparison, second: bool = False) -> str:
-    """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 45 rounds, against the onnx variant, noise ±1.4 %)`."""
+    """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 24 session pairs, against the onnx variant, noise ±1.4 %)`."""
     interval = median_interval(comparison.second if second else comparison.first, CONFIDENCE)
-    rounds = comparison.rounds * interval.count // len(comparison.first)
     against = {"previous artefact": "the previous release"}.get(
         comparison.reference, f"the {comparison.reference} variant"
     )
     return (
-        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {rounds} rounds, against {against}, "
+        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} session pairs, against {against}, "
         f"noise ±{percent(interval.noise / interval.median)})"
     )
 

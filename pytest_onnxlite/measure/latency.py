@@ -23,14 +23,20 @@ from pytest_onnxlite.spec import Array
 from pytest_onnxlite.variants.sessions import open_session
 from pytest_onnxlite.variants.variant import first_line
 
-# Long against the timer and the loop around it, short against what else a machine turns to.
-_BLOCK_SECONDS = 0.005
-# Pairs of blocks from one pair of sessions. Sessions differ more than rounds do, so few are enough.
-_ROUNDS = 5
-_LONG_ROUNDS = 3
+# Long against the timer and the loop around it, short against a scheduler's slice, so that some blocks have the
+# machine for themselves.
+_BLOCK_SECONDS = 0.001
+# Pairs of blocks from one pair of sessions: for this many seconds, within these numbers.
+_PAIR_SECONDS = 0.04
+_FEWEST_ROUNDS, _MOST_ROUNDS = 5, 40
+# How many times as many, once eight pairs have not decided.
+_LONGER = 3
+# What else runs only ever adds time, so a session is known by its fast blocks. Not by its fastest: that one is now
+# and then a lucky state of the machine. Measured in benchmarks/estimator_study.py.
+_FAST = 10
 # Session pairs that are added while the bounds do not decide.
 _STEP = smallest_sample(CONFIDENCE)
-_MAX_PAIRS = 4 * _STEP
+_MAX_PAIRS = 16 * _STEP
 # ONNX Runtime plans its memory on the first run; from the second on it runs by that plan.
 _WARMUP_RUNS = 2
 _WARMUP_SECONDS = 0.005
@@ -65,7 +71,7 @@ class Plan:
         reference: what the candidate is compared with, for the report.
         most: the ratio that is allowed.
         resolution: the uncertainty of a ratio, relative to it, that is too much to judge by.
-        rounds: pairs of blocks from one pair of sessions.
+        rounds: pairs of blocks from one pair of sessions, to begin with.
         max_time: seconds after which no more session pairs are added.
     """
 
@@ -91,25 +97,25 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
     def in_time() -> bool:
         return bench.now() - start < plan.max_time
 
-    def take_pair(candidate_first: bool) -> Generator[None, float, float]:
+    def take_pair(candidate_first: bool, rounds: int) -> Generator[None, float, float]:
         bench.open_pair(candidate_first)
-        ratios = []
-        for _ in range(plan.rounds):
+        candidate, reference = [], []
+        for _ in range(rounds):
             if rng.random() < 0.5:
-                candidate = yield
-                reference = bench.time_reference()
+                candidate.append((yield))
+                reference.append(bench.time_reference())
             else:
-                reference = bench.time_reference()
-                candidate = yield
-            ratios.append(candidate / reference)
-        return median(ratios)
+                reference.append(bench.time_reference())
+                candidate.append((yield))
+        return fast(candidate) / fast(reference)
 
     def take_set() -> Generator[None, float, list[float]]:
         candidate_first = rng.random() < 0.5
         found: list[float] = []
         while len(found) < _STEP or (not _decided(found, plan) and len(found) < _MAX_PAIRS and in_time()):
+            rounds = plan.rounds * (_LONGER if found else 1)
             for _ in range(_STEP):
-                found.append((yield from take_pair(candidate_first)))
+                found.append((yield from take_pair(candidate_first, rounds)))
                 candidate_first = not candidate_first
         return found
 
@@ -122,9 +128,16 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
         if ratios
     ):
         self_check = _check_itself(bench, plan, rng)
-    return Comparison(
-        plan.reference, plan.most, plan.rounds * len(first), tuple(first), tuple(second), tuple(self_check)
-    )
+    return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check))
+
+
+def fast(times: Sequence[float]) -> float:
+    """Return the time below which a tenth of the blocks lie, between the two nearest in proportion."""
+    ordered = sorted(times)
+    position = (len(ordered) - 1) / _FAST
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
 def _decided(ratios: Sequence[float], plan: Plan) -> bool:
@@ -133,16 +146,20 @@ def _decided(ratios: Sequence[float], plan: Plan) -> bool:
 
 def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
     found: list[float] = []
-    while len(found) < _STEP or (is_too_noisy(found, plan.resolution) and len(found) < _MAX_PAIRS):
+    start = bench.now()
+    while len(found) < _STEP or (
+        is_too_noisy(found, plan.resolution) and len(found) < _MAX_PAIRS and bench.now() - start < plan.max_time
+    ):
         bench.open_self_pair()
-        ratios = []
-        for _ in range(plan.rounds):
+        one, twin = [], []
+        for _ in range(plan.rounds * (1 if len(found) < _STEP else _LONGER)):
             if rng.random() < 0.5:
-                twin, one = bench.time_reference_twin(), bench.time_reference()
+                twin.append(bench.time_reference_twin())
+                one.append(bench.time_reference())
             else:
-                one, twin = bench.time_reference(), bench.time_reference_twin()
-            ratios.append(twin / one)
-        found.append(median(ratios))
+                one.append(bench.time_reference())
+                twin.append(bench.time_reference_twin())
+        found.append(fast(twin) / fast(one))
     return found
 
 
@@ -353,7 +370,8 @@ def measure(
     order = rng or random.Random()
     stopwatch = Stopwatch(candidate, feeds, threads, benchmark)
     seconds = stopwatch.calibrate()
-    rounds = _ROUNDS if seconds < 4 * _BLOCK_SECONDS else _LONG_ROUNDS
+    rounds = round(_PAIR_SECONDS / max(seconds, _BLOCK_SECONDS))
+    rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
 
     def in_turn() -> Generator[None, float, dict[str, Comparison]]:
         found = {}

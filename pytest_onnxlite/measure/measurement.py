@@ -45,15 +45,13 @@ class Comparison:
     Attributes:
         reference: `previous artefact`, or the variant that is the sibling: `onnx`.
         most: the ratio that is allowed.
-        rounds: pairs of blocks behind the first set.
-        first: for each session pair of the first set the median of its rounds' candidate / reference ratios.
+        first: for each session pair of the first set the candidate / reference ratio of their fast blocks.
         second: the same of the independent second set; empty where the first raised no suspicion.
         self_check: the same of the reference against itself; empty where nothing hung on it.
     """
 
     reference: str
     most: float
-    rounds: int
     first: tuple[float, ...]
     second: tuple[float, ...] = ()
     self_check: tuple[float, ...] = ()

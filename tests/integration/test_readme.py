@@ -5,6 +5,7 @@ ONNXLITE_UPDATE_README=1 writes the outputs of this run into it.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -188,5 +189,5 @@ def test_every_option_marker_and_argument_is_in_the_readme() -> None:
     names += [f"onnxlite_{name}" for name, _, _ in INI_ONLY]
     for marker, limit in LIMITS.items():
         names.append(marker)
-        names += [f"`{argument}" for argument in limit.__dataclass_fields__]
+        names += [f"`{field.name}" for field in dataclasses.fields(limit)]
     assert [name for name in names if name not in text] == []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_onnxlite.judge.limits import is_suspicious
-from pytest_onnxlite.measure.latency import Plan, conduct
+from pytest_onnxlite.measure.latency import Plan, conduct, fast
 from pytest_onnxlite.measure.measurement import Comparison
 
 MOST = 1.05
@@ -52,7 +52,7 @@ class FakeBench:
         return self.clock
 
 
-def drive(bench: FakeBench, max_time: float = 20.0, rounds: int = 5) -> Comparison:
+def drive(bench: FakeBench, max_time: float = 1000.0, rounds: int = 5) -> Comparison:
     conductor = conduct(bench, Plan("previous artefact", MOST, 0.05, rounds, max_time), random.Random(0))
     try:
         next(conductor)
@@ -97,17 +97,33 @@ def test_session_pairs_follow_the_spread() -> None:
 
 def test_a_noisy_machine_is_found_out_by_the_reference_itself() -> None:
     rng = random.Random(3)
-    sets = drive(FakeBench(1.0, lambda: rng.lognormvariate(0, 0.5)))
-    assert len(sets.first) == 32
-    assert len(sets.self_check) == 32
+    sets = drive(FakeBench(1.0, lambda: rng.lognormvariate(0, 1.0)))
+    assert len(sets.first) == 128
+    assert len(sets.self_check) == 128
 
 
 def test_no_pair_is_added_after_the_time_is_up() -> None:
     rng = random.Random(3)
     bench = FakeBench(1.05, lambda: rng.gauss(1, 0.03))
     sets = drive(bench, max_time=0.5)
-    # A set of eight pairs takes 0.4 s on the fake clock; the one under way at 0.5 s is finished.
+    # Eight pairs of five rounds take 0.4 s on the fake clock; the eight under way at 0.5 s are finished.
     assert len(sets.first) <= 16
+
+
+def test_what_eight_pairs_do_not_decide_is_measured_longer() -> None:
+    rng = random.Random(3)
+    bench = FakeBench(1.0, lambda: rng.gauss(1, 0.05))
+    sets = drive(bench)
+    assert len(sets.first) > 8
+    assert bench.events.count("reference") == 5 * 8 + 15 * (len(sets.first) - 8)
+
+
+def test_a_session_is_known_by_its_fast_blocks() -> None:
+    assert fast([5.0]) == 5.0
+    assert fast([float(i) for i in range(11)]) == 1.0
+    assert fast([3.0, 1.0, 2.0]) == pytest.approx(1.2)
+    # A busy neighbour slows most blocks down, and changes nothing.
+    assert fast([1.0, 1.0, 1.0, *[9.0] * 17]) == 1.0
 
 
 @pytest.mark.parametrize(("slowdown", "alarms"), [(1.0, 0), (1.03, 0), (1.10, 200), (1.15, 200)])

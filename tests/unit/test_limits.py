@@ -129,7 +129,7 @@ def latency(
         return (value,) * 8 if isinstance(value, float) else value
 
     name = rules.PREVIOUS if purpose == BASELINE else "onnx"
-    comparison = Comparison(name, most, 40, ratios(first), ratios(second), self_check)
+    comparison = Comparison(name, most, ratios(first), ratios(second), self_check)
     return Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1, {purpose: comparison})
 
 
@@ -188,7 +188,7 @@ def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:
 def test_latency_says_how_sure_it_is() -> None:
     comparison = latency((1.09, *(1.12,) * 6, 1.15)).comparisons[BASELINE]
     assert rules.ratio_text(comparison) == (
-        "1.12x (99.5 % ≥ 1.09x, 40 rounds, against the previous release, noise ±2.7 %)"
+        "1.12x (99.5 % ≥ 1.09x, 8 session pairs, against the previous release, noise ±2.7 %)"
     )
 
 
