@@ -29,7 +29,7 @@ ROUND = json.loads(Path(os.environ["ONNXLITE_STUDY"]).read_text())
 
 def _write(row: dict[str, Any]) -> None:
     with Path(ROUND["out"]).open("a") as file:
-        file.write(json.dumps({**row, "round": ROUND["round"]}) + "\n")
+        file.write(json.dumps({**row, "round": ROUND["round"], "neighbour": ROUND["neighbour"]}) + "\n")
 
 
 def _ids(case: dict[str, Any]) -> str:
@@ -57,7 +57,6 @@ def test_guard(benchmark: Any, case: dict[str, Any]) -> None:
         **case,
         "outcome": verdict.outcome.value,
         "seconds": seconds,
-        "neighbour": ROUND["neighbour"],
     }
     _write({**row, "comparison": asdict(found.comparisons["baseline"]), "inference": found.seconds})
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Protocol
 
 from pytest_onnxlite.errors import OnnxliteError
@@ -33,7 +33,11 @@ _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 40
 _LONGER = 3
 # What else runs only ever adds time, so a session is known by its fast blocks. Not by its fastest: that one is now
 # and then a lucky state of the machine. Measured in benchmarks/estimator_study.py.
-_FAST = 10
+_FAST = 0.1
+# An inference that is longer than this never has a busy machine for itself: its median says more then. And its
+# threads stay where the scheduler once put them, for a session's life, unless they rest in between.
+_LONG_SECONDS = 0.002
+_REST_SECONDS = 0.02
 # Session pairs that are added while the bounds do not decide.
 _STEP = smallest_sample(CONFIDENCE)
 _MAX_PAIRS = 16 * _STEP
@@ -59,6 +63,9 @@ class Bench(Protocol):
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second session in a self-check; seconds per inference."""
 
+    def rest(self, seconds: float) -> None:
+        """Do nothing for a while."""
+
     def now(self) -> float:
         """Return the time in seconds."""
 
@@ -72,6 +79,8 @@ class Plan:
         most: the ratio that is allowed.
         resolution: the uncertainty of a ratio, relative to it, that is too much to judge by.
         rounds: pairs of blocks from one pair of sessions, to begin with.
+        share: the quantile of its blocks' times that a session is known by.
+        rest: seconds of rest before each block, once eight session pairs have not decided.
         max_time: seconds after which no more session pairs are added.
     """
 
@@ -79,6 +88,8 @@ class Plan:
     most: float
     resolution: float
     rounds: int
+    share: float
+    rest: float
     max_time: float
 
 
@@ -97,25 +108,24 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
     def in_time() -> bool:
         return bench.now() - start < plan.max_time
 
-    def take_pair(candidate_first: bool, rounds: int) -> Generator[None, float, float]:
+    def take_pair(candidate_first: bool, longer: bool) -> Generator[None, float, float]:
         bench.open_pair(candidate_first)
-        candidate, reference = [], []
-        for _ in range(rounds):
-            if rng.random() < 0.5:
-                candidate.append((yield))
-                reference.append(bench.time_reference())
-            else:
-                reference.append(bench.time_reference())
-                candidate.append((yield))
-        return fast(candidate) / fast(reference)
+        candidate: list[float] = []
+        reference: list[float] = []
+        for _ in range(plan.rounds * (_LONGER if longer else 1)):
+            for turn in rng.sample((candidate, reference), 2):
+                if longer and plan.rest:
+                    bench.rest(plan.rest)
+                turn.append((yield) if turn is candidate else bench.time_reference())
+        return quantile(candidate, plan.share) / quantile(reference, plan.share)
 
     def take_set() -> Generator[None, float, list[float]]:
         candidate_first = rng.random() < 0.5
         found: list[float] = []
         while len(found) < _STEP or (not _decided(found, plan) and len(found) < _MAX_PAIRS and in_time()):
-            rounds = plan.rounds * (_LONGER if found else 1)
+            longer = bool(found)
             for _ in range(_STEP):
-                found.append((yield from take_pair(candidate_first, rounds)))
+                found.append((yield from take_pair(candidate_first, longer)))
                 candidate_first = not candidate_first
         return found
 
@@ -131,10 +141,10 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
     return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check))
 
 
-def fast(times: Sequence[float]) -> float:
-    """Return the time below which a tenth of the blocks lie, between the two nearest in proportion."""
+def quantile(times: Sequence[float], share: float) -> float:
+    """Return the time below which a share of the blocks lie, between the two nearest in proportion."""
     ordered = sorted(times)
-    position = (len(ordered) - 1) / _FAST
+    position = (len(ordered) - 1) * share
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
@@ -151,15 +161,15 @@ def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
         is_too_noisy(found, plan.resolution) and len(found) < _MAX_PAIRS and bench.now() - start < plan.max_time
     ):
         bench.open_self_pair()
-        one, twin = [], []
-        for _ in range(plan.rounds * (1 if len(found) < _STEP else _LONGER)):
-            if rng.random() < 0.5:
-                twin.append(bench.time_reference_twin())
-                one.append(bench.time_reference())
-            else:
-                one.append(bench.time_reference())
-                twin.append(bench.time_reference_twin())
-        found.append(fast(twin) / fast(one))
+        longer = len(found) >= _STEP
+        one: list[float] = []
+        twin: list[float] = []
+        for _ in range(plan.rounds * (_LONGER if longer else 1)):
+            for turn in rng.sample((one, twin), 2):
+                if longer and plan.rest:
+                    bench.rest(plan.rest)
+                turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
+        found.append(quantile(twin, plan.share) / quantile(one, plan.share))
     return found
 
 
@@ -258,6 +268,10 @@ class Stopwatch:
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second session."""
         return self._timed(self._twin, self.iterations)
+
+    def rest(self, seconds: float) -> None:
+        """Let the machine's scheduler place the threads anew."""
+        sleep(seconds)
 
     def now(self) -> float:
         """Return the time in seconds."""
@@ -372,12 +386,21 @@ def measure(
     seconds = stopwatch.calibrate()
     rounds = round(_PAIR_SECONDS / max(seconds, _BLOCK_SECONDS))
     rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
+    is_long = seconds > _LONG_SECONDS
 
     def in_turn() -> Generator[None, float, dict[str, Comparison]]:
         found = {}
         for purpose, reference in references.items():
             stopwatch.compare_with(reference.path)
-            plan = Plan(reference.name, reference.most, resolution, rounds, max_time)
+            plan = Plan(
+                reference.name,
+                reference.most,
+                resolution,
+                rounds,
+                share=0.5 if is_long else _FAST,
+                rest=_REST_SECONDS if is_long else 0.0,
+                max_time=max_time,
+            )
             found[purpose] = yield from conduct(stopwatch, plan, order)
         if not references:
             for _ in range(_STEP):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_onnxlite.judge.limits import is_suspicious
-from pytest_onnxlite.measure.latency import Plan, conduct, fast
+from pytest_onnxlite.measure.latency import Plan, conduct, quantile
 from pytest_onnxlite.measure.measurement import Comparison
 
 MOST = 1.05
@@ -48,12 +48,17 @@ class FakeBench:
     def time_reference_twin(self) -> float:
         return self._block("twin", self.twin)
 
+    def rest(self, seconds: float) -> None:
+        self.events.append("rest")
+        self.clock += seconds
+
     def now(self) -> float:
         return self.clock
 
 
-def drive(bench: FakeBench, max_time: float = 1000.0, rounds: int = 5) -> Comparison:
-    conductor = conduct(bench, Plan("previous artefact", MOST, 0.05, rounds, max_time), random.Random(0))
+def drive(bench: FakeBench, max_time: float = 1000.0, rest: float = 0.0) -> Comparison:
+    plan = Plan("previous artefact", MOST, 0.05, 5, 0.1, rest, max_time)
+    conductor = conduct(bench, plan, random.Random(0))
     try:
         next(conductor)
         while True:
@@ -119,11 +124,22 @@ def test_what_eight_pairs_do_not_decide_is_measured_longer() -> None:
 
 
 def test_a_session_is_known_by_its_fast_blocks() -> None:
-    assert fast([5.0]) == 5.0
-    assert fast([float(i) for i in range(11)]) == 1.0
-    assert fast([3.0, 1.0, 2.0]) == pytest.approx(1.2)
+    assert quantile([5.0], 0.1) == 5.0
+    assert quantile([float(i) for i in range(11)], 0.1) == 1.0
+    assert quantile([3.0, 1.0, 2.0], 0.1) == pytest.approx(1.2)
+    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
     # A busy neighbour slows most blocks down, and changes nothing.
-    assert fast([1.0, 1.0, 1.0, *[9.0] * 17]) == 1.0
+    assert quantile([1.0, 1.0, 1.0, *[9.0] * 17], 0.1) == 1.0
+
+
+def test_long_inferences_rest_once_eight_pairs_have_not_decided() -> None:
+    quiet = FakeBench(1.0)
+    drive(quiet, rest=0.02)
+    assert "rest" not in quiet.events
+    rng = random.Random(3)
+    noisy = FakeBench(1.0, lambda: rng.gauss(1, 0.05))
+    sets = drive(noisy, rest=0.02)
+    assert noisy.events.count("rest") == 2 * 15 * (len(sets.first) - 8)
 
 
 @pytest.mark.parametrize(("slowdown", "alarms"), [(1.0, 0), (1.03, 0), (1.10, 200), (1.15, 200)])
