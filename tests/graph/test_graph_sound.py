@@ -160,7 +160,7 @@ INT8_TRUTHS = {
 # Its convolution weights come out of nodes that pre-processing does not fold.
 UNQUANTIZABLE = {"silero_vad_op18_ifless.onnx"}
 REAL = real_models()
-needs_real = pytest.mark.skipif(not REAL, reason="neither rapidocr-onnxruntime nor silero-vad is installed")
+needs_real = pytest.mark.skipif(not REAL, reason="pip install --no-deps rapidocr-onnxruntime silero-vad")
 
 
 @needs_real
