@@ -83,7 +83,7 @@ def prepared(source: Path) -> Path:
 
 
 def sorted_model(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Sort the nodes, which the quantizer leaves unsorted behind subgraphs, and drop what pre-processing added."""
+    """Sort the nodes, which the quantizer leaves unsorted behind subgraphs, and drop unused imports."""
     import onnx_ir as ir
 
     drop_unused_opsets(model)

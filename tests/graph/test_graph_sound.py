@@ -44,6 +44,13 @@ def lstm() -> onnx.ModelProto:
     return finish([node], [value("x", ["T", 1, 6])], [value("y", ["T", 1, 1, 8])], weights)
 
 
+def square_lstm() -> onnx.ModelProto:
+    """Its weights are stored transposed by the quantizer, which their shape does not show."""
+    node = helper.make_node("LSTM", ["x", "W", "R"], ["y"], "lstm", hidden_size=2)
+    weights = [initializer("W", normal(1, 1, 8, 8)), initializer("R", normal(2, 1, 8, 2))]
+    return finish([node], [value("x", ["T", 1, 8])], [value("y", ["T", 1, 1, 2])], weights)
+
+
 def embedding() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Gather", ["E", "ids"], ["e"], "embed"),
@@ -123,7 +130,7 @@ def test_static_models_are_sound(make, per_channel, reduce_range, form, activati
 
 
 @pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
-@pytest.mark.parametrize("make", [lstm, embedding, masked])
+@pytest.mark.parametrize("make", [lstm, square_lstm, embedding, masked])
 def test_other_dynamic_forms_are_sound(make, per_channel):
     model = make()
     assert check_graph(dynamic(model, per_channel=per_channel), model) == []
