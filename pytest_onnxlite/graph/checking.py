@@ -103,10 +103,12 @@ def check_graph(
     Raises:
         GraphError: a file is missing or no ONNX model, or an object is of another type.
     """
+    # A lone name is a sequence of letters to Python, and meant as one name.
+    excluded, ignore = ((names,) if isinstance(names, str) else tuple(names) for names in (excluded, ignore))
     opened = open_model(quantized)
     findings = [finding for check in OPENED_CHECKS for finding in check(opened)]
     if opened.model is not None:
-        subject = Subject(View(opened, opened.model), _reference(float_model), tuple(excluded))
+        subject = Subject(View(opened, opened.model), _reference(float_model), excluded)
         findings += [finding for check in SUBJECT_CHECKS for finding in check(subject)]
     elif not findings:
         findings.append(report("OLX101", opened.label, "a graph that can be read", opened.unreadable))

@@ -60,13 +60,15 @@ class Weight:
         """The range of the integers under each scale."""
         with reading(self.constant.tensor) as values:
             q = _plain(values)
-            axes = tuple(axis for axis, size in enumerate(self.scale.shape) if size == 1)
+            # Blocks are small, and some of them hold small weights alone: there the tensor counts as a whole.
+            whole = self.quantity.block > 0
+            axes = tuple(axis for axis, size in enumerate(self.scale.shape) if size == 1 or whole)
             return Range(q.min(axis=axes, keepdims=True), q.max(axis=axes, keepdims=True))
 
     @cached_property
     def span(self) -> Array:
         """How many steps from the lowest to the highest of integers and zero point, under each scale."""
-        zero = self.zero_point
+        zero = self.zero_point if self.quantity.block == 0 else self.zero_point.reshape(-1)[:1]
         return np.maximum(self.range.high, zero) - np.minimum(self.range.low, zero)
 
     def pieces(self, other: Array) -> Iterator[tuple[Array, Array, Array, Array]]:

@@ -28,7 +28,7 @@ SMOOTH = tuple(name for name in BLOCKS if name != "if")
 FLAT = tuple(
     name for name, block in BLOCKS.items() if block.rank == 2 and name not in ("if", "loop", "empty")
 )
-# Static quantization fails before opset 13, and DequantizeLinear of 28 does not run: see docs/known-faults.md.
+# Static quantization fails before opset 13, DequantizeLinear of 28 does not run: docs/known-faults.md.
 RUNTIME_OPSETS = tuple(opset for opset in OPSETS if opset <= 27)
 STATIC_OPSETS = tuple(opset for opset in RUNTIME_OPSETS if opset >= 13)
 tallies: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
@@ -99,7 +99,7 @@ def test_quantization_ends_in_an_error_a_finding_or_a_right_model(form, data):
     assert got.shape == expected.shape
     assert got.dtype == expected.dtype
     assert np.isfinite(got).all() or not np.isfinite(expected).all()
-    # How far off is wrong can be said where weights and inputs are of one size, and nothing jumps or saturates.
+    # How far off is wrong can be said where weights and inputs are of one size and nothing jumps.
     calm = model.weights in MODERATE and max(float(np.abs(v).max(initial=0)) for v in feed.values()) < 10
     if calm and not JUMPY & set(dict(model.blocks)) and expected.size:
         magnitude = run(abs_model(model.proto), {name: np.abs(values) for name, values in feed.items()})

@@ -137,6 +137,33 @@ def test_other_dynamic_forms_are_sound(make, per_channel):
     assert check_graph(dynamic(model, per_channel=per_channel), model) == []
 
 
+@pytest.mark.parametrize(("low", "high", "dtype"), [(-7, 7, TensorProto.INT4), (-127, 127, TensorProto.INT8)])
+def test_weights_in_blocks_are_sound_and_compared(low, high, dtype):
+    w = normal(1, 32, 16)
+    scale = (np.abs(w).reshape(2, 16, 16).max(axis=1) / high).astype(np.float32)
+    q = np.clip(np.round(w / np.repeat(scale, 16, axis=0)), low, high).astype(np.int8)
+    nodes = [
+        helper.make_node(
+            "DequantizeLinear", ["w_quantized", "w_scale"], ["w_dq"], "dq", axis=0, block_size=16
+        ),
+        helper.make_node("MatMul", ["x", "w_dq"], ["y"], "fc"),
+    ]
+    inputs, outputs = [value("x", ["N", 32])], [value("y", ["N", 16])]
+    fc = helper.make_node("MatMul", ["x", "w"], ["y"], "fc")
+    model = finish([fc], inputs, outputs, [initializer("w", w)], 21)
+
+    def blocked(values: np.ndarray) -> onnx.ModelProto:
+        weights = [
+            helper.make_tensor("w_quantized", dtype, [32, 16], values.ravel()),
+            initializer("w_scale", scale),
+        ]
+        graph = helper.make_graph(nodes, "main", inputs, outputs, weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+    assert check_graph(blocked(q), model) == []
+    assert "OLX701" in {finding.code for finding in check_graph(blocked(np.roll(q, 1, axis=0)), model)}
+
+
 def test_int8_weights_without_convolutions_are_sound():
     codes = {f.code for f in check_graph(dynamic(dense(), QuantType.QInt8, reduce_range=True), dense())}
     assert codes == set()
