@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pytest_onnxlite.graph import coverage, pairs, parameters, sizes, structure, values
+from pytest_onnxlite.graph import coverage, limits, pairs, parameters, sizes, structure, values
 from pytest_onnxlite.graph.biases import check_bias
 from pytest_onnxlite.graph.finding import Finding, GraphError, report
 from pytest_onnxlite.graph.opening import ModelLike, Opened, open_model
@@ -66,6 +66,7 @@ SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     pairs.check_inputs,
     pairs.check_movers,
     pairs.check_calibration,
+    limits.check_limits,
     values.check_symmetry,
     values.check_range,
     values.check_saturation,

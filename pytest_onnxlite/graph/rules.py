@@ -210,6 +210,10 @@ _RULES = (
     Rule("OLX504", "warning", "operators that only move values keep their parameters",
          "MaxPool, Reshape and Transpose pass values on: other parameters after them round a second time",
          "give both sides the same scale and zero point"),
+    Rule("OLX505", "error", "integers in place of a Relu or Clip cut off what it cut off",
+         "the quantizer drops such a node and leaves its work to the range of the integers; with another "
+         "range values pass on that the float model never lets through",
+         "calibrate with data that makes the node give more than zero, or keep it with ActivationSymmetric"),
     # Coverage and size
     Rule("OLX601", "error", "no float weight feeds a quantizable operator",
          "the operator runs in float and its weights are four times as large as meant",

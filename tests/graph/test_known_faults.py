@@ -95,6 +95,20 @@ def _(folder):
     return refuses(lambda: session(q), "Unrecognized attribute: axis")
 
 
+@fault("quantizer-drops-relu-that-calibration-saw-silent")
+def _(folder):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("Relu", ["h"], ["y"], "relu"),
+    ]
+    weights = [initializer("w", -np.ones((4, 4), np.float32))]
+    model = finish(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], weights)
+    feed = {"x": np.ones((2, 4), np.float32)}
+    q = static(model, [feed])
+    assert "OLX505" in {finding.code for finding in check_graph(q, model)}
+    return not run(model, feed).any() and bool((run(q, feed) < 0).all())
+
+
 @fault("preprocessing-adds-opset-imports")
 def _(folder):
     onnx.save(matmul(4, 3), folder / "model.onnx")
