@@ -6,6 +6,7 @@ for finding in check_graph("model.int8.onnx", "model.onnx"):
     print(finding)
 """
 
+from pytest_onnxlite.graph.canonical import canonical_digest
 from pytest_onnxlite.graph.checking import check_graph
 from pytest_onnxlite.graph.finding import Finding, GraphError
 from pytest_onnxlite.graph.opening import ModelLike
@@ -25,6 +26,7 @@ __all__ = [
     "Rule",
     "Signature",
     "TensorSignature",
+    "canonical_digest",
     "check_graph",
     "compare_operators",
     "compare_signatures",

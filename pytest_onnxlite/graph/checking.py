@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pytest_onnxlite.graph import coverage, pairs, parameters, sizes, structure, values
+from pytest_onnxlite.graph import coverage, limits, pairs, parameters, sizes, structure, values
 from pytest_onnxlite.graph.biases import check_bias
 from pytest_onnxlite.graph.finding import Finding, GraphError, report
 from pytest_onnxlite.graph.opening import ModelLike, Opened, open_model
@@ -66,6 +66,7 @@ SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     pairs.check_inputs,
     pairs.check_movers,
     pairs.check_calibration,
+    limits.check_limits,
     values.check_symmetry,
     values.check_range,
     values.check_saturation,
@@ -103,10 +104,12 @@ def check_graph(
     Raises:
         GraphError: a file is missing or no ONNX model, or an object is of another type.
     """
+    # A lone name is a sequence of letters to Python, and meant as one name.
+    excluded, ignore = ((names,) if isinstance(names, str) else tuple(names) for names in (excluded, ignore))
     opened = open_model(quantized)
     findings = [finding for check in OPENED_CHECKS for finding in check(opened)]
     if opened.model is not None:
-        subject = Subject(View(opened, opened.model), _reference(float_model), tuple(excluded))
+        subject = Subject(View(opened, opened.model), _reference(float_model), excluded)
         findings += [finding for check in SUBJECT_CHECKS for finding in check(subject)]
     elif not findings:
         findings.append(report("OLX101", opened.label, "a graph that can be read", opened.unreadable))

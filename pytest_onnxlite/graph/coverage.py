@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
@@ -17,6 +18,7 @@ from pytest_onnxlite.graph.view import (
     FLOATS,
     INTEGER_PRODUCTS,
     Constant,
+    Place,
     View,
     attribute,
     operator,
@@ -106,10 +108,10 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
         return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
     if weight.constant.stored == "Constant":
         return f"it lies in a Constant node, {_BLIND}"
-    if weight.constant.path:
-        return (
-            "it lies in a subgraph: the quantizer goes there with extra_options={'EnableSubgraph': True} only"
-        )
+    if weight.node.graph is not view.model.graph:
+        if form(view) != "dynamic":
+            return "it is read in a subgraph, where static quantization does not go"
+        return "it is read in a subgraph: the quantizer goes there with EnableSubgraph in extra_options"
     if weight.slot == 0:
         return f"it is the left operand of {op}: the quantizer takes right ones"
     if weight.constant.tensor.dtype != ir.DataType.FLOAT:
@@ -145,7 +147,7 @@ def check_exclusions(subject: Subject) -> Iterator[Finding]:
     """Each exclusion means a node, and what it means is float."""
     for glob in subject.excluded:
         places = [place for place in subject.view.places if matches(place, glob)]
-        quantized = [q.place for q in subject.quantities.products if q.place.name == f"{glob}_quant"]
+        quantized = [p.place for p in subject.quantities.products if fnmatchcase(_origin(p.place), glob)]
         if not places and not quantized:
             yield report("OLX901", f"excluded={glob!r}", "a node of this name or operator", "none")
         for place in quantized:
@@ -154,6 +156,11 @@ def check_exclusions(subject: Subject) -> Iterator[Finding]:
             if place.op in WEIGHT_INPUTS and any(_is_dequantized(value) for value in place.node.inputs):
                 found = "DequantizeLinear in front of it"
                 yield report("OLX609", place.where, f"{place.op} in float, as excluded", found)
+
+
+def _origin(place: Place) -> str:
+    """Return the name of the float node that an integer product was made from."""
+    return place.name.removesuffix("_quant").removesuffix("_MatMul")
 
 
 def _is_dequantized(value: ir.Value | None) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import onnx
 import onnx_ir as ir
@@ -75,7 +75,28 @@ def _load(path: Path) -> onnx.ModelProto:
     return proto
 
 
+def _damaged_text(message: Any) -> str:
+    """Return the field of a message that holds no text where text belongs, empty for a sound one.
+
+    Protobuf hands such a field out as bytes, so that whatever takes it for a name fails far from here.
+    """
+    if isinstance(message, onnx.TensorProto):  # whose data is not to be copied
+        return "onnx.TensorProto.name" if isinstance(message.name, bytes) else ""
+    for field, value in message.ListFields():
+        values = value if hasattr(value, "append") else (value,)
+        if field.type == field.TYPE_STRING and any(isinstance(item, bytes) for item in values):
+            return str(field.full_name)
+        if field.type == field.TYPE_MESSAGE:
+            found = next((text for item in values if (text := _damaged_text(item))), "")
+            if found:
+                return found
+    return ""
+
+
 def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Opened:
+    damaged = _damaged_text(proto)
+    if damaged:
+        raise GraphError(f"{path or label}: is damaged: {damaged} holds bytes that are no text. {_HINT}")
     try:
         model = ir.from_proto(proto)
     except Exception as error:  # onnx-ir wraps whatever it met

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -25,14 +26,14 @@ def check_pairs(subject: Subject) -> Iterator[Finding]:
         maker = _maker(place.node)
         if maker is None:
             continue
-        same = _same_parameters(view, maker, place.node)
-        if place.node.op_type == DEQUANTIZE and maker.op_type == QUANTIZE and same is not None:
-            yield report("OLX501", place.where, f"{same} of {view.where[maker]}", "another")
+        change = _change(view, maker, place.node)
+        if place.node.op_type == DEQUANTIZE and maker.op_type == QUANTIZE and change is not None:
+            yield report("OLX501", place.where, f"{change.before}, as in {view.where[maker]}", change.after)
         before = _maker(maker)
         if (
             place.node.op_type == QUANTIZE
             and maker.op_type == DEQUANTIZE
-            and same is None
+            and change is None
             and before is not None
         ):
             found = f"a second pair after {view.where[before]}"
@@ -73,12 +74,10 @@ def check_movers(subject: Subject) -> Iterator[Finding]:
             continue
         after = [use.node for use in node.outputs[0].uses()]
         if len(after) == 1 and after[0].op_type == QUANTIZE:
-            difference = _same_parameters(view, before, after[0])
-            if difference is not None:
-                found = f"another in {view.where[after[0]]}"
-                yield report(
-                    "OLX504", place.where, f"the {difference} of {view.where[before]} after it", found
-                )
+            change = _change(view, before, after[0])
+            if change is not None:
+                expected = f"{change.before} behind it too, as in {view.where[before]}"
+                yield report("OLX504", place.where, expected, f"{change.after} in {view.where[after[0]]}")
 
 
 def check_calibration(subject: Subject) -> Iterator[Finding]:
@@ -114,7 +113,15 @@ def _is_made_by(value: ir.Value | None, op: str) -> bool:
     return node is not None and operator(node).rpartition(".")[2] == op
 
 
-def _same_parameters(view: View, one: ir.Node, other: ir.Node) -> str | None:
+@dataclass(frozen=True)
+class _Change:
+    """A parameter of one node, and the same of another."""
+
+    before: str
+    after: str
+
+
+def _change(view: View, one: ir.Node, other: ir.Node) -> _Change | None:
     """Return the first parameter in which two nodes differ, None where they agree or it cannot be told."""
     for slot, name in ((1, "scale"), (2, "zero point")):
         left, right = input_of(one, slot), input_of(other, slot)
@@ -124,6 +131,9 @@ def _same_parameters(view: View, one: ir.Node, other: ir.Node) -> str | None:
         if (left is not None and a is None) or (right is not None and b is None):
             continue
         x, y = (np.zeros(1) if c is None else scalar_or_vector(c.tensor) for c in (a, b))
-        if x.size != y.size or (x != y).any():
-            return name
+        if x.size != y.size:
+            return _Change(f"{x.size} {name}s", f"{y.size}")
+        if (x != y).any():
+            at = int(np.flatnonzero(x != y)[0])
+            return _Change(f"{name} {x[at]:.6g}", f"{y[at]:.6g}")
     return None

@@ -149,7 +149,7 @@ def check_product(view: View, product: Product) -> Iterator[Finding]:
             )
         if operand.stored is not None:
             expected = _scale_name(operand.stored)
-            known = any(constant.name == expected for constant in view.constants)
+            known = expected in view.constant_names
             if operand.scale is None or (known and operand.scale.name != expected):
                 yield report("OLX405", where, f"a Mul by {expected!r}", f"one by {names}")
 

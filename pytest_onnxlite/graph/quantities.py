@@ -28,6 +28,8 @@ WEIGHT_INPUTS = {
     "GRU": 1,
     "RNN": 1,
 }
+# A table is looked up, not multiplied: it may be quantized like an activation.
+_PRODUCTS = frozenset(WEIGHT_INPUTS) - {"Gather"}
 BIAS_INPUTS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
 # Inputs of the QLinear operators: data, scale, zero point of each tensor, and its role.
 _TRIPLES: dict[str, tuple[tuple[int, int, int, Role], ...]] = {
@@ -144,7 +146,7 @@ def _of_pair(view: View, place: Place) -> Quantity:
     if view.constant(origin) is None:
         return Quantity(place, "activation", data, scale, zero_point, axis, block, readers)
     role: Role = "constant"
-    if any(reader.slot == WEIGHT_INPUTS.get(reader.node.op_type) for reader in readers):
+    if any(r.node.op_type in _PRODUCTS and r.slot == WEIGHT_INPUTS[r.node.op_type] for r in readers):
         role = "weight"
     elif any(reader.slot == BIAS_INPUTS.get(reader.node.op_type) for reader in readers):
         role = "bias"

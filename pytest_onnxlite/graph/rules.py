@@ -52,8 +52,8 @@ _RULES = (
     Rule("OLX106", "warning", "every node reaches an output",
          "the node is computed and thrown away, or what should read it reads something else",
          "remove it, or connect it (onnx_ir.passes.common.RemoveUnusedNodesPass removes)"),
-    Rule("OLX107", "warning", "node names are unique",
-         "exclusions, profiles and messages name nodes: with one name for two they mean either",
+    Rule("OLX107", "error", "node names are unique",
+         "ONNX Runtime refuses the model; exclusions and profiles, which name nodes, mean either",
          "rename one of them before quantizing"),
     Rule("OLX108", "error", "every operator domain used is imported",
          "no version of the operator is chosen, so it has no meaning",
@@ -210,6 +210,10 @@ _RULES = (
     Rule("OLX504", "warning", "operators that only move values keep their parameters",
          "MaxPool, Reshape and Transpose pass values on: other parameters after them round a second time",
          "give both sides the same scale and zero point"),
+    Rule("OLX505", "error", "integers in place of a Relu or Clip cut off what it cut off",
+         "the quantizer drops such a node and leaves its work to the range of the integers; with another "
+         "range values pass on that the float model never lets through",
+         "calibrate with data that makes the node give more than zero, or keep it with ActivationSymmetric"),
     # Coverage and size
     Rule("OLX601", "error", "no float weight feeds a quantizable operator",
          "the operator runs in float and its weights are four times as large as meant",

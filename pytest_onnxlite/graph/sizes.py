@@ -14,18 +14,20 @@ from pytest_onnxlite.graph.subject import Subject
 from pytest_onnxlite.graph.summary import bytes_by_dtype
 from pytest_onnxlite.graph.view import FLOATS, QUANTIZATION_OPS, Constant, View
 
-# Operators that quantization and its pre-processing put in place of others.
+# Operators that quantization, its pre-processing and opset conversion put in place of others.
 _BYWORK = frozenset(
     {
         "Add",
         "Cast",
         "Clip",
         "Constant",
+        "Flatten",
         "Gemm",
         "Identity",
         "MatMul",
         "Mul",
         "Reshape",
+        "Shape",
         "Squeeze",
         "Transpose",
         "Unsqueeze",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -107,8 +107,11 @@ def check_node_names(opened: Opened) -> Iterator[Finding]:
     for path, graph in proto_graphs(opened.proto.graph):
         for name, count in Counter(node.name for node in graph.node if node.name).items():
             if count > 1:
-                operators = ", ".join(node.op_type for node in graph.node if node.name == name)
-                yield report("OLX107", path + name, "one node of this name", f"{count}: {operators}")
+                operators = sorted({node.op_type for node in graph.node if node.name == name})
+                # Runtimes turn Constant nodes into tensors, and do not mind their names.
+                severity: Severity = "warning" if operators == ["Constant"] else "error"
+                found = f"{count}: {', '.join(operators)}"
+                yield report("OLX107", path + name, "one node of this name", found, severity=severity)
 
 
 def check_opset_imports(opened: Opened) -> Iterator[Finding]:
@@ -149,15 +152,19 @@ def check_leftovers(subject: Subject) -> Iterator[Finding]:
 
 
 def check_opset_versions(subject: Subject) -> Iterator[Finding]:
-    """The opset imported knows each node in the form it has."""
+    """The opset imported knows each node in the form it has; what many nodes share is said once."""
     opset = subject.view.opset
+    shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for place in subject.view.places:
         needed, what = _opset_needed(place)
         if place.node.domain in ONNX_DOMAINS and needed > opset:
-            yield report("OLX111", place.where, f"opset {needed} or later for {what}", f"opset {opset}")
+            shared["OLX111", f"opset {needed} or later for {what}", f"opset {opset}"].append(place.where)
         misfit = _misfit(place, opset)
         if misfit:
-            yield report("OLX112", place.where, f"the form of opset {opset}", misfit)
+            shared["OLX112", f"the form of opset {opset}", misfit].append(place.where)
+    for (code, expected, found), places in shared.items():
+        others = f", and at {len(places) - 1} other nodes" if len(places) > 1 else ""
+        yield report(code, places[0], expected, found + others)
     if subject.reference is not None and 0 < subject.reference.opset < opset:
         yield from _check_silent_changes(subject, subject.reference.opset, opset)
 

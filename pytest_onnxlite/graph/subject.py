@@ -63,6 +63,11 @@ class Subject:
 
 
 def matches(place: Place, glob: str) -> bool:
-    """Return whether a glob means this node: by name, by path and name, or by operator."""
+    """Return whether a glob means this node: by name, by path and name, or by operator.
+
+    The dynamic quantizer makes MatMul and Add of a Gemm before it looks at anything; the name of the Gemm
+    still means that MatMul.
+    """
     node = place.node
-    return any(fnmatchcase(text, glob) for text in (place.name, place.where, node.op_type, operator(node)))
+    names = (place.name, place.where, place.name.removesuffix("_MatMul"), node.op_type, operator(node))
+    return any(fnmatchcase(name, glob) for name in names)

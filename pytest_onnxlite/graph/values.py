@@ -77,7 +77,8 @@ def check_likeness(subject: Subject) -> Iterator[Finding]:
     if subject.reference is None:
         return
     for weight in subject.weights:
-        twin = float_twin(subject.reference, weight.constant)
+        turned = weight.quantity.place.node.op_type == "DynamicQuantizeLSTM"
+        twin = float_twin(subject.reference, weight.constant, turned=turned)
         if twin is None:
             continue
         worst, count = worst_error(weight, *twin)

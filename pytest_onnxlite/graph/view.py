@@ -169,6 +169,11 @@ class View:
         return {(constant.path, constant.name): constant for constant in self.constants}
 
     @cached_property
+    def constant_names(self) -> frozenset[str]:
+        """The names of the constants, of whatever graph."""
+        return frozenset(constant.name for constant in self.constants)
+
+    @cached_property
     def quantized(self) -> bool:
         """Whether any node is one that a quantizer writes."""
         return any(place.node.op_type in QUANTIZATION_OPS for place in self.places)

@@ -16,7 +16,8 @@ from pytest_onnxlite.graph.quantities import Quantity
 from pytest_onnxlite.graph.view import Array, Constant, View, reading, scalar_or_vector
 
 _PIECE = 1 << 18  # values looked at in one go: some hundred KiB, which stay in the cache
-_SUFFIXES = ("_quantized", "_Transposed")
+# What the quantizer adds to a weight's name.
+_INTEGERS, _TRANSPOSED = "_quantized", "_Transposed"
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,15 @@ class Weight:
         """The range of the integers under each scale."""
         with reading(self.constant.tensor) as values:
             q = _plain(values)
-            axes = tuple(axis for axis, size in enumerate(self.scale.shape) if size == 1)
+            # Blocks are small, and some of them hold small weights alone: there the tensor counts as a whole.
+            whole = self.quantity.block > 0
+            axes = tuple(axis for axis, size in enumerate(self.scale.shape) if size == 1 or whole)
             return Range(q.min(axis=axes, keepdims=True), q.max(axis=axes, keepdims=True))
 
     @cached_property
     def span(self) -> Array:
         """How many steps from the lowest to the highest of integers and zero point, under each scale."""
-        zero = self.zero_point
+        zero = self.zero_point if self.quantity.block == 0 else self.zero_point.reshape(-1)[:1]
         return np.maximum(self.range.high, zero) - np.minimum(self.range.low, zero)
 
     def pieces(self, other: Array) -> Iterator[tuple[Array, Array, Array, Array]]:
@@ -125,25 +128,26 @@ def _spread(values: Array, quantity: Quantity, dims: tuple[int, ...], shape: tup
     return values.reshape(target)
 
 
-def float_twin(reference: View, constant: Constant) -> tuple[Constant, bool] | None:
+def float_twin(reference: View, constant: Constant, *, turned: bool = False) -> tuple[Constant, bool] | None:
     """Return the float tensor that integers were made from, and whether it is transposed; None where unknown.
 
     The quantizer keeps the name and adds to it; whatever renames a tensor, such as fusing a
     BatchNormalization into a Conv, changes its values too.
+
+    Args:
+        reference: the float model.
+        constant: the integers.
+        turned: whether the operator stores its weights transposed, which a square one does not show.
     """
-    name = constant.name
-    for suffix in _SUFFIXES:
-        name = name.removesuffix(suffix)
-        twin = reference.by_name.get((constant.path, name))
-        if twin is None or twin.value in reference.unreadable or twin.tensor.dtype != ir.DataType.FLOAT:
-            continue
-        theirs, ours = tuple(twin.tensor.shape.numpy()), tuple(constant.tensor.shape.numpy())
-        transposed = len(ours) >= 2 and theirs == (*ours[:-2], ours[-1], ours[-2])
-        # A square one says nothing by its shape: the name does, and the operator that stores it transposed.
-        if name != constant.name.removesuffix(_SUFFIXES[0]) or (transposed and theirs != ours):
-            return (twin, True) if transposed else None
-        return (twin, False) if theirs == ours else None
-    return None
+    name = constant.name.removesuffix(_INTEGERS)
+    if name.endswith(_TRANSPOSED) and (constant.path, name) not in reference.by_name:
+        name, turned = name.removesuffix(_TRANSPOSED), True
+    twin = reference.by_name.get((constant.path, name))
+    if twin is None or twin.value in reference.unreadable or twin.tensor.dtype != ir.DataType.FLOAT:
+        return None
+    theirs, ours = tuple(twin.tensor.shape.numpy()), tuple(constant.tensor.shape.numpy())
+    expected = (*ours[:-2], ours[-1], ours[-2]) if turned and len(ours) >= 2 else ours
+    return (twin, turned) if theirs == expected else None
 
 
 def worst_error(weight: Weight, twin: Constant, transposed: bool) -> tuple[float, int]:

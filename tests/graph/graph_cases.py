@@ -268,6 +268,17 @@ def _(folder):
     return check_graph(q)
 
 
+@case("OLX505")
+def _(folder):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("Relu", ["h"], ["y"], "relu"),
+    ]
+    weights = [initializer("w", -np.abs(np.random.default_rng(0).normal(size=(4, 4))).astype(np.float32))]
+    model = finish(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], weights)
+    return check_graph(static(model, [{"x": np.ones((2, 4), np.float32)}]), model)
+
+
 @case("OLX601")
 def _(folder):
     return check_graph(dynamic(convnet(), nodes_to_exclude=["fc"]), convnet())

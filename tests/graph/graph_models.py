@@ -81,9 +81,12 @@ def dense(opset: int = 17) -> onnx.ModelProto:
 
 
 class Calibration(CalibrationDataReader):
-    """Batches of normal noise for every input."""
+    """Batches of normal noise for every input, or what is given."""
 
-    def __init__(self, model: onnx.ModelProto, batches: int = 4) -> None:
+    def __init__(self, model: onnx.ModelProto, batches: int = 4, feeds=None) -> None:
+        if feeds is not None:
+            self._feeds = iter(feeds)
+            return
         r = rng(3)
         self._feeds = iter(
             [
@@ -110,7 +113,7 @@ def dynamic(model: onnx.ModelProto, weight_type: QuantType = QuantType.QUInt8, *
 
 
 def static(
-    model: onnx.ModelProto, *, per_channel: bool = True, reduce_range: bool = True, **options
+    model: onnx.ModelProto, feeds=None, *, per_channel: bool = True, reduce_range: bool = True, **options
 ) -> onnx.ModelProto:
     """Return what `quantize_static` makes of a model: QDQ, int8 weights."""
     options.setdefault("quant_format", QuantFormat.QDQ)
@@ -119,7 +122,7 @@ def static(
         quantize_static(
             _copy(model),
             target,
-            Calibration(model),
+            Calibration(model, feeds=feeds),
             per_channel=per_channel,
             reduce_range=reduce_range,
             **options,

@@ -90,6 +90,18 @@ def test_an_exclusion_that_matches_nothing_is_a_finding():
     assert [f.code for f in check_graph(q, convnet())] == ["OLX601"]
 
 
+def test_a_lone_name_is_one_name():
+    q = dynamic(convnet(), nodes_to_exclude=["fc"])
+    assert check_graph(q, convnet(), excluded="fc") == []
+    assert check_graph(q, convnet(), ignore="OLX601") == []
+
+
+def test_an_ir_model_without_a_weight_has_nothing_that_produces_it():
+    model = ir.from_proto(convnet())
+    model.graph.initializers["fc_w"].const_value = None
+    assert {finding.code for finding in check_graph(model)} == {"OLX101", "OLX104"}
+
+
 def test_an_excluded_node_that_is_quantized_is_a_finding():
     assert [f.code for f in check_graph(dynamic(convnet()), convnet(), excluded=["fc"])] == ["OLX609"]
     assert [f.code for f in check_graph(static(convnet()), convnet(), excluded=["fc"])] == ["OLX609"]

@@ -1,0 +1,141 @@
+"""Write the pages of docs/ that are made from the checks and their tests.
+
+    python benchmarks/graph_pages.py
+
+`docs/graph-checks.md` has each rule with an example that a test breaks it by; `docs/graph-mutations.md` says
+which tool sees which fault. A test compares both pages with what this script would write.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "graph"))
+
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+from graph_cases import CASES  # noqa: E402
+from graph_models import convnet  # noqa: E402
+from graph_mutations import MUTATIONS  # noqa: E402
+from graph_running import quiet, session  # noqa: E402
+
+from pytest_onnxlite.graph import RULES, check_graph  # noqa: E402
+
+FAMILIES = {
+    "1": "Structure",
+    "2": "Inputs and outputs",
+    "3": "Quantization parameters",
+    "4": "The dynamic pattern",
+    "5": "The QDQ pattern",
+    "6": "Coverage and size",
+    "7": "Likeness to the float model",
+    "9": "The call itself",
+}
+_CHECKS_HEAD = """# What the graph checks look at
+
+`check_graph` judges an ONNX model and returns findings; a sound model has none.
+
+```python
+from pytest_onnxlite.graph import check_graph
+
+for finding in check_graph("model.int8.onnx", "model.onnx"):
+    print(finding)
+```
+
+Each rule has a code that stays the same from release to release. Silence one with `ignore=["OLX611"]`; a code
+that matches no finding is a finding itself, so that no exception outlives its reason. Nodes left in float on
+purpose are named in `excluded=`, by name, glob or operator.
+
+An **error** is a graph that is wrong, or not what it claims to be. A **warning** works, with a loss or not
+everywhere. Subgraphs, functions and external data are looked at like the rest; a finding in a branch is
+reported with its path, as in `If_3/then_branch/MatMul_1`. Weights are read one by one. Without a float model,
+what needs one is not asked: metadata and signature, likeness, size.
+
+The examples are what the checks say about models that this project's tests break.
+"""
+_TABLE_HEAD = """# Which tool sees which fault
+
+Small INT8 models, each broken in one place, given to `onnx.checker`, to the same with `full_check`, to
+ONNX Runtime for loading and for one run, and to `check_graph` with the float model beside. A cross means that
+the tool refused the model; the code is that of the finding meant for the fault.
+
+`python benchmarks/graph_pages.py` writes this page; a test checks that it is still true with the versions
+installed.
+"""
+
+
+def checks_page() -> str:
+    """Return docs/graph-checks.md."""
+    parts = [_CHECKS_HEAD]
+    family = ""
+    for code, rule in sorted(RULES.items()):
+        if code[3] != family:
+            family = code[3]
+            parts.append(f"\n## {FAMILIES[family]}\n")
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            finding = next(f for f in CASES[code](Path(folder)) if f.code == code)
+        parts.append(f"\n### {code}: {rule.title}\n\n{_sentence(rule.severity)} {_sentence(rule.why)}\n")
+        example = f"{finding.where}: expected {finding.expected}, found {finding.found}"
+        parts.append(f"\n```text\n{example}\n```\n\nWhat to do: {rule.hint}.\n")
+    return "".join(parts)
+
+
+def mutations_page() -> str:
+    """Return docs/graph-mutations.md."""
+    head = ["model", "fault", "checker", "full check", "load", "run", "check_graph"]
+    rows = []
+    seen = [0] * 4
+    for mutation in MUTATIONS:
+        mutant = mutation.mutant()
+        marks = [_refuses(judge, mutant) for judge in (_check, _check_fully, session, _run)]
+        seen = [count + mark for count, mark in zip(seen, marks, strict=True)]
+        codes = {finding.code for finding in check_graph(mutant, convnet())}
+        ours = f"{mutation.code}" if mutation.code in codes else ""
+        rows.append([mutation.form, mutation.name, *("×" if mark else "" for mark in marks), ours])
+    total = len(MUTATIONS)
+    rows.append(
+        ["", f"**of {total}**", *(f"**{count}**" for count in seen), f"**{sum(bool(r[-1]) for r in rows)}**"]
+    )
+    lines = [head, ["---"] * len(head), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    versions = f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}"
+    return f"{_TABLE_HEAD}\nWith {versions}:\n\n{table}\n"
+
+
+def _check(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model)
+
+
+def _check_fully(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model, full_check=True)
+
+
+def _run(model: onnx.ModelProto) -> None:
+    loaded = session(model)
+    shape = [dim if isinstance(dim, int) else 1 for dim in loaded.get_inputs()[0].shape]
+    loaded.run(None, {"x": np.ones(shape, np.float32)})
+
+
+def _refuses(judge: Callable[[onnx.ModelProto], object], model: onnx.ModelProto) -> bool:
+    try:
+        judge(model)
+    except Exception:  # each tool has its own
+        return True
+    return False
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+PAGES = {"graph-checks.md": checks_page, "graph-mutations.md": mutations_page}
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (ROOT / "docs" / name).write_text(make(), encoding="utf-8")
+        print(f"docs/{name} written")

@@ -1,0 +1,45 @@
+"""The pages say what the checks do."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+
+from pytest_onnxlite.graph import RULES
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import graph_pages  # noqa: E402
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_the_page_lists_every_code_and_no_other():
+    listed = re.findall(r"^### (OLX\d+)", page("graph-checks.md"), re.MULTILINE)
+    assert listed == sorted(RULES)
+
+
+def test_the_examples_are_what_the_checks_say():
+    # Figures of the quantizer differ from version to version: the prose must not.
+    def prose(text: str) -> list[str]:
+        return re.sub(r"```text\n.*?\n```", "", text, flags=re.DOTALL).splitlines()
+
+    made, kept = graph_pages.checks_page(), page("graph-checks.md")
+    assert prose(made) == prose(kept), "run python benchmarks/graph_pages.py"
+    assert kept.count("```text") == len(RULES)
+
+
+def test_the_table_of_mutations_is_true():
+    kept = page("graph-mutations.md")
+    versions = f"With onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}:"
+    if versions not in kept:
+        pytest.skip(f"the page was written for other versions than {versions}")
+    assert graph_pages.mutations_page() == kept, "run python benchmarks/graph_pages.py"

@@ -1,0 +1,110 @@
+"""Subgraphs and functions are looked at like the main graph, and named in what is reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from graph_models import finish, initializer, rng, value
+from onnx import TensorProto, helper, version_converter
+
+from pytest_onnxlite.graph import check_graph, summarize
+
+
+def normal(*shape: int) -> np.ndarray:
+    return rng(1).normal(size=shape).astype(np.float32)
+
+
+def branching(scale: float = 0.01) -> onnx.ModelProto:
+    """An If, one branch of which dequantizes a weight by the given scale."""
+
+    def branch(name: str, integers: bool) -> onnx.GraphProto:
+        nodes = [helper.make_node("MatMul", ["x", "w"], [f"{name}_y"], "mm")]
+        tensors = [initializer("w", normal(16, 32))]
+        if integers:
+            nodes.insert(0, helper.make_node("DequantizeLinear", ["w_q", "s", "z"], ["w"], "dq"))
+            q = np.clip(np.round(normal(16, 32) / 0.01), -127, 127).astype(np.int8)
+            tensors = [
+                initializer("w_q", q),
+                initializer("s", np.float32(scale)),
+                initializer("z", np.int8(0)),
+            ]
+        return helper.make_graph(nodes, name, [], [value(f"{name}_y", ["N", 32])], tensors)
+
+    node = helper.make_node(
+        "If", ["c"], ["y"], "if", then_branch=branch("t", True), else_branch=branch("e", False)
+    )
+    inputs = [value("c", [], TensorProto.BOOL), value("x", ["N", 16])]
+    return finish([node], inputs, [value("y", ["N", 32])], [])
+
+
+def test_a_float_weight_and_a_bad_scale_in_a_branch_are_found_where_they_are():
+    found = {finding.code: finding.where for finding in check_graph(branching(scale=-1))}
+    assert found == {"OLX302": "if/then_branch/s", "OLX601": "if/else_branch/mm (w)"}
+
+
+def test_an_exclusion_means_a_node_in_a_branch_by_path():
+    assert [f.code for f in check_graph(branching())] == ["OLX601"]
+    assert check_graph(branching(), excluded=["if/else_branch/mm"]) == []
+
+
+def test_a_summary_counts_branches():
+    summary = summarize(branching())
+    assert summary.operators == {"DequantizeLinear": 1, "If": 1, "MatMul": 2}
+    assert summary.weight_bytes == {"FLOAT": 16 * 32 * 4 + 4, "INT8": 16 * 32 + 1}
+    assert [(left.tensor, left.node) for left in summary.float_left] == [
+        ("if/else_branch/w", "if/else_branch/mm")
+    ]
+
+
+def with_function(scale: float) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Constant", [], ["s"], "s", value=initializer("", np.float32(scale))),
+        helper.make_node("Constant", [], ["z"], "z", value=initializer("", np.uint8(0))),
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["q"], "q"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["b"], "dq"),
+    ]
+    opset = [helper.make_opsetid("", 17)]
+    function = helper.make_function("local", "fake_quant", ["a"], ["b"], nodes, opset)
+    call = helper.make_node("fake_quant", ["x"], ["y"], "call", domain="local")
+    graph = helper.make_graph([call], "main", [value("x", ["N", 4])], [value("y", ["N", 4])])
+    opsets = [*opset, helper.make_opsetid("local", 1)]
+    return helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8)
+
+
+def test_a_function_is_looked_into():
+    assert check_graph(with_function(0.1)) == []
+    assert [(f.code, f.where) for f in check_graph(with_function(0))] == [
+        ("OLX302", "function local::fake_quant/s")
+    ]
+    assert summarize(with_function(0.1)).operators["local.fake_quant"] == 1
+
+
+def softmax(opset: int, rank: int = 3, **attributes) -> onnx.ModelProto:
+    shape = ["N", 3, 4][:rank]
+    node = helper.make_node("Softmax", ["x"], ["y"], "softmax", **attributes)
+    return finish([node], [value("x", shape)], [value("y", shape)], [], opset)
+
+
+def raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.opset_import[0].version = 17
+    return copy
+
+
+def test_an_opset_that_was_converted_is_told_from_one_that_was_raised():
+    old = softmax(12)
+    assert [f.code for f in check_graph(raised(old), old)] == ["OLX112"]
+    assert check_graph(version_converter.convert_version(old, 17), old) == []
+    # Where both versions mean the same, raising the number changes nothing.
+    for harmless in (softmax(12, axis=2), softmax(12, axis=-1), softmax(12, rank=2)):
+        assert check_graph(raised(harmless), harmless) == []
+
+
+def test_a_node_without_a_name_is_called_by_what_it_computes():
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    model = finish(
+        [node], [value("x", ["N", 16])], [value("y", ["N", 32])], [initializer("w", normal(16, 32))]
+    )
+    (finding,) = check_graph(model, model)
+    assert finding.where == "MatMul of 'y' (w)"

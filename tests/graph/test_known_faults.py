@@ -1,0 +1,164 @@
+"""Faults of the libraries that this project came across. A test fails as soon as one of them is fixed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from graph_models import dynamic, finish, initializer, rng, static, value
+from graph_running import prepared, quiet, run, session
+from onnx import TensorProto, helper
+from onnxruntime.quantization import quantize_dynamic
+
+from pytest_onnxlite.graph import check_graph
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "known-faults.md"
+FAULTS: dict[str, Callable[[Path], bool]] = {}
+
+
+def fault(name: str):
+    def add(still_there: Callable[[Path], bool]) -> Callable[[Path], bool]:
+        FAULTS[name] = still_there
+        return still_there
+
+    return add
+
+
+def normal(*shape: int) -> np.ndarray:
+    return rng(1).normal(size=shape).astype(np.float32)
+
+
+def matmul(*weight: int, opset: int = 17) -> onnx.ModelProto:
+    batch = ["N"] * (len(weight) - 1)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "fc")
+    inputs, outputs = [value("x", [*batch, weight[-2]])], [value("y", [*batch, weight[-1]])]
+    return finish([node], inputs, outputs, [initializer("w", normal(*weight))], opset)
+
+
+def refuses(judge: Callable[[], object], text: str) -> bool:
+    try:
+        judge()
+    except Exception as error:  # onnx and ONNX Runtime have each their own
+        return text in str(error)
+    return False
+
+
+@fault("quantizer-leaves-if-unsorted")
+def _(folder):
+    def branch(name):
+        out = value(f"{name}_y", ["N", 8])
+        node = helper.make_node("MatMul", ["x", "w"], [f"{name}_y"], f"{name}_mm")
+        return helper.make_graph([node], name, [], [out], [initializer("w", normal(16, 8))])
+
+    node = helper.make_node("If", ["c"], ["y"], "if", then_branch=branch("a"), else_branch=branch("b"))
+    inputs = [value("c", [], TensorProto.BOOL), value("x", ["N", 16])]
+    q = dynamic(finish([node], inputs, [value("y", ["N", 8])], []), extra_options={"EnableSubgraph": True})
+    assert "OLX104" in {finding.code for finding in check_graph(q)}
+    return refuses(lambda: onnx.checker.check_model(q), "topologically sorted")
+
+
+@fault("quantizer-ignores-excluded-gemm")
+def _(folder):
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], "gemm")
+    model = finish([node], [value("x", ["N", 8])], [value("y", ["N", 8])], [initializer("w", normal(8, 8))])
+    q = dynamic(model, nodes_to_exclude=["gemm"])
+    assert [finding.code for finding in check_graph(q, model, excluded=["gemm"])] == ["OLX609"]
+    return any(n.op_type == "MatMulInteger" for n in q.graph.node)
+
+
+@fault("quantizer-per-channel-3d-matmul-dynamic")
+def _(folder):
+    q = dynamic(matmul(1, 4, 3), per_channel=True)
+    assert "OLX311" in {finding.code for finding in check_graph(q)}
+    return refuses(lambda: run(q, {"x": normal(2, 2, 4)}), "MatMulInteger") or refuses(
+        lambda: run(q, {"x": normal(2, 2, 4)}), "DynamicQuantizeMatMul"
+    )
+
+
+@fault("quantizer-per-channel-3d-matmul-static")
+def _(folder):
+    q = static(matmul(1, 4, 3))
+    assert "OLX309" in {finding.code for finding in check_graph(q)}
+    node = next(n for n in q.graph.node if n.name == "w_DequantizeLinear")
+    return node.attribute[0].i == 1
+
+
+@fault("quantizer-writes-axis-before-opset-13")
+def _(folder):
+    q = static(matmul(4, 3, opset=12))
+    assert "OLX111" in {finding.code for finding in check_graph(q)}
+    return refuses(lambda: session(q), "Unrecognized attribute: axis")
+
+
+@fault("quantizer-drops-relu-that-calibration-saw-silent")
+def _(folder):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("Relu", ["h"], ["y"], "relu"),
+    ]
+    weights = [initializer("w", -np.ones((4, 4), np.float32))]
+    model = finish(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], weights)
+    feed = {"x": np.ones((2, 4), np.float32)}
+    q = static(model, [feed])
+    assert "OLX505" in {finding.code for finding in check_graph(q, model)}
+    return not run(model, feed).any() and bool((run(q, feed) < 0).all())
+
+
+@fault("preprocessing-adds-opset-imports")
+def _(folder):
+    onnx.save(matmul(4, 3), folder / "model.onnx")
+    with quiet():
+        found = onnx.load(prepared(folder / "model.onnx"))
+    assert "OLX110" in {finding.code for finding in check_graph(found)}
+    return len(found.opset_import) > 1
+
+
+@fault("quantizer-rejects-folded-weights")
+def _(folder):
+    nodes = [
+        helper.make_node("Identity", ["stored"], ["w"], "identity"),
+        helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv"),
+    ]
+    weights = [initializer("stored", normal(2, 3, 3, 3)), initializer("b", normal(2))]
+    model = finish(nodes, [value("x", ["N", 3, 8, 8])], [value("y", ["N", 2, 6, 6])], weights)
+    onnx.save(model, folder / "model.onnx")
+
+    def quantize():
+        with quiet():
+            quantize_dynamic(folder / "model.onnx", folder / "int8.onnx")
+
+    return refuses(quantize, "Expected w to be an initializer")
+
+
+@fault("runtime-lacks-dequantizelinear-of-opset-28")
+def _(folder):
+    if onnx.defs.onnx_opset_version() < 28:
+        pytest.skip("this onnx does not know opset 28")
+    opset = [helper.make_opsetid("", 28)]
+    q = static(matmul(4, 3))
+    q.opset_import[0].version, q.ir_version = 28, helper.find_min_ir_version_for(opset)
+    return refuses(lambda: session(q), "DequantizeLinear(28)")
+
+
+@fault("onnx-ir-get-const-tensor-renames")
+def _(folder):
+    tensor = initializer("named", normal(3))
+    node = helper.make_node("Constant", [], ["y"], "constant", value=tensor)
+    model = finish([node], [], [value("y", [3])], [])
+    before = model.SerializeToString()
+    ir.convenience.get_const_tensor(ir.from_proto(model).graph.outputs[0])
+    return model.SerializeToString() != before
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_fault_is_still_there(name, tmp_path):
+    assert FAULTS[name](tmp_path), f"fixed: take {name} out of docs/known-faults.md and out of this file"
+
+
+def test_the_page_lists_these_faults_and_no_others():
+    assert re.findall(r"^## `([\w-]+)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE) == list(FAULTS)
