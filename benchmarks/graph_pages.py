@@ -98,9 +98,7 @@ def mutations_page() -> str:
         ours = f"{mutation.code}" if mutation.code in codes else ""
         rows.append([mutation.form, mutation.name, *("×" if mark else "" for mark in marks), ours])
     total = len(MUTATIONS)
-    rows.append(
-        ["", f"**of {total}**", *(f"**{count}**" for count in seen), f"**{sum(bool(r[-1]) for r in rows)}**"]
-    )
+    rows.append(["", f"**of {total}**", *(f"**{count}**" for count in seen), f"**{sum(bool(r[-1]) for r in rows)}**"])
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     versions = f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}"

@@ -138,7 +138,7 @@ def excerpt(result: pytest.RunResult, root: Path) -> str:
 
 
 def block(name: str, text: str) -> re.Match[str]:
-    found = re.search(rf"(<!-- output: {name} -->\n```text\n)(.*?)(\n```)", text, re.DOTALL)
+    found = re.search(rf"(<!-- output: {name} -->\n```text\n)((?:(?!```).)*)(\n```)", text, re.DOTALL)
     assert found, f"README.md has no block for {name}"
     return found
 

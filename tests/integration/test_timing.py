@@ -1,0 +1,106 @@
+"""The clock itself: fair to both sides, at any depth of the stack, and as true as a bare loop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_onnxlite.measure import latency
+from pytest_onnxlite.measure.latency import Reference, Stopwatch
+
+from onnx_models import dense
+
+FEEDS = {"x": np.ones((1, 256), np.float32)}
+
+
+def at_depth(depth: int, call: Any) -> Any:
+    return call() if depth == 0 else at_depth(depth - 1, call)
+
+
+def stack_depth() -> int:
+    frame, depth = sys._getframe(), 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+    return depth
+
+
+@pytest.mark.parametrize("depth", [0, 40, 200])
+def test_both_sides_run_near_the_bottom_of_a_stack(
+    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    # Where CPython's frames reach the end of a chunk, every call pays for a new one; which depth that is, nobody
+    # knows. A few dozen frames never fill the first.
+    depths = set()
+    opened = Stopwatch._open
+
+    def open_and_note(self: Stopwatch, path: Path) -> Any:
+        run = opened(self, path)
+
+        def noting() -> Any:
+            depths.add(stack_depth())
+            return run()
+
+        return noting
+
+    monkeypatch.setattr(Stopwatch, "_open", open_and_note)
+    model = dense(tmp_path / "a.onnx", 2)
+
+    def measure() -> Any:
+        return latency.measure(
+            benchmark,
+            model,
+            {"baseline": Reference("previous artefact", model, 2.0)},
+            FEEDS,
+            batch_size=1,
+            threads=1,
+            resolution=0.5,
+            max_time=1,
+        )
+
+    at_depth(depth, measure)
+    assert max(depths) < 30
+
+
+def test_time_per_inference_is_that_of_a_bare_loop(benchmark: Any, tmp_path: Path) -> None:
+    stopwatch = Stopwatch(dense(tmp_path / "a.onnx", 8), FEEDS, 1, benchmark)
+    stopwatch.calibrate()
+    bare: list[float] = []
+
+    def conductor() -> Any:
+        stopwatch.open_alone()
+        for _ in range(60):
+            yield
+            run = stopwatch._candidate
+            start = perf_counter()
+            for _ in range(stopwatch.iterations):
+                run()
+            bare.append((perf_counter() - start) / stopwatch.iterations)
+        return {}
+
+    stopwatch.drive(conductor())
+    # The study says within 3 %; here other tests may have warmed the machine.
+    assert median(stopwatch.data) == pytest.approx(median(bare), rel=0.1)
+
+
+def test_the_collector_of_garbage_is_left_as_it_was(benchmark: Any, tmp_path: Path) -> None:
+    import gc
+
+    model = dense(tmp_path / "a.onnx", 2)
+    latency.measure(benchmark, model, {}, FEEDS, batch_size=1, threads=1, resolution=0.05, max_time=1)
+    assert gc.isenabled()
+
+
+def test_a_model_that_cannot_be_run_is_named(benchmark: Any, tmp_path: Path) -> None:
+    from pytest_onnxlite import OnnxliteError
+
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+    with pytest.raises(OnnxliteError, match=r"cannot run bad\.onnx to time it"):
+        latency.measure(benchmark, bad, {}, FEEDS, batch_size=1, threads=1, resolution=0.05, max_time=1)
+    benchmark(lambda: None)
