@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from conftest import Digits, Project
 from onnx_models import lookup
+from projects import Digits, Project
 
 Make = Callable[..., Project]
 

@@ -19,8 +19,8 @@ import pytest
 
 from pytest_onnxlite.settings import INI_ONLY, LIMITS, OPTIONS
 
-from conftest import REPOSITORY, Digits, Project
 from onnx_models import dense, edit, quantize, set_weight, two_outputs, weights_of, wide
+from projects import REPOSITORY, Digits, Project
 
 README = REPOSITORY / "README.md"
 Scenario = Callable[["Stage"], pytest.RunResult]
@@ -129,7 +129,7 @@ SCENARIOS: dict[str, Scenario] = {
 def excerpt(result: pytest.RunResult, root: Path) -> str:
     """Return what a reader should see: the failure's text, or the summary."""
     text = result.stdout.str().replace(f"{root}{os.sep}", "")
-    failure = re.search(r"^_+ test_release _+\n(.*?)(?=^=)", text, re.DOTALL | re.MULTILINE)
+    failure = re.search(r"^_+ test_release _+\n(.*?)(?=^=|^-+ benchmark)", text, re.DOTALL | re.MULTILINE)
     if failure:
         return failure[1].rstrip()
     summary = re.search(r"^=+ onnxlite: [^\n]* =+\n(.*?)(?=^=)", text, re.DOTALL | re.MULTILINE)

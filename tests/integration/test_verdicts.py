@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
-from conftest import Digits, Project
 from onnx_models import dense, edit, lookup, overflowing, quantize, set_weight, two_outputs, weights_of, wide
+from projects import Digits, Project
 
 Make = Callable[..., Project]
 
