@@ -33,11 +33,12 @@ _PAIR_SECONDS = 0.04
 _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 40
 # How many times as many, once eight pairs have not decided.
 _LONGER = 3
-# What else runs only ever adds time, so a session is known by its fast blocks. Not by its fastest: that one is now
-# and then a lucky state of the machine. Measured in benchmarks/estimator_study.py.
+# Where the paired ratios spread too far, a session is known by the fast tenth of its blocks: what else runs only ever
+# adds time. Not by the fastest: that one is now and then a lucky state of the machine. Measured in
+# benchmarks/estimator_study.py.
 _FAST = 0.1
-# An inference that is longer than this never has a busy machine for itself: its median says more then. And its
-# threads stay where the scheduler once put them, for a session's life, unless they rest in between.
+# An inference that is longer than this never has a busy machine for itself. And its threads stay where the scheduler
+# once put them, for a session's life, unless they rest in between.
 _LONG_SECONDS = 0.002
 _REST_SECONDS = 0.02
 # Session pairs that are added while the bounds do not decide.
@@ -81,8 +82,7 @@ class Plan:
         most: the ratio that is allowed.
         resolution: the uncertainty of a ratio, relative to it, that is too much to judge by.
         rounds: pairs of blocks from one pair of sessions, to begin with.
-        share: the quantile of its blocks' times that a session is known by.
-        rest: seconds of rest before each block, once eight session pairs have not decided.
+        is_long: whether one inference is longer than a busy machine ever leaves alone.
         max_time: seconds after which no more session pairs are added.
     """
 
@@ -90,9 +90,16 @@ class Plan:
     most: float
     resolution: float
     rounds: int
-    share: float
-    rest: float
+    is_long: bool
     max_time: float
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What one pair of sessions says: the median of its blocks' ratios, and the ratio of their fast tenths."""
+
+    paired: float
+    fast: float
 
 
 def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
@@ -110,26 +117,28 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
     def in_time() -> bool:
         return bench.now() - start < plan.max_time
 
-    def take_pair(candidate_first: bool, longer: bool) -> Generator[None, float, float]:
+    def take_pair(candidate_first: bool, longer: bool) -> Generator[None, float, _Pair]:
         bench.open_pair(candidate_first)
         candidate: list[float] = []
         reference: list[float] = []
         for _ in range(plan.rounds * (_LONGER if longer else 1)):
             for turn in rng.sample((candidate, reference), 2):
-                if longer and plan.rest:
-                    bench.rest(plan.rest)
+                if longer and plan.is_long:
+                    bench.rest(_REST_SECONDS)
                 turn.append((yield) if turn is candidate else bench.time_reference())
-        return quantile(candidate, plan.share) / quantile(reference, plan.share)
+        return _compare(candidate, reference)
 
     def take_set() -> Generator[None, float, list[float]]:
         candidate_first = rng.random() < 0.5
-        found: list[float] = []
-        while len(found) < _STEP or (not _decided(found, plan) and len(found) < _MAX_PAIRS and in_time()):
+        found: list[_Pair] = []
+        while len(found) < _STEP or (
+            not _decided(_ratios(found, plan), plan) and len(found) < _MAX_PAIRS and in_time()
+        ):
             longer = bool(found)
             for _ in range(_STEP):
                 found.append((yield from take_pair(candidate_first, longer)))
                 candidate_first = not candidate_first
-        return found
+        return _ratios(found, plan)
 
     first = yield from take_set()
     second = (yield from take_set()) if is_suspicious(first, plan.most) else []
@@ -141,6 +150,19 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
     ):
         self_check = _check_itself(bench, plan, rng)
     return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check))
+
+
+def _compare(one: Sequence[float], other: Sequence[float]) -> _Pair:
+    ratios = [a / b for a, b in zip(one, other, strict=True)]
+    return _Pair(median(ratios), quantile(one, _FAST) / quantile(other, _FAST))
+
+
+def _ratios(pairs: Sequence[_Pair], plan: Plan) -> list[float]:
+    """Return the ratios by the paired medians where these are steady, else by the fast tenths."""
+    paired = [pair.paired for pair in pairs]
+    if plan.is_long or not is_too_noisy(paired, plan.resolution):
+        return paired
+    return [pair.fast for pair in pairs]
 
 
 def quantile(times: Sequence[float], share: float) -> float:
@@ -157,10 +179,12 @@ def _decided(ratios: Sequence[float], plan: Plan) -> bool:
 
 
 def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
-    found: list[float] = []
+    found: list[_Pair] = []
     start = bench.now()
     while len(found) < _STEP or (
-        is_too_noisy(found, plan.resolution) and len(found) < _MAX_PAIRS and bench.now() - start < plan.max_time
+        is_too_noisy(_ratios(found, plan), plan.resolution)
+        and len(found) < _MAX_PAIRS
+        and bench.now() - start < plan.max_time
     ):
         bench.open_self_pair()
         longer = len(found) >= _STEP
@@ -168,11 +192,11 @@ def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
         twin: list[float] = []
         for _ in range(plan.rounds * (_LONGER if longer else 1)):
             for turn in rng.sample((one, twin), 2):
-                if longer and plan.rest:
-                    bench.rest(plan.rest)
+                if longer and plan.is_long:
+                    bench.rest(_REST_SECONDS)
                 turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
-        found.append(quantile(twin, plan.share) / quantile(one, plan.share))
-    return found
+        found.append(_compare(twin, one))
+    return _ratios(found, plan)
 
 
 class _Enough(BaseException):
@@ -417,7 +441,6 @@ def _measure(
     seconds = stopwatch.calibrate()
     rounds = round(_PAIR_SECONDS / max(seconds, _BLOCK_SECONDS))
     rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
-    is_long = seconds > _LONG_SECONDS
 
     def in_turn() -> Generator[None, float, dict[str, Comparison]]:
         found = {}
@@ -428,8 +451,7 @@ def _measure(
                 reference.most,
                 resolution,
                 rounds,
-                share=0.5 if is_long else _FAST,
-                rest=_REST_SECONDS if is_long else 0.0,
+                is_long=seconds > _LONG_SECONDS,
                 max_time=max_time,
             )
             found[purpose] = yield from conduct(stopwatch, plan, rng)

@@ -45,7 +45,7 @@ class Comparison:
     Attributes:
         reference: `previous artefact`, or the variant that is the sibling: `onnx`.
         most: the ratio that is allowed.
-        first: for each session pair of the first set the candidate / reference ratio of their fast blocks.
+        first: for each session pair of the first set the candidate / reference ratio.
         second: the same of the independent second set; empty where the first raised no suspicion.
         self_check: the same of the reference against itself; empty where nothing hung on it.
     """

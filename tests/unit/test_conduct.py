@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_onnxlite.judge.limits import is_suspicious
+from pytest_onnxlite.judge.limits import is_suspicious, is_too_noisy
 from pytest_onnxlite.measure.latency import Plan, conduct, quantile
 from pytest_onnxlite.measure.measurement import Comparison
 
@@ -56,8 +56,8 @@ class FakeBench:
         return self.clock
 
 
-def drive(bench: FakeBench, max_time: float = 1000.0, rest: float = 0.0) -> Comparison:
-    plan = Plan("previous artefact", MOST, 0.05, 5, 0.1, rest, max_time)
+def drive(bench: FakeBench, max_time: float = 1000.0, is_long: bool = False) -> Comparison:
+    plan = Plan("previous artefact", MOST, 0.05, 5, is_long, max_time)
     conductor = conduct(bench, plan, random.Random(0))
     try:
         next(conductor)
@@ -123,6 +123,36 @@ def test_what_eight_pairs_do_not_decide_is_measured_longer() -> None:
     assert bench.events.count("reference") == 5 * 8 + 15 * (len(sets.first) - 8)
 
 
+class BusyBench(FakeBench):
+    """Beside a neighbour that slows most blocks down, by a factor that lasts for a session."""
+
+    def __init__(self, slowdown: float, seed: int = 0) -> None:
+        super().__init__(slowdown)
+        self.rng = random.Random(seed)
+        self.drag = {"candidate": 1.0, "reference": 1.0, "twin": 1.0}
+
+    def _block(self, name: str, seconds: float) -> float:
+        if self.rng.random() < 0.3:  # now and then the neighbour sleeps
+            return super()._block(name, seconds)
+        return super()._block(name, seconds * self.drag[name])
+
+    def open_pair(self, candidate_first: bool) -> None:
+        super().open_pair(candidate_first)
+        self.drag = {name: self.rng.uniform(1.2, 2.0) for name in self.drag}
+
+    def open_self_pair(self) -> None:
+        super().open_self_pair()
+        self.drag = {name: self.rng.uniform(1.2, 2.0) for name in self.drag}
+
+
+@pytest.mark.parametrize(("slowdown", "red"), [(1.0, False), (1.15, True)])
+def test_beside_a_busy_neighbour_the_fast_tenth_decides(slowdown: float, red: bool) -> None:
+    for seed in range(20):
+        sets = drive(BusyBench(slowdown, seed))
+        assert (bool(sets.second) and is_suspicious(sets.second, MOST)) is red
+        assert not sets.self_check or not is_too_noisy(sets.self_check, 0.05)
+
+
 def test_a_session_is_known_by_its_fast_blocks() -> None:
     assert quantile([5.0], 0.1) == 5.0
     assert quantile([float(i) for i in range(11)], 0.1) == 1.0
@@ -134,11 +164,11 @@ def test_a_session_is_known_by_its_fast_blocks() -> None:
 
 def test_long_inferences_rest_once_eight_pairs_have_not_decided() -> None:
     quiet = FakeBench(1.0)
-    drive(quiet, rest=0.02)
+    drive(quiet, is_long=True)
     assert "rest" not in quiet.events
     rng = random.Random(3)
     noisy = FakeBench(1.0, lambda: rng.gauss(1, 0.05))
-    sets = drive(noisy, rest=0.02)
+    sets = drive(noisy, is_long=True)
     assert noisy.events.count("rest") == 2 * 15 * (len(sets.first) - 8)
 
 
