@@ -196,7 +196,7 @@ class Guardian:
             graph = structure.measure(builder, variant, limit.ignore)
             record.measured["graph"] = graph.as_dict()
             saved = reference.graph if isinstance(reference, Baseline) else None
-            changes = structure.changes(saved["signature"], graph) if saved else None
+            changes = structure.changes(saved, graph) if saved else None
             return rules.judge_graph(limit, graph, changes, reference)
         assert isinstance(variant, OnnxVariant)
         if isinstance(limit, MemoryLimit):

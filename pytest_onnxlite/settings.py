@@ -127,6 +127,7 @@ def _number(low: float, high: float, says: str) -> Any:
 _SHARE = _number(0.0, 1.0, "a number from 0 to 1 (0.01 is one point)")
 _GROWTH = _number(0.0, 100.0, "a number from 0 (0.05 is 5 %)")
 _FLAG = {"type": bool, "says": "True or False"}
+_STRUCTURE = {"type": str, "choices": ("frozen",), "says": "'frozen', or nothing"}
 _NAMES = {"type": tuple, "says": "a list of finding codes, such as ['OLX114']"}
 
 
@@ -248,13 +249,15 @@ class GraphLimit(Limit):
 
     Attributes:
         ignore: codes of findings that are known and accepted; one that matches nothing is a finding.
+        structure: `frozen` asks that the operators be those of the last accepted release; else a change is shown.
     """
 
     check = "graph"
     kinds: ClassVar[tuple[str, ...]] = ("onnx", "int8")
-    rules: ClassVar[dict[str, Any]] = {"ignore": _NAMES}
+    rules: ClassVar[dict[str, Any]] = {"ignore": _NAMES, "structure": _STRUCTURE}
 
     ignore: tuple[str, ...] = ()
+    structure: str | None = None
 
 
 LIMITS: dict[str, type[Limit]] = {
@@ -267,6 +270,8 @@ def _check_value(where: str, name: str, value: Any, rule: dict[str, Any]) -> Any
     if wanted is tuple:
         good = isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(v, str) for v in value)
         value = tuple(sorted(value)) if good else value
+    elif wanted is str:
+        good = value in rule["choices"]
     elif wanted is bool:
         good = isinstance(value, bool)
     else:

@@ -51,7 +51,9 @@ def merge(
     if "size" in measured:
         fresh = replace(fresh, size={"bytes": measured["size"]["bytes"]})
     if "graph" in measured:
-        fresh = replace(fresh, graph={key: measured["graph"][key] for key in ("signature", "operators")})
+        fresh = replace(
+            fresh, graph={key: measured["graph"][key] for key in ("signature", "operators", "quantization")}
+        )
     here = _machine_section(measured, machine)
     if here:
         key = fingerprint(dict(machine))

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.judge.statistics import median_interval, paired_drop_interval
 from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Graph, Latency, Memory, Peak, Size
+from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Graph, GraphChanges, Latency, Memory, Peak, Size
 from pytest_onnxlite.settings import AccuracyLimit, GraphLimit, LatencyLimit, MemoryLimit, SizeLimit
 
 SAVE = "pytest --onnxlite-save-baseline"
@@ -481,35 +481,36 @@ def _growth(phase: str, candidate: Peak, reference: Peak, max_growth: float) -> 
 # -- graph ---------------------------------------------------------------------------------------------------
 
 
-def judge_graph(
-    limit: GraphLimit, found: Graph, changes: tuple[str, ...] | None, reference: Reference
-) -> list[Verdict]:
-    """Judge the findings, and the signature against the baseline's.
+def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, reference: Reference) -> list[Verdict]:
+    """Judge the findings, and what callers and readers of the graph rely on against the baseline's.
 
     Args:
         limit: the marker.
         found: what the graph checks found.
-        changes: how inputs and outputs differ from the baseline's; None where there is none to compare with.
+        changes: how the graph differs from the baseline's; None where there is none to compare with.
         reference: the baseline, or why there is none.
     """
     errors = [text for finding, text in zip(found.findings, found.texts, strict=True) if finding["severity"] == "error"]
     figure = "sound" if not errors else f"{len(errors)} finding{'s' if len(errors) > 1 else ''}"
-    evidence = {"findings": list(found.findings), "operators": found.operators, "signature": found.signature}
-    if errors:
-        own = Verdict("graph", "limit", Outcome.FAIL, figure, "\n".join(errors), evidence)
-    else:
-        own = Verdict("graph", "limit", Outcome.PASS, figure, "", evidence)
+    outcome = Outcome.FAIL if errors else Outcome.PASS
+    own = Verdict("graph", "limit", outcome, figure, "\n".join(errors), found.as_dict())
     if isinstance(reference, Absent):
         return [own, _absent("graph", figure, reference)]
     if reference.graph is None or changes is None:
         return [own, _missing("graph", figure, reference)]
-    if changes:
-        message = "\n".join(
-            (
-                "inputs or outputs changed since the last accepted release, which breaks who calls the model:",
-                *(f"  {change}" for change in changes),
-                f"Give them back their form, or accept the new one with: {SAVE} --onnxlite-accept",
-            )
+    evidence = {"signature_changes": list(changes.signature), "operator_changes": changes.operators}
+    lines = []
+    if changes.signature:
+        lines.append("inputs or outputs changed since the last accepted release, which breaks who calls the model:")
+        lines += [f"  {change.replace(chr(10), chr(10) + '  ')}" for change in changes.signature]
+        lines.append(f"Give them back their form, or accept the new one with: {SAVE} --onnxlite-accept")
+    if changes.operators and limit.structure == "frozen":
+        lines.append(
+            f"the operators changed since the last accepted release (structure='frozen'): {changes.operators}.\n"
+            f"Look for a new converter or quantizer version, or a changed layer; if it is meant, accept it with: "
+            f"{SAVE} --onnxlite-accept"
         )
-        return [own, Verdict("graph", BASELINE, Outcome.FAIL, figure, message, {"changes": list(changes)})]
-    return [own, Verdict("graph", BASELINE, Outcome.PASS, figure)]
+    return [
+        own,
+        Verdict("graph", BASELINE, Outcome.FAIL if lines else Outcome.PASS, figure, "\n".join(lines), evidence),
+    ]

@@ -120,6 +120,10 @@ def notes(records: Sequence[Record]) -> list[str]:
         if drift:
             lines.append(f"{record['model']} {record['variant']} since the first accepted release: {', '.join(drift)}")
         for verdict in record["verdicts"]:
+            changed = verdict["evidence"].get("operator_changes")
+            if changed and not verdict["red"]:
+                name = f"{record['model']} {record['variant']}"
+                lines.append(f"{name}: operators changed since the last accepted release: {changed}")
             if not verdict["red"] and verdict["outcome"] in ("improved", "fail"):
                 word = "accepted" if verdict["outcome"] == "fail" else "improved"
                 name = f"{record['model']} {record['variant']} {verdict['check']}"

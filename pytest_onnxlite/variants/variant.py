@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from pytest_onnxlite.variants.sessions import (
     session_outputs,
     to_feeds,
 )
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 Outputs = dict[str, Array]
 
@@ -82,6 +85,26 @@ class Variant(ABC):
         """
         outputs = self.run(inputs, batch_size or count_samples(inputs))
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def inputs(self, **options: Any) -> SearchStrategy[dict[str, Array]]:
+        """Return a Hypothesis strategy of feeds: arrays by input name, extremes included.
+
+        Args:
+            options: those of `pytest_onnxlite.graph.strategies.inputs_for`, such as `extremes=False`.
+
+        Raises:
+            ValueError: an input has a dtype that has no arrays.
+        """
+        from pytest_onnxlite.graph import Signature, TensorSignature
+        from pytest_onnxlite.graph.strategies import inputs_for
+
+        # ONNX calls float32 FLOAT, and the others by numpy's names in capitals.
+        names = {"float32": "FLOAT", "float64": "DOUBLE"}
+        tensors = tuple(
+            TensorSignature(info.name, names.get(info.dtype, info.dtype.upper()), info.shape)
+            for info in self.inputs_info
+        )
+        return inputs_for(Signature(tensors, ()), **options)
 
     def _checked(self, parts: list[Outputs]) -> Outputs:
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -40,6 +40,7 @@ MISTAKES = {
     "@pytest.mark.onnxlite_latency(threads=1.0)": "threads=1.0; expected a whole number from 1",
     "@pytest.mark.onnxlite_memory(max_growth=-1)": "max_growth=-1",
     "@pytest.mark.onnxlite_graph(ignore='OLX101')": "ignore='OLX101'; expected a list",
+    "@pytest.mark.onnxlite_graph(structure='loose')": "structure='loose'; expected 'frozen'",
     "@pytest.mark.onnxlite_size(variant='int4')": "variant='int4'; expected one of trained, onnx, int8",
     "@pytest.mark.onnxlite_size(variant='onnx')": "the test does not take that variant",
 }

@@ -322,6 +322,28 @@ def test_a_changed_signature_is_red(project: Project, tmp_path: Path, case: str)
     assert_red(project.compare(), "inputs or outputs changed since the last accepted release", text)
 
 
+def test_changed_operators_are_shown_and_red_where_frozen(project: Project, tmp_path: Path) -> None:
+    x = np.ones((4, 64), np.float32)
+    project.write({"onnx": dense(tmp_path / "a.onnx", 3, 64)}, x, variant="onnx", markers=GRAPH)
+    project.save()
+    project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 4, 64))
+    result = project.compare()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["digits onnx: operators changed since the last accepted release: +1 MatMul, +1 Relu"])
+    path = project.path / "test_release.py"
+    path.write_text(path.read_text().replace("onnxlite_graph", "onnxlite_graph(structure='frozen')"))
+    assert_red(project.compare(), "structure='frozen'): +1 MatMul, +1 Relu")
+
+
+def test_the_baseline_holds_what_quantization_changed(digits_project: Make) -> None:
+    project = digits_project(markers=GRAPH)
+    project.save()
+    changed = json.loads(project.baseline.read_text())["graph"]["quantization"]
+    assert changed["added"]["MatMulInteger"] == 2
+    assert changed["added"]["ConvInteger"] == 2
+    assert changed["removed"]["Conv"] == 2
+
+
 def test_an_int8_signature_other_than_the_float_models_is_red(project: Project, tmp_path: Path) -> None:
     float_model = two_outputs(tmp_path / "a.onnx")
     int8 = quantize(two_outputs(tmp_path / "b.onnx", names=("digit", "result")), tmp_path / "c.onnx")

@@ -13,6 +13,7 @@ that what shrinks is the structure.
 
 from pytest_onnxlite.graph.strategies.blocks import BLOCKS, WEIGHTS
 from pytest_onnxlite.graph.strategies.feeds import inputs_for
+from pytest_onnxlite.graph.strategies.keras_models import keras_models
 from pytest_onnxlite.graph.strategies.models import OPSETS, STORAGES, RandomModel, models
 
-__all__ = ["BLOCKS", "OPSETS", "STORAGES", "WEIGHTS", "RandomModel", "inputs_for", "models"]
+__all__ = ["BLOCKS", "OPSETS", "STORAGES", "WEIGHTS", "RandomModel", "inputs_for", "keras_models", "models"]
