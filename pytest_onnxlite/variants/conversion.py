@@ -9,7 +9,6 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.variants.canonical import canonicalize
 from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.trained import Program
-from pytest_onnxlite.variants.variant import first_line
 
 OPSET = 17
 
@@ -36,7 +35,7 @@ def convert(program: Program, model: str, target: Path) -> None:
             proto, _ = tf2onnx.convert.from_function(program.function, input_signature=program.specs, opset=OPSET)
     except Exception as error:
         raise OnnxliteError(
-            f"{model}: tf2onnx {tf2onnx.__version__} cannot convert the trained model: {first_line(error)}. "
+            f"{model}: tf2onnx {tf2onnx.__version__} cannot convert the trained model: {' '.join(str(error).split())}. "
             "Replace the layer it names, or convert the model yourself and give the file as ModelSpec(onnx=...)."
         ) from None
     _reorder(proto.graph.input, [info.name for info in program.inputs], model, "inputs")

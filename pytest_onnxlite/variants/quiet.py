@@ -10,13 +10,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-_LOGGERS = ("tensorflow", "tf2onnx", "absl", "keras", "h5py")
-
-
-class _Everything(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.CRITICAL
-
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -26,13 +19,9 @@ def quiet() -> Iterator[None]:
     `print`, and from C++ straight to the file descriptors. All of it is about code that the user cannot change;
     what fails raises.
     """
-    # ONNX Runtime's quantizer logs to the root logger.
-    muted = [logging.getLogger(), *map(logging.getLogger, _LOGGERS)]
-    mute = _Everything()
     with ExitStack() as stack:
-        for logger in muted:
-            logger.addFilter(mute)
-            stack.callback(logger.removeFilter, mute)
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.CRITICAL)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(_quiet_descriptors())

@@ -155,6 +155,18 @@ def _(folder):
     return model.SerializeToString() != before
 
 
+@fault("converter-lacks-erfc-of-gelu")
+def _(folder):
+    keras = pytest.importorskip("keras", reason="TensorFlow is not installed")
+    from pytest_onnxlite import Dataset, ModelSpec
+    from pytest_onnxlite.variants.builder import Builder
+    from pytest_onnxlite.variants.cache import Cache
+
+    model = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(2, activation="gelu")])
+    spec = ModelSpec("gelu", trained=model, evaluation=Dataset(normal(8, 4)))
+    return refuses(lambda: Builder(spec, Cache(folder), lambda _: None).onnx, "Erfc")
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_fault_is_still_there(name, tmp_path):
     assert FAULTS[name](tmp_path), f"fixed: take {name} out of docs/known-faults.md and out of this file"

@@ -19,7 +19,7 @@ pytest.importorskip("keras", reason="TensorFlow is not installed")
 
 # Each example is converted by tf2onnx and proved in two child processes.
 quick = settings(
-    max_examples=8,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,
@@ -35,7 +35,13 @@ def test_a_random_keras_model_is_converted_and_quantized_or_refused(model: Any) 
     with tempfile.TemporaryDirectory() as folder:
         builder = Builder(ModelSpec("m", trained=model, evaluation=Dataset(x)), Cache(Path(folder)), lambda _: None)
         expected = model.predict(x, verbose=0)
-        found = builder.onnx.predict(x)
+        try:
+            float_model = builder.onnx
+        except OnnxliteError as error:
+            # A clear refusal; see converter-lacks-erfc-of-gelu in docs/known-faults.md.
+            assert "Erfc" in str(error)  # noqa: PT017
+            return
+        found = float_model.predict(x)
         assert isinstance(found, np.ndarray)
         scale = max(float(np.abs(expected).max()), 1e-6)
         assert float(np.abs(found - expected).max()) <= 1e-3 * scale
