@@ -82,9 +82,7 @@ def _bias(
         return []
     with reading(constant.tensor) as values:
         integers = np.array(values, dtype=np.int64).reshape(-1)
-    return [
-        Bias(place.node, f"{place.where} ({constant.name})", constant, integers, scale, product, zero_point)
-    ]
+    return [Bias(place.node, f"{place.where} ({constant.name})", constant, integers, scale, product, zero_point)]
 
 
 def _dequantizer(value: ir.Value | None) -> ir.Node | None:
@@ -111,9 +109,7 @@ def check_bias(bias: Bias, reference: View | None) -> Iterator[Finding]:
     if dtype != ir.DataType.INT32:
         yield report("OLX321", bias.where, "int32", dtype.name)
     if bias.zero_point is not None and bias.zero_point.any():
-        yield report(
-            "OLX322", bias.where, "zero point 0", f"{int(bias.zero_point[np.nonzero(bias.zero_point)][0])}"
-        )
+        yield report("OLX322", bias.where, "zero point 0", f"{int(bias.zero_point[np.nonzero(bias.zero_point)][0])}")
     scale, product = bias.scale, bias.product
     if scale is not None and product is not None and _fit(scale, product):
         off = np.abs(scale - product) > _ROUNDING * np.abs(product)
@@ -121,9 +117,7 @@ def check_bias(bias: Bias, reference: View | None) -> Iterator[Finding]:
             at = int(np.flatnonzero(off)[0])
             wanted, have = (np.broadcast_to(x, off.shape).ravel()[at] for x in (product, scale))
             expected = f"scale {wanted:.6g}, input scale × weight scale"
-            yield report(
-                "OLX323", bias.where, expected, f"{have:.6g} at channel {at}, {int(off.sum())} in all"
-            )
+            yield report("OLX323", bias.where, expected, f"{have:.6g} at channel {at}, {int(off.sum())} in all")
     ends = (bias.integers == _INT32.max) | (bias.integers == _INT32.min)
     if dtype == ir.DataType.INT32 and ends.any():
         at = int(np.flatnonzero(ends)[0])
@@ -139,11 +133,7 @@ def _check_likeness(bias: Bias, scale: Array, reference: View) -> Iterator[Findi
         return
     with reading(twin[0].tensor) as values:
         expected = np.array(values, dtype=np.float64).reshape(-1)
-    zero = (
-        bias.zero_point
-        if bias.zero_point is not None and _fit(bias.zero_point, bias.integers)
-        else np.zeros(1)
-    )
+    zero = bias.zero_point if bias.zero_point is not None and _fit(bias.zero_point, bias.integers) else np.zeros(1)
     error = np.abs(expected - (bias.integers - zero) * scale)
     # Half a step, and what float32 lost of scale and bias.
     off = ~(error <= 0.501 * np.abs(scale) + 1e-6 * np.abs(expected))

@@ -44,9 +44,7 @@ def canonical_digest(model: ModelLike) -> str:
     return _hash(*shapes, repr(opsets), _graph(ours.graph, {}, functions))
 
 
-def _graph(
-    graph: ir.Graph, outer: Mapping[ir.Value, str], functions: Mapping[ir.OperatorIdentifier, str]
-) -> str:
+def _graph(graph: ir.Graph, outer: Mapping[ir.Value, str], functions: Mapping[ir.OperatorIdentifier, str]) -> str:
     known = dict(outer)
     for position, value in enumerate(graph.inputs):
         known[value] = _hash("input", str(len(outer)), str(position))
@@ -57,24 +55,18 @@ def _graph(
         try:
             inputs = ["" if value is None else known[value] for value in node.inputs]
         except KeyError as error:
-            raise GraphError(
-                f"{node.name}: reads {error} before it is produced. Sort the nodes first."
-            ) from None
+            raise GraphError(f"{node.name}: reads {error} before it is produced. Sort the nodes first.") from None
         attributes = [_attribute(item, known, functions) for _, item in sorted(node.attributes.items())]
         domain = "" if node.domain in ONNX_DOMAINS else node.domain
         constant = node.op_type == "Constant" and "value" in node.attributes
         own = _hash(domain, node.op_type, functions.get(node.op_identifier(), ""), *inputs, "|", *attributes)
         for position, value in enumerate(node.outputs):
             # A tensor in a Constant node is the tensor that it would be as an initializer.
-            known[value] = (
-                _tensor(node.attributes["value"].as_tensor()) if constant else _hash(own, str(position))
-            )
+            known[value] = _tensor(node.attributes["value"].as_tensor()) if constant else _hash(own, str(position))
     return _hash(*(known[value] for value in graph.outputs))
 
 
-def _attribute(
-    item: ir.Attr, known: Mapping[ir.Value, str], functions: Mapping[ir.OperatorIdentifier, str]
-) -> str:
+def _attribute(item: ir.Attr, known: Mapping[ir.Value, str], functions: Mapping[ir.OperatorIdentifier, str]) -> str:
     if item.is_ref():
         return _hash(item.name, "ref", str(item.ref_attr_name))
     if item.type == ir.AttributeType.GRAPH:

@@ -118,9 +118,7 @@ def proto_graphs(graph: onnx.GraphProto, path: str = "") -> Iterator[tuple[str, 
             inner = [attribute.g] if attribute.HasField("g") else attribute.graphs
             for position, subgraph in enumerate(inner):
                 suffix = f"[{position}]" if attribute.graphs else ""
-                yield from proto_graphs(
-                    subgraph, f"{path}{node.name or node.op_type}/{attribute.name}{suffix}/"
-                )
+                yield from proto_graphs(subgraph, f"{path}{node.name or node.op_type}/{attribute.name}{suffix}/")
 
 
 def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -138,9 +136,7 @@ def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
     for node in proto.graph.node:
         value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
         if node.op_type == "Constant" and value is not None and value.ByteSize() > _SKELETON_BYTES:
-            slim.graph.input.append(
-                onnx.helper.make_tensor_value_info(node.output[0], value.data_type, value.dims)
-            )
+            slim.graph.input.append(onnx.helper.make_tensor_value_info(node.output[0], value.data_type, value.dims))
         else:
             slim.graph.node.append(node)
     return slim

@@ -30,12 +30,7 @@ def check_pairs(subject: Subject) -> Iterator[Finding]:
         if place.node.op_type == DEQUANTIZE and maker.op_type == QUANTIZE and change is not None:
             yield report("OLX501", place.where, f"{change.before}, as in {view.where[maker]}", change.after)
         before = _maker(maker)
-        if (
-            place.node.op_type == QUANTIZE
-            and maker.op_type == DEQUANTIZE
-            and change is None
-            and before is not None
-        ):
+        if place.node.op_type == QUANTIZE and maker.op_type == DEQUANTIZE and change is None and before is not None:
             found = f"a second pair after {view.where[before]}"
             yield report("OLX502", place.where, "one pair with these parameters", found)
 
@@ -54,9 +49,7 @@ def check_inputs(subject: Subject) -> Iterator[Finding]:
         floats = [
             value
             for slot, quantized in enumerate(dequantized)
-            if not quantized
-            and (value := input_of(place.node, slot)) is not None
-            and view.constant(value) is None
+            if not quantized and (value := input_of(place.node, slot)) is not None and view.constant(value) is None
         ]
         if any(dequantized) and floats:
             found = f"{floats[0].name!r} in float"

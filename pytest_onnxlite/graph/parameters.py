@@ -72,21 +72,15 @@ def check_shapes(subject: Subject) -> Iterator[Finding]:
         yield from _check_axis(quantity, scale.where, scale.tensor.size, dims)
 
 
-def _check_axis(
-    quantity: Quantity, where: str, entries: int, dims: list[int | ir.SymbolicDim]
-) -> Iterator[Finding]:
+def _check_axis(quantity: Quantity, where: str, entries: int, dims: list[int | ir.SymbolicDim]) -> Iterator[Finding]:
     rank = len(dims)
     axis = quantity.axis if quantity.axis is not None else -1
     if not -rank <= axis < rank:
-        yield report(
-            "OLX309", quantity.where, f"an axis of the {rank} dims of {quantity.name!r}", f"axis {axis}"
-        )
+        yield report("OLX309", quantity.where, f"an axis of the {rank} dims of {quantity.name!r}", f"axis {axis}")
         return
     axis %= rank
     if quantity.place.node.op_type == "MatMulInteger" and rank != 2:
-        yield report(
-            "OLX311", quantity.where, "one scale, or a 2-D weight", f"{entries} scales of a {rank}-D weight"
-        )
+        yield report("OLX311", quantity.where, "one scale, or a 2-D weight", f"{entries} scales of a {rank}-D weight")
     size = dims[axis]
     if isinstance(size, int) and size != entries:
         yield report("OLX310", where, f"{size} scales for dim {axis} of {quantity.name!r}", str(entries))

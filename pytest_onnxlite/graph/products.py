@@ -144,9 +144,7 @@ def check_product(view: View, product: Product) -> Iterator[Finding]:
         return
     for operand in product.operands:
         if operand.quantizer is not None and operand.scale is None:
-            yield report(
-                "OLX405", where, f"a Mul by {_spell(operand.quantizer.outputs[1])}", f"one by {names}"
-            )
+            yield report("OLX405", where, f"a Mul by {_spell(operand.quantizer.outputs[1])}", f"one by {names}")
         if operand.stored is not None:
             expected = _scale_name(operand.stored)
             known = expected in view.constant_names
@@ -167,9 +165,7 @@ def check_dynamic_quantizers(view: View) -> Iterator[Finding]:
             found = f"another beside {first.where}"
             yield report("OLX402", place.where, f"one DynamicQuantizeLinear of {_spell(value)}", found)
         if view.constant(value) is not None:
-            yield report(
-                "OLX407", place.where, "a computed tensor to quantize", f"the constant {_spell(value)}"
-            )
+            yield report("OLX407", place.where, "a computed tensor to quantize", f"the constant {_spell(value)}")
         producer = value.producer()
         if producer is not None and producer.op_type == DEQUANTIZE:
             origin = input_of(producer, 0)

@@ -161,9 +161,7 @@ def _of_triples(place: Place) -> Iterator[Quantity]:
         value = node.outputs[0] if data < 0 else input_of(node, data)
         axis = {"QLinearConv": 0, "QGemm": 0 if attribute(node, "transB", 0) else 1}.get(node.op_type, -1)
         readers = (Reader(node, max(data, 0)),)
-        yield Quantity(
-            place, role, value, input_of(node, scale), input_of(node, zero_point), axis, 0, readers
-        )
+        yield Quantity(place, role, value, input_of(node, scale), input_of(node, zero_point), axis, 0, readers)
 
 
 def output_channel(node: ir.Node, slot: int, rank: int) -> int | None:

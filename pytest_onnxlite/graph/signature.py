@@ -30,11 +30,7 @@ class TensorSignature:
 
     def __str__(self) -> str:
         """Return it as a person writes it: `x: FLOAT[N, 3, 224, 224]`."""
-        shape = (
-            "[...]"
-            if self.shape is None
-            else f"[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
-        )
+        shape = "[...]" if self.shape is None else f"[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
         return f"{self.name}: {self.dtype or 'untyped'}{shape}"
 
 
@@ -49,8 +45,7 @@ class Signature:
         """Return it as plain data, ready for JSON."""
         return {
             side: [
-                {"name": t.name, "dtype": t.dtype, "shape": None if t.shape is None else list(t.shape)}
-                for t in tensors
+                {"name": t.name, "dtype": t.dtype, "shape": None if t.shape is None else list(t.shape)} for t in tensors
             ]
             for side, tensors in (("inputs", self.inputs), ("outputs", self.outputs))
         }

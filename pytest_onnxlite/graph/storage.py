@@ -47,22 +47,16 @@ def _external_problem(tensor: ir.ExternalTensor, has_folder: bool) -> Problem | 
     folder, location = Path(tensor.base_dir), Path(tensor.location)
     path = folder / location
     if location.is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
-        return Problem(
-            "OLX605", "a file in the model's folder", f"{str(location)!r}, which lies outside of it"
-        )
+        return Problem("OLX605", "a file in the model's folder", f"{str(location)!r}, which lies outside of it")
     if not path.is_file():
         return Problem("OLX605", "the file with its data beside the model", f"no file {str(location)!r}")
     offset = tensor.offset or 0
     length = tensor.nbytes if tensor.length is None else tensor.length
     if length != tensor.nbytes:
-        return Problem(
-            "OLX116", f"{tensor.nbytes:,} bytes for {tensor.dtype.name}{tensor.shape}", f"{length:,}"
-        )
+        return Problem("OLX116", f"{tensor.nbytes:,} bytes for {tensor.dtype.name}{tensor.shape}", f"{length:,}")
     size = path.stat().st_size
     if offset < 0 or offset + length > size:
-        return Problem(
-            "OLX606", f"bytes {offset:,} to {offset + length:,} of {location.name}", f"a file of {size:,}"
-        )
+        return Problem("OLX606", f"bytes {offset:,} to {offset + length:,} of {location.name}", f"a file of {size:,}")
     return None
 
 
@@ -79,9 +73,7 @@ def _inline_problem(tensor: ir.serde.TensorProtoTensor) -> Problem | None:
     # Complex values take two entries, 4-bit ones may share one.
     exact = tensor.dtype.bitwidth >= 8 and not tensor.dtype.name.startswith("COMPLEX")
     if exact and count != tensor.size:
-        return Problem(
-            "OLX116", f"{tensor.size} values for {tensor.dtype.name}{tensor.shape}", f"{count} values"
-        )
+        return Problem("OLX116", f"{tensor.size} values for {tensor.dtype.name}{tensor.shape}", f"{count} values")
     return None
 
 

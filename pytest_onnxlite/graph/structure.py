@@ -125,9 +125,7 @@ def check_opset_imports(opened: Opened) -> Iterator[Finding]:
     for domain, count in sorted(imported.items()):
         if count > 1:
             versions = [entry.version for entry in proto.opset_import if _domain(entry.domain) == domain]
-            yield report(
-                "OLX109", opened.label, f"one opset import of {_spell(domain)!r}", f"versions {versions}"
-            )
+            yield report("OLX109", opened.label, f"one opset import of {_spell(domain)!r}", f"versions {versions}")
     # ONNX's own domain is imported by convention, even where only contrib operators are used.
     unused = sorted(set(imported) - used - {""})
     if unused:
@@ -146,9 +144,7 @@ def check_leftovers(subject: Subject) -> Iterator[Finding]:
     for place in subject.view.places:
         if not any(value.uses() or value.is_graph_output() for value in place.node.outputs):
             names = ", ".join(repr(value.name) for value in place.node.outputs)
-            yield report(
-                "OLX106", place.where, "a reader of what it computes", f"{place.op} whose {names} none reads"
-            )
+            yield report("OLX106", place.where, "a reader of what it computes", f"{place.op} whose {names} none reads")
 
 
 def check_opset_versions(subject: Subject) -> Iterator[Finding]:

@@ -105,9 +105,7 @@ def check_float_tensors(subject: Subject) -> Iterator[Finding]:
         if nans:
             yield report("OLX326", constant.where, "numbers", f"NaN, {nans:,} of {constant.tensor.size:,}")
         # Elsewhere infinity has its uses: masks, and limits of Clip.
-        if infinities and any(
-            WEIGHT_INPUTS.get(use.node.op_type) == use.idx for use in constant.value.uses()
-        ):
+        if infinities and any(WEIGHT_INPUTS.get(use.node.op_type) == use.idx for use in constant.value.uses()):
             found = f"infinity, {infinities:,} of {constant.tensor.size:,}"
             yield report("OLX327", constant.where, "finite weights", found)
         if subject.reference is not None:
@@ -139,9 +137,7 @@ def _compare(constant: Constant, twin: Constant) -> Iterator[Finding]:
             for x, y in ((a[i : i + _PIECE], b[i : i + _PIECE]) for i in range(0, a.size, _PIECE))
         )
     if different:
-        yield report(
-            "OLX702", constant.where, "the float model's values", f"{different:,} of {ours.size:,} differ"
-        )
+        yield report("OLX702", constant.where, "the float model's values", f"{different:,} of {ours.size:,} differ")
 
 
 def check_saturation(subject: Subject) -> Iterator[Finding]:

@@ -162,9 +162,7 @@ def worst_error(weight: Weight, twin: Constant, transposed: bool) -> tuple[float
         for q, scale, zero, w in weight.pieces(reference):
             # In steps: float32 is exact enough for numbers up to some hundred.
             steps = np.asarray(w / scale.astype(np.float32), dtype=np.float32)
-            np.clip(
-                steps, (bounds[0] - zero).astype(np.float32), (bounds[1] - zero).astype(np.float32), out=steps
-            )
+            np.clip(steps, (bounds[0] - zero).astype(np.float32), (bounds[1] - zero).astype(np.float32), out=steps)
             steps += zero.astype(np.float32)
             steps -= q
             np.abs(steps, out=steps)

@@ -45,9 +45,7 @@ def changed(side: str, **fields) -> list[Finding]:
     return compare_signatures(signature(convnet()), Signature.from_dict(data))
 
 
-def edited(
-    model: onnx.ModelProto, change: Callable[[onnx.ModelProto], object], reference=None
-) -> list[Finding]:
+def edited(model: onnx.ModelProto, change: Callable[[onnx.ModelProto], object], reference=None) -> list[Finding]:
     twin = copy(model)
     change(twin)
     return check_graph(twin, reference)
@@ -135,9 +133,7 @@ def _(folder):
 
 @case("OLX304")
 def _(folder):
-    return edited(
-        static(convnet()), lambda m: put(m, "conv_w_scale", array(m, "conv_w_scale").reshape(8, 1, 1, 1))
-    )
+    return edited(static(convnet()), lambda m: put(m, "conv_w_scale", array(m, "conv_w_scale").reshape(8, 1, 1, 1)))
 
 
 @case("OLX306")
@@ -257,9 +253,7 @@ def _(folder):
         helper.make_node("Conv", ["p", "w2"], ["y"], "conv2"),
     ]
     r = np.random.default_rng(0)
-    weights = [
-        initializer(n, r.normal(size=(4, c, 3, 3)).astype(np.float32)) for n, c in (("w", 3), ("w2", 4))
-    ]
+    weights = [initializer(n, r.normal(size=(4, c, 3, 3)).astype(np.float32)) for n, c in (("w", 3), ("w2", 4))]
     q = static(finish(nodes, [value("x", ["N", 3, 12, 12])], [value("y", ["N", 4, 3, 3])], weights))
     at = next(n for n in q.graph.node if n.name == "p_QuantizeLinear")
     dq = next(n for n in q.graph.node if n.name == "p_DequantizeLinear")
@@ -376,9 +370,7 @@ def _(folder):
 
 @case("OLX703")
 def _(folder):
-    return edited(
-        static(convnet()), lambda m: put(m, "conv_b_quantized", array(m, "conv_b_quantized") + 40), convnet()
-    )
+    return edited(static(convnet()), lambda m: put(m, "conv_b_quantized", array(m, "conv_b_quantized") + 40), convnet())
 
 
 @case("OLX901")

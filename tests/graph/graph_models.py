@@ -50,9 +50,7 @@ def convnet(opset: int = 17) -> onnx.ModelProto:
         helper.make_node("MatMul", ["flat", "fc_w"], ["y"], "fc"),
     ]
     weights = [
-        initializer(
-            "conv_w", (r.normal(size=(8, 3, 3, 3)) * r.uniform(0.2, 2, (8, 1, 1, 1))).astype(np.float32)
-        ),
+        initializer("conv_w", (r.normal(size=(8, 3, 3, 3)) * r.uniform(0.2, 2, (8, 1, 1, 1))).astype(np.float32)),
         initializer("conv_b", r.normal(size=8).astype(np.float32)),
         initializer("fc_w", (r.normal(size=(512, 10)) * r.uniform(0.02, 0.2, 10)).astype(np.float32)),
     ]
@@ -91,9 +89,7 @@ class Calibration(CalibrationDataReader):
         self._feeds = iter(
             [
                 {
-                    i.name: r.normal(size=[d.dim_value or 8 for d in i.type.tensor_type.shape.dim]).astype(
-                        np.float32
-                    )
+                    i.name: r.normal(size=[d.dim_value or 8 for d in i.type.tensor_type.shape.dim]).astype(np.float32)
                     for i in model.graph.input
                 }
                 for _ in range(batches)

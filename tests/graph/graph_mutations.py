@@ -223,9 +223,7 @@ def _(model):
     first.output[0] = "x_once"
     parameters = list(first.input)[1:]
     at = list(model.graph.node).index(first)
-    model.graph.node.insert(
-        at + 1, helper.make_node("QuantizeLinear", ["x_once", *parameters], ["x_q2"], "q2")
-    )
+    model.graph.node.insert(at + 1, helper.make_node("QuantizeLinear", ["x_once", *parameters], ["x_q2"], "q2"))
     model.graph.node.insert(
         at + 2,
         helper.make_node("DequantizeLinear", ["x_q2", *parameters], ["x_DequantizeLinear_Output"], "dq2"),

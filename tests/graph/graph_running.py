@@ -62,9 +62,7 @@ def quantized(model: RandomModel, *, prepare: bool = True, **options) -> onnx.Mo
         return sorted_model(onnx.load(Path(folder) / "int8.onnx"))
 
 
-def statically_quantized(
-    model: RandomModel, feeds: list[dict[str, np.ndarray]], **options
-) -> onnx.ModelProto:
+def statically_quantized(model: RandomModel, feeds: list[dict[str, np.ndarray]], **options) -> onnx.ModelProto:
     """Return the statically quantized model: QDQ, per channel, reduced range."""
     options = {"per_channel": True, "reduce_range": True, **options}
     with tempfile.TemporaryDirectory() as folder, quiet():

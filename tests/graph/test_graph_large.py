@@ -44,9 +44,7 @@ def integer_model(layers: int, size: int, weight) -> onnx.ModelProto:
         tensors += [weight(f"w{i}_quantized"), initializer(f"w{i}_scale", np.float32(0.01))]
         nodes += [
             helper.make_node("DynamicQuantizeLinear", [last], [f"q{i}", f"s{i}", f"z{i}"], f"dql{i}"),
-            helper.make_node(
-                "MatMulInteger", [f"q{i}", f"w{i}_quantized", f"z{i}", "zero"], [f"i{i}"], f"mm{i}_quant"
-            ),
+            helper.make_node("MatMulInteger", [f"q{i}", f"w{i}_quantized", f"z{i}", "zero"], [f"i{i}"], f"mm{i}_quant"),
             helper.make_node("Cast", [f"i{i}"], [f"f{i}"], f"cast{i}", to=FLOAT),
             helper.make_node("Mul", [f"s{i}", f"w{i}_scale"], [f"m{i}"], f"scales{i}"),
             helper.make_node("Mul", [f"f{i}", f"m{i}"], [f"y{i}"], f"mul{i}"),

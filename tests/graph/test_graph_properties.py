@@ -25,9 +25,7 @@ from pytest_onnxlite.graph.strategies import BLOCKS, OPSETS, RandomModel, inputs
 MODERATE = ("normal", "zero_channel", "constant")
 JUMPY = {"if", "sigmoid", "loop", "lstm"}
 SMOOTH = tuple(name for name in BLOCKS if name != "if")
-FLAT = tuple(
-    name for name, block in BLOCKS.items() if block.rank == 2 and name not in ("if", "loop", "empty")
-)
+FLAT = tuple(name for name, block in BLOCKS.items() if block.rank == 2 and name not in ("if", "loop", "empty"))
 # Static quantization fails before opset 13, DequantizeLinear of 28 does not run: docs/known-faults.md.
 RUNTIME_OPSETS = tuple(opset for opset in OPSETS if opset <= 27)
 STATIC_OPSETS = tuple(opset for opset in RUNTIME_OPSETS if opset >= 13)
@@ -113,9 +111,7 @@ def test_scaling_weights_by_a_power_of_two_scales_their_scale_alone(model, power
     for tensor in list(twin.graph.initializer):
         if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2:
             put(twin, tensor.name, array(twin, tensor.name) * np.float32(2.0**power))
-    scaled = RandomModel(
-        model.source, model.blocks, model.opset, model.weights, model.storage, model.seed, twin
-    )
+    scaled = RandomModel(model.source, model.blocks, model.opset, model.weights, model.storage, model.seed, twin)
     one, other = quantized(model, prepare=False), quantized(scaled, prepare=False)
     for tensor in one.graph.initializer:
         if tensor.name.endswith("_quantized"):
@@ -135,9 +131,7 @@ def test_names_change_no_output(model, data):
     for tensor in renamed.graph.initializer:
         tensor.name = f"zz/{tensor.name}"
     feed = feed_of(data.draw, model, extremes=False)
-    other = RandomModel(
-        model.source, model.blocks, model.opset, model.weights, model.storage, model.seed, renamed
-    )
+    other = RandomModel(model.source, model.blocks, model.opset, model.weights, model.storage, model.seed, renamed)
     np.testing.assert_array_equal(run(model.proto, feed), run(renamed, feed))
     np.testing.assert_array_equal(run(quantized(model), feed), run(quantized(other), feed))
 
@@ -155,9 +149,7 @@ def test_quantizing_twice_gives_the_same_bytes_and_leaves_the_input_alone(model)
         assert {name: (Path(folder) / name).read_bytes() for name in before} == before
 
 
-@given(
-    models(blocks=[b for b in SMOOTH if b != "empty"], weights=("normal",), opsets=STATIC_OPSETS), st.data()
-)
+@given(models(blocks=[b for b in SMOOTH if b != "empty"], weights=("normal",), opsets=STATIC_OPSETS), st.data())
 def test_how_a_batch_is_split_changes_neither_float_nor_static_outputs(model, data):
     if model.source in ("steps", "tokens") and "lstm" in dict(model.blocks):
         return  # there the first dim is time
@@ -210,9 +202,7 @@ def test_excluding_more_only_adds_float_bytes(model, data):
     sizes = []
     for excluded in (some, more):
         q = quantized(model, prepare=False, nodes_to_exclude=excluded)
-        assert [
-            f.code for f in check_graph(q, model.proto, excluded=excluded) if f.code in ("OLX601", "OLX901")
-        ] == []
+        assert [f.code for f in check_graph(q, model.proto, excluded=excluded) if f.code in ("OLX601", "OLX901")] == []
         sizes.append(summarize(q).weight_bytes.get("FLOAT", 0))
     assert sizes[0] <= sizes[1] + 4 * len(nodes)  # a scale goes with each weight that stays float
 
@@ -251,9 +241,7 @@ def test_a_parameter_turned_bad_in_any_model_is_found(model, data):
     if not scales:
         return  # the flatten of an image, alone, has nothing to quantize
     name = data.draw(st.sampled_from(scales))
-    bad, code = data.draw(
-        st.sampled_from([(0.0, "OLX302"), (-1.0, "OLX302"), (np.nan, "OLX301"), (1e-40, "OLX303")])
-    )
+    bad, code = data.draw(st.sampled_from([(0.0, "OLX302"), (-1.0, "OLX302"), (np.nan, "OLX301"), (1e-40, "OLX303")]))
     values = array(q, name)
     values.flat[data.draw(st.integers(0, values.size - 1))] = bad
     put(q, name, values)

@@ -30,9 +30,7 @@ def branching(scale: float = 0.01) -> onnx.ModelProto:
             ]
         return helper.make_graph(nodes, name, [], [value(f"{name}_y", ["N", 32])], tensors)
 
-    node = helper.make_node(
-        "If", ["c"], ["y"], "if", then_branch=branch("t", True), else_branch=branch("e", False)
-    )
+    node = helper.make_node("If", ["c"], ["y"], "if", then_branch=branch("t", True), else_branch=branch("e", False))
     inputs = [value("c", [], TensorProto.BOOL), value("x", ["N", 16])]
     return finish([node], inputs, [value("y", ["N", 32])], [])
 
@@ -51,9 +49,7 @@ def test_a_summary_counts_branches():
     summary = summarize(branching())
     assert summary.operators == {"DequantizeLinear": 1, "If": 1, "MatMul": 2}
     assert summary.weight_bytes == {"FLOAT": 16 * 32 * 4 + 4, "INT8": 16 * 32 + 1}
-    assert [(left.tensor, left.node) for left in summary.float_left] == [
-        ("if/else_branch/w", "if/else_branch/mm")
-    ]
+    assert [(left.tensor, left.node) for left in summary.float_left] == [("if/else_branch/w", "if/else_branch/mm")]
 
 
 def with_function(scale: float) -> onnx.ModelProto:
@@ -73,9 +69,7 @@ def with_function(scale: float) -> onnx.ModelProto:
 
 def test_a_function_is_looked_into():
     assert check_graph(with_function(0.1)) == []
-    assert [(f.code, f.where) for f in check_graph(with_function(0))] == [
-        ("OLX302", "function local::fake_quant/s")
-    ]
+    assert [(f.code, f.where) for f in check_graph(with_function(0))] == [("OLX302", "function local::fake_quant/s")]
     assert summarize(with_function(0.1)).operators["local.fake_quant"] == 1
 
 
@@ -103,8 +97,6 @@ def test_an_opset_that_was_converted_is_told_from_one_that_was_raised():
 
 def test_a_node_without_a_name_is_called_by_what_it_computes():
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    model = finish(
-        [node], [value("x", ["N", 16])], [value("y", ["N", 32])], [initializer("w", normal(16, 32))]
-    )
+    model = finish([node], [value("x", ["N", 16])], [value("y", ["N", 32])], [initializer("w", normal(16, 32))])
     (finding,) = check_graph(model, model)
     assert finding.where == "MatMul of 'y' (w)"

@@ -30,9 +30,7 @@ def gemm(trans_b: int) -> onnx.ModelProto:
 
 def square_gemm() -> onnx.ModelProto:
     node = helper.make_node("Gemm", ["x", "w"], ["y"], "gemm", transB=1)
-    return finish(
-        [node], [value("x", ["N", 24])], [value("y", ["N", 24])], [initializer("w", normal(4, 24, 24))]
-    )
+    return finish([node], [value("x", ["N", 24])], [value("y", ["N", 24])], [initializer("w", normal(4, 24, 24))])
 
 
 def lstm() -> onnx.ModelProto:
@@ -143,9 +141,7 @@ def test_weights_in_blocks_are_sound_and_compared(low, high, dtype):
     scale = (np.abs(w).reshape(2, 16, 16).max(axis=1) / high).astype(np.float32)
     q = np.clip(np.round(w / np.repeat(scale, 16, axis=0)), low, high).astype(np.int8)
     nodes = [
-        helper.make_node(
-            "DequantizeLinear", ["w_quantized", "w_scale"], ["w_dq"], "dq", axis=0, block_size=16
-        ),
+        helper.make_node("DequantizeLinear", ["w_quantized", "w_scale"], ["w_dq"], "dq", axis=0, block_size=16),
         helper.make_node("MatMul", ["x", "w_dq"], ["y"], "fc"),
     ]
     inputs, outputs = [value("x", ["N", 32])], [value("y", ["N", 16])]

@@ -89,9 +89,7 @@ class Builder:
     def tensor(self, values: Array, stem: str = "c") -> str:
         """Add a tensor."""
         name = self.name(stem)
-        self.initializers.append(
-            numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name)
-        )
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name))
         return name
 
     def ints(self, *values: int) -> str:
@@ -130,6 +128,4 @@ class Builder:
         graph = helper.make_graph(self.nodes, "random", list(inputs), outputs, self.initializers)
         opsets = [helper.make_opsetid("", self.opset)]
         version = helper.find_min_ir_version_for(opsets)
-        return helper.make_model(
-            graph, opset_imports=opsets, ir_version=version, producer_name="pytest-onnxlite"
-        )
+        return helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name="pytest-onnxlite")

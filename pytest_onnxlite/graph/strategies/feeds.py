@@ -18,8 +18,7 @@ _FLOATS: dict[str, np.dtype[Any]] = {
     "FLOAT16": np.dtype(np.float16),
 }
 _INTS = {
-    name: np.dtype(name.lower())
-    for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+    name: np.dtype(name.lower()) for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 }
 
 
@@ -128,12 +127,8 @@ def _values(
         kind, rng = draw(st.sampled_from(kinds)), np.random.default_rng(draw(st.integers(0, 2**16 - 1)))
         return _KINDS[kind](rng, shape, float(np.finfo(dtype).max)).astype(dtype)
     if tensor.dtype in _INTS:
-        return np.array(
-            draw(st.lists(integers, min_size=count, max_size=count)), _INTS[tensor.dtype]
-        ).reshape(shape)
+        return np.array(draw(st.lists(integers, min_size=count, max_size=count)), _INTS[tensor.dtype]).reshape(shape)
     if tensor.dtype == "BOOL":
-        return np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count)), np.bool_).reshape(
-            shape
-        )
+        return np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count)), np.bool_).reshape(shape)
     known = ", ".join(sorted([*_FLOATS, *_INTS, "BOOL"]))
     raise ValueError(f"{tensor}: expected an input of {known}. Draw this one yourself.")

@@ -135,8 +135,7 @@ def _move_to_constants(model: onnx.ModelProto) -> None:
     weights = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT]
     others = [tensor for tensor in graph.initializer if tensor.data_type != TensorProto.FLOAT]
     nodes = [
-        helper.make_node("Constant", [], [tensor.name], f"constant_{tensor.name}", value=tensor)
-        for tensor in weights
+        helper.make_node("Constant", [], [tensor.name], f"constant_{tensor.name}", value=tensor) for tensor in weights
     ]
     nodes += graph.node
     del graph.initializer[:], graph.node[:]
