@@ -227,7 +227,8 @@ def test_an_excluded_dense_layer_stays_float(build: Make, model: Any) -> None:
     builder = build(model, recipe=DynamicInt8(exclude=["*digit*"]))
     assert operators(builder.int8.path).count("MatMulInteger") == 1
     assert operators(builder.int8.path).count("MatMul") == 1
-    assert "sequential_1/digit_1/MatMul/MatMulAddFusion_MatMul" in builder.recipe_notes["excluded"]
+    # Keras numbers a model's name through the life of the process.
+    assert any(name.endswith("/digit_1/MatMul/MatMulAddFusion_MatMul") for name in builder.recipe_notes["excluded"])
 
 
 def test_an_exclusion_that_matches_nothing_is_an_error(build: Make, model: Any) -> None:
