@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +20,28 @@ Make = Callable[..., Project]
 
 def said(result: pytest.RunResult) -> str:
     return result.stdout.str() + result.stderr.str()
+
+
+# -- unused, it costs nothing --------------------------------------------------------------------------------
+
+
+def test_the_plugin_imports_nothing_heavy() -> None:
+    heavy = ("numpy", "onnx", "onnx_ir", "onnxruntime", "tensorflow", "hypothesis", "sympy")
+    code = f"import pytest_onnxlite.plugin, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_suite_that_does_not_use_it_sees_nothing_of_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_other(): pass")
+    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    shown = [
+        line for line in result.stdout.lines if "onnxlite" in line and not line.startswith(("plugins:", "rootdir:"))
+    ]
+    assert shown == []
+    left = [path.name for path in pytester.path.rglob("*") if "onnxlite" in path.name or path.name == "baselines"]
+    assert left == []
 
 
 # -- mistakes are found at collection ------------------------------------------------------------------------
