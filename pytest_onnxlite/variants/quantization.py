@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import DynamicInt8
@@ -140,4 +141,13 @@ def _finish(source: Path, target: Path, excluded: list[str], model: str) -> None
         proto.metadata_props.extend(before.metadata_props)
     proto.doc_string = before.doc_string
     proto.graph.doc_string = before.graph.doc_string
-    onnx.save(proto, target)
+    onnx.save(_sorted(proto), target)
+
+
+def _sorted(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Put nodes behind what they read; the quantizer forgets what branches and loop bodies read from outside."""
+    if not any(attribute.HasField("g") for node in proto.graph.node for attribute in node.attribute):
+        return proto
+    model = ir.from_proto(proto)
+    model.graph.sort()
+    return ir.to_proto(model)

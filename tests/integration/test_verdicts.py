@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnx_models import dense, edit, lookup, overflowing, quantize, set_weight, two_outputs, weights_of, wide
+from onnx_models import branching, dense, edit, lookup, overflowing, quantize, set_weight, two_outputs, weights_of, wide
 from projects import Digits, Project
 
 Make = Callable[..., Project]
@@ -320,6 +320,14 @@ def test_a_changed_signature_is_red(project: Project, tmp_path: Path, case: str)
     project.compare().assert_outcomes(passed=1)
     project.replace("onnx.onnx", two_outputs(tmp_path / "b.onnx", **changes))
     assert_red(project.compare(), "inputs or outputs changed since the last accepted release", text)
+
+
+def test_branches_are_quantized_and_their_graph_is_sound(project: Project, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 32)).astype(np.float32)
+    project.write({"onnx": branching(tmp_path / "a.onnx")}, x, markers=GRAPH)
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"digits +int8 +sound"])
 
 
 def test_changed_operators_are_shown_and_red_where_frozen(project: Project, tmp_path: Path) -> None:
