@@ -96,7 +96,7 @@ def peaks(folder: Path, checks: int) -> str:
         lines.append(f"| ten measurements, peak of the {phase} phase | within 0.5 % | within {spread:.2%} |")
 
     grown = memory_model(
-        folder / "grown.onnx", 32 * MIB, maps=BASE_MAPS + round(0.05 * repeats[0].run / (2 * 4 * 64 * 64))
+        folder / "grown.onnx", 32 * MIB, maps=BASE_MAPS + round(0.05 * repeats[0].run / (4 * 4 * 64 * 64))
     )
     limit = MemoryLimit(max_growth=0.03)
     outcomes = []

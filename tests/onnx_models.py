@@ -94,19 +94,20 @@ def two_outputs(path: Path, names: Sequence[str] = ("digit", "score"), batch: st
 
 
 def branching(path: Path, width: int = 32) -> Path:
-    """A model with a MatMul in each branch of an If, which reads its input from outside."""
+    """A model with a MatMul in each branch of an If, which reads a hidden tensor from outside."""
     rng = np.random.default_rng(0)
 
     def branch(name: str) -> Any:
         weight = numpy_helper.from_array(rng.normal(size=(width, width)).astype(np.float32), f"w_{name}")
-        node = helper.make_node("MatMul", ["x", f"w_{name}"], [f"y_{name}"], name=f"matmul_{name}")
+        node = helper.make_node("MatMul", ["h", f"w_{name}"], [f"y_{name}"], name=f"matmul_{name}")
         out = helper.make_tensor_value_info(f"y_{name}", TensorProto.FLOAT, ["batch", width])
         return helper.make_graph([node], name, [], [out], [weight])
 
     return save_graph(
         path,
         [
-            helper.make_node("ReduceSum", ["x"], ["sum"], name="sum", keepdims=0),
+            helper.make_node("Relu", ["x"], ["h"], name="relu"),
+            helper.make_node("ReduceSum", ["h"], ["sum"], name="sum", keepdims=0),
             helper.make_node("Greater", ["sum", "zero"], ["positive"], name="greater"),
             helper.make_node(
                 "If", ["positive"], ["y"], name="if", then_branch=branch("then"), else_branch=branch("else")
