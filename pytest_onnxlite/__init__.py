@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_onnxlite.errors import OnnxliteError
     from pytest_onnxlite.graph import Finding, check_graph, summarize
-    from pytest_onnxlite.spec import Dataset, DynamicInt8, ModelSpec
+    from pytest_onnxlite.measure.metrics import Metric
+    from pytest_onnxlite.recipes import DynamicInt8, StaticInt8
+    from pytest_onnxlite.spec import Dataset, ModelSpec
     from pytest_onnxlite.variants.variant import Variant
 
 __all__ = [
     "Dataset",
     "DynamicInt8",
     "Finding",
+    "Metric",
     "ModelSpec",
     "OnnxliteError",
+    "StaticInt8",
     "Variant",
     "check_graph",
     "summarize",
@@ -27,10 +31,12 @@ __all__ = [
 
 _HOMES = {
     "Dataset": "pytest_onnxlite.spec",
-    "DynamicInt8": "pytest_onnxlite.spec",
+    "DynamicInt8": "pytest_onnxlite.recipes",
     "Finding": "pytest_onnxlite.graph",
+    "Metric": "pytest_onnxlite.measure.metrics",
     "ModelSpec": "pytest_onnxlite.spec",
     "OnnxliteError": "pytest_onnxlite.errors",
+    "StaticInt8": "pytest_onnxlite.recipes",
     "Variant": "pytest_onnxlite.variants.variant",
     "check_graph": "pytest_onnxlite.graph",
     "summarize": "pytest_onnxlite.graph",

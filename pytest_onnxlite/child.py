@@ -18,10 +18,13 @@ if __name__ == "__main__":
     # The package itself must be importable, and nothing that lies beside this file must be.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pytest_onnxlite.variants.sessions import open_session, session_inputs, session_outputs
+from pytest_onnxlite.variants.interpreter import open_interpreter
+from pytest_onnxlite.variants.sessions import open_runner, open_session, session_outputs
 
 # ONNX Runtime plans its memory on the first run and allocates by that plan from the second on.
 _MIN_RUNS = 3
+# Nodes that are named for what they allocate, the largest first.
+_MOST_NODES = 20
 _MAX_RUNS = 50
 # Two runs in a row that add less than this share of the peak end the measurement.
 _SETTLED = 0.001
@@ -38,14 +41,15 @@ def prove(request: dict[str, Any]) -> dict[str, Any]:
     """Load the model and run it once, writing the outputs beside the feeds."""
     import numpy as np
 
-    session = open_session(Path(request["model"]), request["threads"])
-    names = [info.name for info in session_outputs(session)]
-    values = session.run(names, _read_feeds(request["feeds"]))
-    np.savez(request["outputs"], **dict(zip(names, values, strict=True)))
-    return {
-        "inputs": [[i.name, i.dtype, list(i.shape)] for i in session_inputs(session)],
-        "outputs": [[o.name, o.dtype, list(o.shape)] for o in session_outputs(session)],
-    }
+    path = Path(request["model"])
+    if path.suffix == ".tflite":
+        outputs = open_interpreter(path, request["threads"]).run(_read_feeds(request["feeds"]))
+    else:
+        session = open_session(path, request["threads"])
+        names = [info.name for info in session_outputs(session)]
+        outputs = dict(zip(names, session.run(names, _read_feeds(request["feeds"])), strict=True))
+    np.savez(request["outputs"], **outputs)  # type: ignore[arg-type]
+    return {}
 
 
 class LinuxPeak:
@@ -146,24 +150,28 @@ def choose_meter() -> LinuxPeak | ProcessPeak:
 def memory(request: dict[str, Any]) -> dict[str, Any]:
     """Measure the peak of loading, then of running until it stops growing, both above what stood before."""
     import numpy as np  # noqa: F401  (its memory belongs to what stands before)
-    import onnxruntime  # noqa: F401  (so does the library's)
 
+    path = Path(request["model"])
+    if path.suffix == ".tflite":
+        import ai_edge_litert.interpreter  # noqa: F401  (so does the library's)
+    else:
+        import onnxruntime  # noqa: F401
     feeds = _read_feeds(request["feeds"])
     meter = choose_meter()
     meter.reset()
     base = meter.current()
-    session = open_session(Path(request["model"]), request["threads"])
+    run = open_runner(path, request["threads"], feeds)
     load = meter.peak() - base
     meter.reset()
     peak = before = 0
     runs = quiet_runs = 0
     while runs < _MAX_RUNS and (runs < _MIN_RUNS or quiet_runs < 2):
-        session.run(None, feeds)
+        run()
         runs += 1
         peak = meter.peak() - base
         quiet_runs = quiet_runs + 1 if peak - before <= _SETTLED * peak else 0
         before = peak
-    del session
+    del run
     return {
         **_count_node_bytes(request, feeds),
         "method": meter.name,
@@ -177,6 +185,8 @@ def memory(request: dict[str, Any]) -> dict[str, Any]:
 
 def _count_node_bytes(request: dict[str, Any], feeds: dict[str, Any]) -> dict[str, Any]:
     """Let ONNX Runtime count what each node allocates in one run (CPU, since 1.22)."""
+    if Path(request["model"]).suffix == ".tflite":
+        return {"node_bytes": None, "nodes": []}
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         path = Path(folder) / "nodes.csv"
         session = open_session(
@@ -195,7 +205,26 @@ def _count_node_bytes(request: dict[str, Any], feeds: dict[str, Any]) -> dict[st
         for row in rows
     ]
     sizes.sort(key=lambda entry: (-entry[1], entry[0]))
-    return {"node_bytes": sum(size for _, size in sizes), "nodes": sizes[:5]}
+    return {"node_bytes": sum(size for _, size in sizes), "nodes": sizes[:_MOST_NODES]}
+
+
+def layers(request: dict[str, Any]) -> dict[str, Any]:
+    """Compare a quantized model with the float one, tensor by tensor."""
+    from pytest_onnxlite.explain.layers import analyse
+
+    runs: dict[int, dict[str, Any]] = {}
+    for key, array in _read_feeds(request["feeds"]).items():
+        number, _, name = key.partition(" ")
+        runs.setdefault(int(number), {})[name] = array
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+        return analyse(
+            Path(request["reference"]),
+            Path(request["candidate"]),
+            list(runs.values()),
+            request["threads"],
+            Path(folder),
+            request["seconds"],
+        )
 
 
 def main() -> None:
@@ -204,7 +233,7 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.read())
-    tasks = {"prove": prove, "memory": memory}
+    tasks = {"prove": prove, "memory": memory, "layers": layers}
     try:
         result = tasks[request["task"]](request)
     except Exception as error:

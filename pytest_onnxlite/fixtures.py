@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_onnxlite.errors import OnnxliteError
-
 if TYPE_CHECKING:
     from pytest_onnxlite.guard import Guardian
+    from pytest_onnxlite.limits import Guard
     from pytest_onnxlite.variants.variant import Variant
 
-GUARDIAN = pytest.StashKey[Any]()
-
-
 Result = TypeVar("Result")
+
+# On pytest's config: returns the run's guardian, made when it is first asked for.
+GUARDIAN: pytest.StashKey[Callable[[], Guardian]] = pytest.StashKey()
+# On a test: the limits it is judged by.
+GUARD: pytest.StashKey[Guard] = pytest.StashKey()
 
 
 def or_fail(call: Callable[[], Result]) -> Result:
     """Return what a call returns; a user's mistake ends the test with its text, without our traceback."""
+    from pytest_onnxlite.errors import OnnxliteError
+
     __tracebackhide__ = True
     try:
         return call()
@@ -31,7 +34,7 @@ def or_fail(call: Callable[[], Result]) -> Result:
 
 
 def _variant(request: pytest.FixtureRequest, spec: object, kind: str) -> Variant:
-    guardian: Guardian = request.config.stash[GUARDIAN]()
+    guardian = request.config.stash[GUARDIAN]()
     return or_fail(lambda: guardian.variant(spec, kind))
 
 
@@ -62,3 +65,15 @@ def onnxlite_onnx(request: pytest.FixtureRequest, onnxlite_model: Any) -> Varian
 def onnxlite_int8(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
     """The INT8 ONNX model: the spec's file, or quantized from the float one by the spec's recipe."""
     return _variant(request, onnxlite_model, "int8")
+
+
+@pytest.fixture(scope="session")
+def onnxlite_tflite(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
+    """The float TFLite model, converted from the trained model."""
+    return _variant(request, onnxlite_model, "tflite")
+
+
+@pytest.fixture(scope="session")
+def onnxlite_tflite_int8(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
+    """The INT8 TFLite model, converted from the trained model; calibrated where the spec has calibration data."""
+    return _variant(request, onnxlite_model, "tflite_int8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,34 +14,45 @@ class Run:
 
     Attributes:
         records: by test, what its guard recorded; the last attempt counts.
-        unjudged: guarded tests that ended badly before their limits were judged.
+        unjudged: guarded tests that failed although no verdict of theirs is red: `file`, `line`, `reason`, and `what`
+            became of their limits.
         deselected: whether tests were left out by an option.
         findings: what is wrong with the run as a whole, which no single test can say.
         remarks: what is worth knowing about the run and not wrong.
         saved: what became of the baselines to be saved.
+        annotations: lines that a CI service turns into notes at the tests' places.
     """
 
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    unjudged: dict[str, bool] = field(default_factory=dict)
+    unjudged: dict[str, dict[str, Any]] = field(default_factory=dict)
     deselected: bool = False
     findings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     saved: list[Any] = field(default_factory=list)
+    annotations: list[str] = field(default_factory=list)
 
-    def note(self, test: str, failed: bool, records: list[dict[str, Any]] | None) -> None:
+    def note(self, test: str, failed: bool, records: list[dict[str, Any]] | None, report: Any = None) -> None:
         """Take what the report of one phase of a guarded test says."""
         if records is not None:
             self.records[test] = records
             self.unjudged.pop(test, None)
-        elif failed and test not in self.records:
-            self.unjudged[test] = True
+        known = self.records.get(test, ())
+        if not failed or any(verdict["red"] for record in known for verdict in record["verdicts"]):
+            return
+        path, line, _ = getattr(report, "location", ("", None, ""))
+        reason = str(getattr(report, "longreprtext", "")).strip()
+        # A teardown fails after the limits were judged, and so does a strict xfail whose test passes.
+        what = "failed although its limits hold" if known else "failed before its limits were judged"
+        self.unjudged[test] = {"file": Path(path).as_posix(), "line": (line or 0) + 1, "reason": reason, "what": what}
 
     def all_records(self) -> list[dict[str, Any]]:
         """Return every record, in the order of the tests."""
         return [record for records in self.records.values() for record in records]
 
 
-def covers_all(arguments: Sequence[str], invocation: Path, root: Path, testpaths: Sequence[str]) -> bool:
+def covers_all(
+    arguments: Sequence[str], invocation: Path, root: Path, testpaths: Sequence[str], declaring: Sequence[Path] = ()
+) -> bool:
     """Tell whether a run's arguments reach every test of the project: each of its test paths, or its root.
 
     Args:
@@ -49,45 +60,62 @@ def covers_all(arguments: Sequence[str], invocation: Path, root: Path, testpaths
         invocation: the folder that relative arguments start from.
         root: the project's root folder.
         testpaths: the ini option `testpaths`.
+        declaring: the files that declare models.
     """
     if any("::" in argument for argument in arguments):
         return False
     given = [Path(invocation, argument).resolve() for argument in arguments] or [invocation.resolve()]
     wanted = [path.resolve() for pattern in testpaths for path in root.glob(pattern)] or [root.resolve()]
+    wanted += [path.resolve() for path in declaring]
     return all(any(path == folder or folder in path.parents for folder in given) for path in wanted)
 
 
 def baseline_findings(
     records: Iterable[Mapping[str, Any]],
     unjudged: Sequence[str],
-    saved: Iterable[tuple[str, str]],
+    saved: Mapping[tuple[str, str], Collection[str]],
     full: bool,
 ) -> tuple[list[str], list[str]]:
     """Judge the run as a whole under `--onnxlite-baseline`.
 
     Args:
         records: what the guarded tests recorded.
-        unjudged: guarded tests that failed on their own before their limits were judged.
-        saved: model and variant of each baseline there is.
+        unjudged: guarded tests that failed without a red verdict.
+        saved: the checks that each baseline there is holds figures of, by model and variant.
         full: whether the run reached every test.
 
     Returns:
         What is wrong, and what is only worth knowing.
     """
-    looked = {(record["model"], record["variant"]) for record in records}
+    looked: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        looked.setdefault((record["model"], record["variant"]), set()).update(record["limits"])
     if not looked and not unjudged:
         return [
             "nothing was guarded: no test of this run judged a model. Mark a test that takes a variant, such as "
             "@pytest.mark.onnxlite_accuracy on a test with the argument onnxlite_int8, and check that it is not "
             "skipped or deselected."
         ], []
-    orphans = sorted(set(saved) - looked)
-    if not orphans:
-        return [], []
-    names = ", ".join(f"{model}/{variant}.json" for model, variant in orphans)
+    orphans = [f"{model}/{variant}.json" for model, variant in sorted(set(saved) - set(looked))]
+    # Of a baseline that was looked at, what was guarded once and no marker asks for any more.
+    dropped = {
+        f"{model}/{variant}.json": [check for check in saved[model, variant] if check not in asked]
+        for (model, variant), asked in sorted(looked.items())
+        if (model, variant) in saved
+    }
+    unasked = [f"{', '.join(checks)} of {name}" for name, checks in dropped.items() if checks]
     if not full or unjudged:
-        return [], [f"baselines not looked at in this run: {names}"]
-    return [
-        f"no test looked at the baseline{'s' if len(orphans) > 1 else ''} {names}: whatever was guarded by it is no "
-        "longer. Bring back its test or its model, or delete the file if the model is retired."
-    ], []
+        remarks = [f"baselines not looked at in this run: {', '.join(orphans)}"] if orphans else []
+        return [], [*remarks, *([f"saved and not looked at in this run: {'; '.join(unasked)}"] if unasked else [])]
+    findings = []
+    if orphans:
+        findings.append(
+            f"no test looked at the baseline{'s' if len(orphans) > 1 else ''} {', '.join(orphans)}: whatever was guarded "
+            "by it is no longer. Bring back its test or its model, or delete the file if the model is retired."
+        )
+    if unasked:
+        findings.append(
+            f"the baseline holds what no test asked for: {'; '.join(unasked)}. It was guarded and is no longer. Bring "
+            "back its marker, or, if it is meant, save anew without it: pytest --onnxlite-save-baseline"
+        )
+    return findings, []

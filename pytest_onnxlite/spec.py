@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.measure.metrics import Metric, as_metric
+from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8
 
 Array = npt.NDArray[Any]
 Inputs = Array | Mapping[str, Array]
@@ -24,6 +27,9 @@ _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lp
 
 
 def _as_array(value: Any, what: str) -> Array:
+    ragged = _as_ragged(value, what)
+    if ragged is not None:
+        return ragged
     array = np.asarray(value)
     if array.dtype == object:
         raise OnnxliteError(
@@ -35,6 +41,24 @@ def _as_array(value: Any, what: str) -> Array:
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         bad = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
         raise OnnxliteError(f"{what} holds NaN or infinity, first in sample {bad}. Clean the data set.")
+    return array
+
+
+def _as_ragged(value: Any, what: str) -> Array | None:
+    """Return samples of different lengths as an array of arrays; None for anything else."""
+    if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.dtype == object):
+        return None
+    if not all(isinstance(sample, np.ndarray) and sample.dtype != object for sample in value):
+        return None
+    if len({sample.shape for sample in value}) < 2:
+        return None
+    if len({sample.ndim for sample in value}) > 1:
+        raise OnnxliteError(f"{what} has samples with different numbers of dims; they may differ in length alone.")
+    for number, sample in enumerate(value):
+        if sample.dtype.kind == "f" and not np.isfinite(sample).all():
+            raise OnnxliteError(f"{what} holds NaN or infinity, first in sample {number}. Clean the data set.")
+    array = np.empty(len(value), object)
+    array[:] = list(value)
     return array
 
 
@@ -69,10 +93,17 @@ def hash_arrays(arrays: Mapping[str, Array]) -> str:
     """Return the SHA-256 of named arrays: names, dtypes, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
-        digest.update(array.data if array.size else b"")
+        whole = arrays[name]
+        for array in map(np.ascontiguousarray, whole if whole.dtype == object else [whole]):
+            digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+            digest.update(array.data if array.size else b"")
     return digest.hexdigest()
+
+
+def hash_inputs(x: Inputs, y: Array | None = None) -> str:
+    """Return the SHA-256 of inputs, and of labels where there are any."""
+    named = {f"x.{k}": v for k, v in x.items()} if isinstance(x, Mapping) else {"x": x}
+    return hash_arrays(named if y is None else {**named, "y": y})
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,35 +136,19 @@ class Dataset:
     def __len__(self) -> int:
         return count_samples(self.x)
 
-    @property
+    @cached_property
+    def inputs_sha256(self) -> str:
+        """The hash of the inputs alone, on which outputs depend."""
+        return hash_inputs(self.x)
+
+    @cached_property
     def sha256(self) -> str:
         """The hash of inputs and labels: two data sets are the same when it is."""
-        named = {f"x.{k}": v for k, v in self.x.items()} if isinstance(self.x, Mapping) else {"x": self.x}
-        return hash_arrays(named if self.y is None else {**named, "y": self.y})
+        return hash_inputs(self.x, self.y)
 
 
-@dataclass(frozen=True)
-class DynamicInt8:
-    """Dynamic INT8 quantization with ONNX Runtime: weights ahead of time, activations at run time.
-
-    Args:
-        weight_type: `uint8`, `int8`, or `auto`: `uint8` where the graph has a convolution, because ONNX
-            Runtime's ConvInteger is several times slower with `int8` weights; `int8` elsewhere.
-        per_channel: one scale for each output channel instead of one for the tensor.
-        exclude: globs over node names or operator types that stay in float. One that matches nothing is
-            an error.
-    """
-
-    weight_type: Literal["auto", "uint8", "int8"] = "auto"
-    per_channel: bool = False
-    exclude: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if self.weight_type not in ("auto", "uint8", "int8"):
-            raise OnnxliteError(f"weight_type={self.weight_type!r}: expected 'auto', 'uint8' or 'int8'.")
-        if isinstance(self.exclude, str):
-            raise OnnxliteError(f"exclude={self.exclude!r} is a string; expected a list of globs.")
-        object.__setattr__(self, "exclude", tuple(self.exclude))
+def _is_model(trained: Any) -> bool:
+    return callable(trained) or any(callable(getattr(trained, name, None)) for name in ("predict", "predict_proba"))
 
 
 def _as_path(value: Any, what: str) -> Path:
@@ -152,12 +167,21 @@ class ModelSpec:
 
     Args:
         name: stands for the model in reports and in `baselines/<name>/`: letters, digits, `.`, `_`, `-`.
-        trained: the trained model: a `.keras` or `.h5` file, a SavedModel folder, or a `keras.Model`.
+        trained: the trained model: a `.keras` or `.h5` file, a SavedModel folder, a `keras.Model`; or anything that
+            can be called with a batch and returns outputs: a PyTorch module in eval mode, a scikit-learn estimator, a
+            function. What is only called cannot be converted: give `onnx` beside it.
         evaluation: the samples, with labels, on which accuracy is counted.
-        calibration: inputs that a static recipe calibrates with; the dynamic one needs none.
-        metric: `top1`, the share of samples whose highest output is the label's.
-        recipe: how the INT8 variant is made.
+        calibration: inputs that a static recipe calibrates with, such as a few hundred of the training samples; the
+            dynamic one needs none.
+        metric: how good outputs are: `top1` to `top9`, the share of samples whose label is among the highest
+            outputs; `mae`, `mse` and `r2` of regressions; `cosine`, how far outputs point where the reference
+            variant's do; a function `(outputs, labels) -> one number, or one for each sample`, higher being better;
+            or a `Metric`. Without labels, `top1` to `r2` compare with the outputs of the reference variant.
+        recipe: how the INT8 variant is made: `DynamicInt8(...)` or `StaticInt8(...)`. Where none is named: static for
+            a model with convolutions where calibration data is given, else dynamic.
         batch_size: samples per inference in production; accuracy, latency and memory are judged at it.
+        batched: whether the first dim of the model's inputs and outputs counts samples; where False, the model
+            takes one sample as it is.
         threads: ONNX Runtime's intra-op threads in production.
         output: the output that the metric reads, where the model has several.
         custom_objects: Keras layers or functions of yours, by the name they were saved under.
@@ -172,10 +196,11 @@ class ModelSpec:
     trained: Any = None
     evaluation: Dataset | None = None
     calibration: Inputs | None = None
-    metric: Literal["top1"] = "top1"
-    recipe: DynamicInt8 = field(default_factory=DynamicInt8)
+    metric: str | Metric | Callable[[Array, Array], Any] = "top1"
+    recipe: Recipe | None = None
     batch_size: int = 1
     threads: int = 1
+    batched: bool = True
     output: str | None = None
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     onnx: str | os.PathLike[str] | None = None
@@ -193,24 +218,50 @@ class ModelSpec:
             raise OnnxliteError(
                 f"ModelSpec({self.name!r}): evaluation is a {type(self.evaluation).__name__}; expected Dataset(x, y)."
             )
-        if self.metric != "top1":
-            raise OnnxliteError(f"ModelSpec({self.name!r}): metric={self.metric!r}; expected 'top1'.")
-        if not isinstance(self.recipe, DynamicInt8):
-            raise OnnxliteError(f"ModelSpec({self.name!r}): recipe={self.recipe!r}; expected DynamicInt8(...).")
+        try:
+            _ = self.rating
+        except ValueError as error:
+            raise OnnxliteError(f"ModelSpec({self.name!r}): {error}") from None
+        if self.recipe is not None and not isinstance(self.recipe, (DynamicInt8, StaticInt8)):
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): recipe={self.recipe!r}; expected DynamicInt8(...) or StaticInt8(...)."
+            )
         for key in ("batch_size", "threads"):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise OnnxliteError(f"ModelSpec({self.name!r}): {key}={value!r}; expected a whole number from 1.")
+        if not self.batched and self.batch_size != 1:
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): batched=False is a model that takes one sample, and batch_size={self.batch_size} "
+                "runs several at once; leave one of the two out."
+            )
         if self.trained is None and self.onnx is None and self.int8 is None:
             raise OnnxliteError(
                 f"ModelSpec({self.name!r}) names no model: give trained= (a .keras or .h5 file, a SavedModel "
                 "folder or a keras.Model), onnx= or int8=."
             )
         if isinstance(self.trained, (str, os.PathLike)):
-            object.__setattr__(self, "trained", _as_path(self.trained, f"ModelSpec({self.name!r}) trained"))
+            path = _as_path(self.trained, f"ModelSpec({self.name!r}) trained")
+            if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
+                raise OnnxliteError(
+                    f"ModelSpec({self.name!r}): trained={str(path)!r} is not a kind of trained model that is known; expected "
+                    "a .keras or .h5 file or a SavedModel folder. An ONNX file goes to onnx= or int8=."
+                )
+            object.__setattr__(self, "trained", path)
+        elif self.trained is not None and not _is_model(self.trained):
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): trained= is a {type(self.trained).__name__}; expected a path to a .keras or .h5 "
+                "file or a SavedModel folder, a keras.Model, a PyTorch module in eval mode, a scikit-learn estimator, or a "
+                "callable from inputs to outputs."
+            )
         for key in ("onnx", "int8"):
             if getattr(self, key) is not None:
                 path = _as_path(getattr(self, key), f"ModelSpec({self.name!r}) {key}")
                 object.__setattr__(self, key, path)
         if self.calibration is not None:
             object.__setattr__(self, "calibration", as_inputs(self.calibration, "calibration"))
+
+    @property
+    def rating(self) -> Metric:
+        """The metric that `metric` means."""
+        return as_metric(self.metric)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
@@ -39,7 +40,7 @@ class Baseline:
         model: the model's name.
         variant: the variant's kind.
         artefact: the file that was measured.
-        accuracy: `correct`, `total`, `batch_size`, `metric` and the evaluation data's `data_sha256`.
+        accuracy: `correct` or `value`, `total`, `batch_size`, `metric` and the evaluation data's `data_sha256`.
         size: `bytes`.
         graph: `signature` and `operators`.
         machines: by fingerprint, what depends on the machine: `description`, `latency`, `memory`.
@@ -61,11 +62,42 @@ class Baseline:
         content = {k: v for k, v in asdict(self).items() if v is not None}
         return {"schema": SCHEMA, **content}
 
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What it holds figures of, on whatever machine: `accuracy`, `size`, `latency`, `memory`, `graph`."""
+        here = {name for section in self.machines.values() for name in section}
+        held = {"accuracy": self.accuracy, "size": self.size, "graph": self.graph}
+        return tuple(
+            name for name in ("accuracy", "size", "latency", "memory", "graph") if held.get(name) or name in here
+        )
+
+    def only(self, checks: Collection[str]) -> Baseline:
+        """Return it without the figures of all other checks."""
+        wanted = {*checks, "description"}
+        machines = {
+            key: {name: value for name, value in section.items() if name in wanted}
+            for key, section in self.machines.items()
+            if wanted & set(section) != {"description"}
+        }
+        others = {name: None for name in ("accuracy", "size", "graph") if name not in wanted}
+        return replace(self, machines=machines, **others)  # type: ignore[arg-type]
+
+    def figures(self, machine: str) -> dict[str, Any]:
+        """Return the figures for a report: what holds on every machine, and what was measured on this one."""
+        here = self.machines.get(machine, {})
+        return {
+            "artefact": asdict(self.artefact),
+            "accuracy": self.accuracy,
+            "size": self.size,
+            "latency": here.get("latency"),
+            "memory": here.get("memory"),
+            "first": self.first,
+        }
+
 
 _SECTIONS: dict[str, tuple[tuple[str, type], ...]] = {
     "artefact": (("file", str), ("sha256", str), ("bytes", int), ("kept", bool)),
     "accuracy": (
-        ("correct", int),
         ("total", int),
         ("batch_size", int),
         ("metric", str),
@@ -113,6 +145,11 @@ def parse(content: Any, model: str, variant: str, where: str) -> Baseline:
                     f"{where}: {section}.{name} should be of type {kind.__name__}, found {value.get(name)!r}. "
                     f"{_RESTORE}"
                 )
+    rated = content.get("accuracy")
+    if rated is not None:
+        name, kinds = ("value", (int, float)) if "value" in rated else ("correct", (int,))
+        if not isinstance(rated.get(name), kinds) or isinstance(rated[name], bool):
+            raise BrokenBaseline(f"{where}: accuracy.{name} should be a number, found {rated.get(name)!r}. {_RESTORE}")
     name = content["artefact"]["file"]
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise BrokenBaseline(f"{where}: artefact.file {name!r} leaves the folder of the baseline. {_RESTORE}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -14,8 +14,10 @@ from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.judge.limits import PREVIOUS
 from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.variants.external import files_of
 
-_ACCURACY = ("correct", "total", "batch_size", "data_sha256", "metric")
+_COUNTED = ("correct", "total", "batch_size", "data_sha256", "metric")
+_SCORED = ("value", "total", "batch_size", "data_sha256", "metric", "higher_is_better")
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,30 @@ def merge(
     machine: Mapping[str, Any],
     model: str,
     variant: str,
+    asked: Collection[str] | None = None,
 ) -> Baseline:
     """Return the baseline of a measured artefact.
 
     Figures of another artefact are never kept. Those of the same artefact on the same machine are: what differs
     between two runs is noise, and a save that changes nothing must change no byte.
+
+    Args:
+        before: the baseline there was.
+        artefact: the file that was measured.
+        measured: by check, what was measured of it.
+        machine: the machine it was measured on.
+        model: the model's name.
+        variant: the variant's kind.
+        asked: the checks that any test of the project asks for; None where not all tests ran, and nobody knows.
     """
     same = before is not None and before.artefact.sha256 == artefact.sha256
     fresh = Baseline(model, variant, artefact)
     if before is not None and same:
         fresh = replace(before, artefact=artefact)
+        if asked is not None:
+            fresh = fresh.only(asked)
     if "accuracy" in measured:
-        fresh = replace(fresh, accuracy={key: measured["accuracy"][key] for key in _ACCURACY})
+        fresh = replace(fresh, accuracy=_accuracy(measured["accuracy"]))
     if "size" in measured:
         fresh = replace(fresh, size={"bytes": measured["size"]["bytes"]})
     if "graph" in measured:
@@ -62,6 +76,12 @@ def merge(
     return replace(fresh, first=_first(before, fresh, measured, same))
 
 
+def _accuracy(measured: Mapping[str, Any]) -> dict[str, Any]:
+    if "correct" in measured:
+        return {key: measured[key] for key in _COUNTED}
+    return {key: measured[key] for key in _SCORED} | {"value": float(f"{measured['value']:.6g}")}
+
+
 def _machine_section(measured: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
     section: dict[str, Any] = {}
     if "latency" in measured:
@@ -71,7 +91,7 @@ def _machine_section(measured: Mapping[str, Any], machine: Mapping[str, Any]) ->
             "batch_size": times["batch_size"],
             "threads": times["threads"],
         }
-        sibling = times["comparisons"].get("onnx") or times["comparisons"].get("sibling")
+        sibling = times["comparisons"].get("float") or times["comparisons"].get("sibling")
         if sibling:
             section["latency"]["sibling_ratio"] = round(median(sibling["first"]), 4)
     if "memory" in measured:
@@ -91,8 +111,10 @@ def _first(before: Baseline | None, fresh: Baseline, measured: Mapping[str, Any]
     if fresh.accuracy is not None:
         kept = first.get("accuracy")
         # Answers on other data cannot be added up.
-        if not isinstance(kept, dict) or kept.get("data_sha256") != fresh.accuracy["data_sha256"]:
-            first["accuracy"] = {key: fresh.accuracy[key] for key in ("correct", "total", "data_sha256")}
+        comparable = isinstance(kept, dict) and kept.get("data_sha256") == fresh.accuracy["data_sha256"]
+        if not comparable or ("value" in kept) != ("value" in fresh.accuracy):  # type: ignore[operator]
+            keys = ("correct", "value", "total", "data_sha256")
+            first["accuracy"] = {key: fresh.accuracy[key] for key in keys if key in fresh.accuracy}
     if fresh.size is not None:
         first.setdefault("size", dict(fresh.size))
     if "latency" in measured:
@@ -110,13 +132,16 @@ def _peak(peaks: Mapping[str, Any]) -> float:
     return float(max(peaks["load"], peaks["run"]))
 
 
-def save_all(records: Sequence[Mapping[str, Any]], unjudged: Sequence[str], settings: Settings) -> list[Saved]:
+def save_all(
+    records: Sequence[Mapping[str, Any]], unjudged: Sequence[str], settings: Settings, full: bool
+) -> list[Saved]:
     """Save a baseline for each variant that was judged and that passes its limits.
 
     Args:
         records: what the guarded tests recorded, as data.
-        unjudged: guarded tests that failed before their limits were judged.
+        unjudged: guarded tests that failed without a red verdict.
         settings: where to, and whether losses are accepted.
+        full: whether the run reached every test, so that what none of them asks for is no longer guarded.
     """
     store = BaselineStore(settings.baseline_dir, settings.artefact_dir)
     machine = describe_machine()
@@ -124,7 +149,7 @@ def save_all(records: Sequence[Mapping[str, Any]], unjudged: Sequence[str], sett
     for record in records:
         by_variant.setdefault((record["model"], record["variant"]), []).append(record)
     return [
-        _save_one(store, model, variant, group, unjudged, machine, settings)
+        _save_one(store, model, variant, group, unjudged, machine, settings, full and not unjudged)
         for (model, variant), group in sorted(by_variant.items())
     ]
 
@@ -137,6 +162,7 @@ def _save_one(
     unjudged: Sequence[str],
     machine: Mapping[str, Any],
     settings: Settings,
+    full: bool,
 ) -> Saved:
     path = str(store.path(model, variant))
     refusal = _refusal(records, unjudged, settings.accept)
@@ -149,26 +175,38 @@ def _save_one(
     sha256 = records[-1]["artefact"]["sha256"]
     # The trained variant is never measured again beside a candidate, so its file is not kept twice.
     kept = settings.keep_artefact and variant != "trained"
-    artefact = Artefact(f"{variant}-{sha256[:16]}{source.suffix}", sha256, records[-1]["artefact"]["bytes"], kept)
+    # A model of several files keeps their names, by which it knows them, in a folder of its own.
+    files = files_of(source)
+    suffix = "" if kept and len(files) > 1 else source.suffix
+    artefact = Artefact(f"{variant}-{sha256[:16]}{suffix}", sha256, records[-1]["artefact"]["bytes"], kept)
     try:
-        baseline = merge(store.load(model, variant), artefact, measured, machine, model, variant)
-        changed = store.save(baseline, source)
+        asked = {check for record in records for check in record["limits"]} if full else None
+        baseline = merge(store.load(model, variant), artefact, measured, machine, model, variant, asked)
+        changed = store.save(baseline, files)
     except OnnxliteError as error:
         return Saved(model, variant, "refused", path, str(error))
     return Saved(model, variant, "saved" if changed else "unchanged", path)
 
 
 def _refusal(records: Sequence[Mapping[str, Any]], unjudged: Sequence[str], accept: bool) -> str:
-    broken = next((r["broken_baseline"] for r in records if r["broken_baseline"]), None)
-    if broken:
-        return f"the baseline there is cannot be read, and is left as it is: {broken}"
+    unreadable = next((r["broken_baseline"] for r in records if r["broken_baseline"]), None)
+    if unreadable:
+        return f"the baseline there is cannot be read, and is left as it is: {unreadable}"
     if len({record["artefact"]["sha256"] for record in records}) > 1:
         return "its tests judged different files; one baseline holds one artefact"
     if accept:
         return ""
-    red = sorted({f"{v['check']} ({v['outcome']})" for r in records for v in r["verdicts"] if v["red"]})
-    if red:
-        return f"it fails its limits: {', '.join(red)}. --onnxlite-accept saves it all the same"
+    # A broken limit is one, whether or not its test was expected to fail.
+    broken = sorted(
+        {
+            f"{v['check']} ({v['outcome']})"
+            for r in records
+            for v in r["verdicts"]
+            if v["red"] or v.get("xfail") is not None
+        }
+    )
+    if broken:
+        return f"it fails its limits: {', '.join(broken)}. --onnxlite-accept saves it all the same"
     if unjudged:
-        return f"{unjudged[0]} failed before its limits were judged"
+        return f"{unjudged[0]} failed"
     return ""

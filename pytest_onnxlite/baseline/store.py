@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, parse
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import write_atomically
 from pytest_onnxlite.variants.cache import hash_file
+from pytest_onnxlite.variants.external import hash_model
 
 
 class NoArtefact(OnnxliteError):
@@ -37,9 +40,24 @@ class BaselineStore:
         """Return the place of a baseline file."""
         return self.folder / model / f"{variant}.json"
 
+    def artefact_folder(self, model: str) -> Path:
+        """Return the folder of a model's artefacts."""
+        return self._artefacts / model
+
     def saved(self) -> list[tuple[str, str]]:
         """Return model and variant of every baseline file there is."""
         return sorted((path.parent.name, path.stem) for path in self.folder.glob("*/*.json"))
+
+    def held(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Return the checks that each baseline file holds figures of; none for one that cannot be read."""
+        found = {}
+        for model, variant in self.saved():
+            try:
+                baseline = self.load(model, variant)
+            except BrokenBaseline:
+                baseline = None
+            found[model, variant] = baseline.checks if baseline else ()
+        return found
 
     def load(self, model: str, variant: str) -> Baseline | None:
         """Read a baseline; None where there is none.
@@ -74,7 +92,9 @@ class BaselineStore:
             BrokenBaseline: it should be there and is not, or is another file.
         """
         saved = baseline.artefact
-        path = self._artefacts / baseline.model / saved.file
+        path = self.artefact_folder(baseline.model) / saved.file
+        if path.is_dir():
+            path = next(iter(sorted(path.glob("*.onnx"))), path)
         if not saved.kept:
             raise NoArtefact(
                 f"the baseline of {baseline.model} {baseline.variant} was saved without its artefact "
@@ -82,10 +102,11 @@ class BaselineStore:
                 "(onnxlite_artefact_dir can name a folder outside the repository) and save anew."
             )
         try:
-            found = hash_file(path)
-        except OSError as error:
+            found = hash_model(path) if path.parent.name == saved.file else hash_file(path)
+        except (OSError, OnnxliteError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise BrokenBaseline(
-                f"the previous release's artefact {path} cannot be read: {error.strerror}. Restore it (git checkout, "
+                f"the previous release's artefact {path} cannot be read: {reason}. Restore it (git checkout, "
                 "git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
             ) from None
         if found != saved.sha256:
@@ -95,12 +116,12 @@ class BaselineStore:
             )
         return path
 
-    def save(self, baseline: Baseline, source: Path) -> bool:
+    def save(self, baseline: Baseline, files: Sequence[Path]) -> bool:
         """Write a baseline and its artefact; an equal file is left alone.
 
         Args:
             baseline: the content.
-            source: the file that was measured.
+            files: what was measured, the file that the model is opened by first.
 
         Returns:
             Whether anything was written.
@@ -112,9 +133,9 @@ class BaselineStore:
         before = self.load(baseline.model, baseline.variant)
         path = self.path(baseline.model, baseline.variant)
         text = json.dumps(baseline.as_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        artefact = self._artefacts / baseline.model / baseline.artefact.file
+        artefact = self.artefact_folder(baseline.model) / baseline.artefact.file
         try:
-            changed = self._place_artefact(baseline.artefact, source, artefact)
+            changed = self._place_artefact(baseline.artefact, files, artefact)
             if before is None or path.read_text(encoding="utf-8") != text:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, io.BytesIO(text.encode()))
@@ -122,14 +143,39 @@ class BaselineStore:
         except OSError as error:
             raise OnnxliteError(f"the baseline {path} cannot be written: {error.strerror or error}.") from None
         if before is not None and before.artefact.kept and before.artefact.file != baseline.artefact.file:
-            with contextlib.suppress(OSError):
-                (self._artefacts / baseline.model / before.artefact.file).unlink()
+            _remove(self.artefact_folder(baseline.model) / before.artefact.file)
         return changed
 
-    def _place_artefact(self, artefact: Artefact, source: Path, target: Path) -> bool:
-        if not artefact.kept or (target.is_file() and hash_file(target) == artefact.sha256):
+    def _place_artefact(self, artefact: Artefact, files: Sequence[Path], target: Path) -> bool:
+        if not artefact.kept:
+            return False
+        if len(files) > 1:
+            return _place_files(files, target)
+        if target.is_file() and hash_file(target) == artefact.sha256:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as original:
+        with files[0].open("rb") as original:
             write_atomically(target, original)
         return True
+
+
+def _place_files(files: Sequence[Path], folder: Path) -> bool:
+    """Copy a model of several files into a folder; the one it is opened by comes last, so that it is never half there."""
+    main, changed = files[0], False
+    for file in [*files[1:], main]:
+        target = folder / (file.relative_to(main.parent.resolve()) if file is not main else main.name)
+        if target.is_file() and hash_file(target) == hash_file(file):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("rb") as original:
+            write_atomically(target, original)
+        changed = True
+    return changed
+
+
+def _remove(artefact: Path) -> None:
+    if artefact.is_dir():
+        shutil.rmtree(artefact, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        artefact.unlink()

@@ -17,6 +17,7 @@ from pytest_onnxlite.graph.view import (
     DYNAMIC_QUANTIZE,
     FLOATS,
     INTEGER_PRODUCTS,
+    QUANTIZE,
     Constant,
     Place,
     View,
@@ -153,8 +154,8 @@ def check_exclusions(subject: Subject) -> Iterator[Finding]:
         for place in quantized:
             yield report("OLX609", place.where, f"{glob!r} in float, as excluded", place.op)
         for place in places:
-            if place.op in WEIGHT_INPUTS and any(_is_dequantized(value) for value in place.node.inputs):
-                found = "DequantizeLinear in front of it"
+            if place.op in WEIGHT_INPUTS and _is_integer(place.node):
+                found = "DequantizeLinear in front of its weights"
                 yield report("OLX609", place.where, f"{place.op} in float, as excluded", found)
 
 
@@ -163,6 +164,14 @@ def _origin(place: Place) -> str:
     return place.name.removesuffix("_quant").removesuffix("_MatMul")
 
 
-def _is_dequantized(value: ir.Value | None) -> bool:
-    node = None if value is None else value.producer()
-    return node is not None and node.op_type == DEQUANTIZE
+def _is_integer(node: ir.Node) -> bool:
+    """Tell whether a runtime computes a node of a QDQ graph in integers: with stored ones, or from and to integers.
+
+    Its activation alone may be dequantized for it: a neighbour that is not excluded has it so.
+    """
+    givers = [value.producer() for value in node.inputs if value is not None]
+    dequantized = [giver for giver in givers if giver is not None and giver.op_type == DEQUANTIZE]
+    if any(giver.inputs[0] is not None and giver.inputs[0].const_value is not None for giver in dequantized):
+        return True
+    readers = [use.node for output in node.outputs for use in output.uses()]
+    return len(dequantized) == len(givers) and bool(readers) and all(r.op_type == QUANTIZE for r in readers)

@@ -75,28 +75,31 @@ def _load(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _damaged_text(message: Any) -> str:
-    """Return the field of a message that holds no text where text belongs, empty for a sound one.
+def _damage(message: Any) -> str:
+    """Return what in a message protobuf and onnx-ir take and nothing behind them can use, empty for a sound one.
 
-    Protobuf hands such a field out as bytes, so that whatever takes it for a name fails far from here.
+    A text field that holds no text comes out as bytes; a tensor without a data type has no size. Whatever reads them
+    would fail far from here.
     """
     if isinstance(message, onnx.TensorProto):  # whose data is not to be copied
-        return "onnx.TensorProto.name" if isinstance(message.name, bytes) else ""
+        if isinstance(message.name, bytes):
+            return "onnx.TensorProto.name holds bytes that are no text"
+        return f"tensor {message.name!r} has no data type" if message.data_type == onnx.TensorProto.UNDEFINED else ""
     for field, value in message.ListFields():
         values = value if hasattr(value, "append") else (value,)
         if field.type == field.TYPE_STRING and any(isinstance(item, bytes) for item in values):
-            return str(field.full_name)
+            return f"{field.full_name} holds bytes that are no text"
         if field.type == field.TYPE_MESSAGE:
-            found = next((text for item in values if (text := _damaged_text(item))), "")
+            found = next((text for item in values if (text := _damage(item))), "")
             if found:
                 return found
     return ""
 
 
 def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Opened:
-    damaged = _damaged_text(proto)
+    damaged = _damage(proto)
     if damaged:
-        raise GraphError(f"{path or label}: is damaged: {damaged} holds bytes that are no text. {_HINT}")
+        raise GraphError(f"{path or label}: is damaged: {damaged}. {_HINT}")
     try:
         model = ir.from_proto(proto)
     except Exception as error:  # onnx-ir wraps whatever it met

@@ -26,9 +26,8 @@ def check_scales(subject: Subject) -> Iterator[Finding]:
         bad = ~np.isfinite(values)
         if bad.any():
             yield report("OLX301", scale.where, "finite scales", _spell(values, bad))
-        with np.errstate(invalid="ignore"):
-            low = values <= 0
-            small = (values > 0) & (values < tiny)
+        low = values <= 0
+        small = (values > 0) & (values < tiny)
         if low.any():
             yield report("OLX302", scale.where, "scales above 0", _spell(values, low))
         if small.any():
@@ -79,7 +78,7 @@ def _check_axis(quantity: Quantity, where: str, entries: int, dims: list[int | i
         yield report("OLX309", quantity.where, f"an axis of the {rank} dims of {quantity.name!r}", f"axis {axis}")
         return
     axis %= rank
-    if quantity.place.node.op_type == "MatMulInteger" and rank != 2:
+    if quantity.place.node.op_type in ("MatMulInteger", "QLinearMatMul") and rank != 2:
         yield report("OLX311", quantity.where, "one scale, or a 2-D weight", f"{entries} scales of a {rank}-D weight")
     size = dims[axis]
     if isinstance(size, int) and size != entries:

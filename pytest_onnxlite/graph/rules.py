@@ -144,8 +144,8 @@ _RULES = (
     Rule("OLX310", "error", "a per-channel scale has one entry per channel",
          "entries are missing or meant for other channels; the node is refused or wrong",
          _QUANTIZE_AGAIN),
-    Rule("OLX311", "error", "per-channel MatMulInteger has 2-D weights",
-         "for a stack of matrices a vector of zero points means something else, and runtimes differ",
+    Rule("OLX311", "error", "per-channel MatMulInteger or QLinearMatMul has 2-D weights",
+         "for a stack of matrices a vector of parameters means something else, and runtimes refuse it",
          "quantize this node per tensor, or leave it in float"),
     Rule("OLX312", "warning", "weights use the range of their type",
          "each halving of the range used costs one bit of precision; an outlier in another channel is "

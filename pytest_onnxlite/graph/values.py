@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -78,7 +79,9 @@ def check_likeness(subject: Subject) -> Iterator[Finding]:
         return
     for weight in subject.weights:
         turned = weight.quantity.place.node.op_type == "DynamicQuantizeLSTM"
-        twin = float_twin(subject.reference, weight.constant, turned=turned)
+        products = {reader.node.op_type for reader in weight.quantity.readers}
+        in_matmul = bool(products) and products <= {"MatMul", "MatMulInteger", "QLinearMatMul"}
+        twin = float_twin(subject.reference, weight.constant, turned=turned, in_matmul=in_matmul)
         if twin is None:
             continue
         worst, count = worst_error(weight, *twin)
@@ -140,20 +143,52 @@ def _compare(constant: Constant, twin: Constant) -> Iterator[Finding]:
         yield report("OLX702", constant.where, "the float model's values", f"{different:,} of {ours.size:,} differ")
 
 
-def check_saturation(subject: Subject) -> Iterator[Finding]:
-    """Forecast: sums of two uint8 × int8 products that do not fit 16 bits, as CPUs without VNNI form them."""
+@dataclass(frozen=True)
+class Saturation:
+    """How many sums of two products do not fit 16 bits, as CPUs without VNNI form them.
+
+    Attributes:
+        hits: pairs of neighbouring weights that can saturate.
+        pairs: pairs that were looked at: all, or of a large tensor the first ones.
+        tensors: the tensors with hits by the share of their pairs, the worst first.
+    """
+
+    hits: int
+    pairs: int
+    tensors: tuple[tuple[str, float], ...]
+
+    @property
+    def share(self) -> float:
+        """The share of pairs that can saturate."""
+        return self.hits / self.pairs if self.pairs else 0.0
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether the share is one that changes answers."""
+        return self.share > _SATURATION
+
+
+def forecast_saturation(subject: Subject) -> Saturation:
+    """Count neighbouring int8 weights that meet uint8 inputs and are too large for each other."""
     hits = total = 0
-    worst: tuple[float, str] = (0.0, "")
+    tensors = []
     for weight in subject.weights:
         if weight.dtype == ir.DataType.INT8 and _takes_uint8(subject, weight):
             count, pairs = saturating_pairs(weight)
             hits, total = hits + count, total + pairs
-            if pairs:
-                worst = max(worst, (count / pairs, weight.where))
-    if total and hits / total > _SATURATION:
+            if count:
+                tensors.append((weight.where, count / pairs))
+    return Saturation(hits, total, tuple(sorted(tensors, key=lambda entry: (-entry[1], entry[0]))))
+
+
+def check_saturation(subject: Subject) -> Iterator[Finding]:
+    """Forecast: sums of two uint8 × int8 products that do not fit 16 bits, as CPUs without VNNI form them."""
+    found = forecast_saturation(subject)
+    if found.is_likely:
+        worst, share = found.tensors[0]
         expected = f"at most {_SATURATION:.0%} of neighbouring weights with |w1 + w2| > 128"
-        found = f"{hits / total:.1%} of {total:,} pairs, {worst[0]:.1%} in {worst[1]}"
-        yield report("OLX611", subject.view.opened.label, expected, found)
+        text = f"{found.share:.1%} of {found.pairs:,} pairs, {share:.1%} in {worst}"
+        yield report("OLX611", subject.view.opened.label, expected, text)
 
 
 def _takes_uint8(subject: Subject, weight: Weight) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pytest_onnxlite.graph.quantities import Quantity
-from pytest_onnxlite.graph.view import Array, Constant, View, reading, scalar_or_vector
+from pytest_onnxlite.graph.view import Array, Constant, View, attribute, reading, scalar_or_vector
 
 _PIECE = 1 << 18  # values looked at in one go: some hundred KiB, which stay in the cache
 # What the quantizer adds to a weight's name.
@@ -128,7 +128,9 @@ def _spread(values: Array, quantity: Quantity, dims: tuple[int, ...], shape: tup
     return values.reshape(target)
 
 
-def float_twin(reference: View, constant: Constant, *, turned: bool = False) -> tuple[Constant, bool] | None:
+def float_twin(
+    reference: View, constant: Constant, *, turned: bool = False, in_matmul: bool = False
+) -> tuple[Constant, bool] | None:
     """Return the float tensor that integers were made from, and whether it is transposed; None where unknown.
 
     The quantizer keeps the name and adds to it; whatever renames a tensor, such as fusing a
@@ -138,11 +140,18 @@ def float_twin(reference: View, constant: Constant, *, turned: bool = False) -> 
         reference: the float model.
         constant: the integers.
         turned: whether the operator stores its weights transposed, which a square one does not show.
+        in_matmul: whether a MatMul reads them; ONNX Runtime's quantizers before 1.29 make it from a Gemm that reads its
+            weights transposed, and turn them around under the name that they had.
     """
     name = constant.name.removesuffix(_INTEGERS)
     if name.endswith(_TRANSPOSED) and (constant.path, name) not in reference.by_name:
         name, turned = name.removesuffix(_TRANSPOSED), True
     twin = reference.by_name.get((constant.path, name))
+    if twin is not None and in_matmul and not turned:
+        uses = twin.value.uses()
+        turned = bool(uses) and all(
+            use.node.op_type == "Gemm" and use.idx == 1 and attribute(use.node, "transB", 0) for use in uses
+        )
     if twin is None or twin.value in reference.unreadable or twin.tensor.dtype != ir.DataType.FLOAT:
         return None
     theirs, ours = tuple(twin.tensor.shape.numpy()), tuple(constant.tensor.shape.numpy())

@@ -10,8 +10,8 @@ from typing import Any
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.judge.statistics import median_interval, paired_drop_interval
 from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.limits import AccuracyLimit, GraphLimit, LatencyLimit, MemoryLimit, SizeLimit
 from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Graph, GraphChanges, Latency, Memory, Peak, Size
-from pytest_onnxlite.settings import AccuracyLimit, GraphLimit, LatencyLimit, MemoryLimit, SizeLimit
 
 SAVE = "pytest --onnxlite-save-baseline"
 
@@ -34,11 +34,13 @@ class Absent:
 Reference = Baseline | Absent
 
 
-def _absent(check: str, figure: str, absent: Absent) -> Verdict:
-    return Verdict(check, BASELINE, absent.outcome, figure, absent.reason)
+def absent(check: str, figure: str, why: Absent) -> Verdict:
+    """Return the verdict where there is no baseline to compare with."""
+    return Verdict(check, BASELINE, why.outcome, figure, why.reason)
 
 
-def _missing(check: str, figure: str, baseline: Baseline) -> Verdict:
+def missing(check: str, figure: str, baseline: Baseline) -> Verdict:
+    """Return the verdict where the baseline lacks a check."""
     reason = (
         f"the baseline of {baseline.model} {baseline.variant} has no {check}: it was saved by a run that did not "
         f"measure it. Save it with: {SAVE}"
@@ -77,19 +79,19 @@ def allowed_drop(limit: AccuracyLimit, total: int, reference_correct: int) -> in
     return int(Decimal(str(limit.max_drop)) * base)
 
 
-def judge_accuracy(limit: AccuracyLimit, found: Accuracy, metric: str, reference: Reference) -> list[Verdict]:
+def judge_accuracy(limit: AccuracyLimit, found: Accuracy, reference: Reference) -> list[Verdict]:
     """Judge right answers against the reference variant's and against the baseline's."""
     figure = percent(found.correct / found.total)
     verdicts = []
     if found.reference:
         verdicts.append(_judge_drop(limit, found, figure))
     if isinstance(reference, Absent):
-        return [*verdicts, _absent("accuracy", figure, reference)]
+        return [*verdicts, absent("accuracy", figure, reference)]
     if reference.accuracy is None:
-        return [*verdicts, _missing("accuracy", figure, reference)]
+        return [*verdicts, missing("accuracy", figure, reference)]
     return [
         *verdicts,
-        _judge_accuracy_baseline(limit, found, metric, figure, reference.accuracy, reference.first),
+        _judge_accuracy_baseline(limit, found, figure, reference.accuracy, reference.first),
     ]
 
 
@@ -119,6 +121,12 @@ def _judge_drop(limit: AccuracyLimit, found: Accuracy, figure: str) -> Verdict:
         "drop_interval": [round(low, 6), round(high, 6)],
         "interval_confidence": confidence,
     }
+    if limit.max_drop > 1:
+        return verdict(
+            Outcome.FAIL,
+            f"max_drop={limit.max_drop:g} is more than all answers: {found.metric} counts right ones, and max_drop is a share "
+            "of 1 (0.01 is one point).",
+        )
     small = _too_small(limit, found.total, found.reference_correct)
     if small:
         return verdict(Outcome.FAIL, small)
@@ -151,7 +159,6 @@ def _judge_drop(limit: AccuracyLimit, found: Accuracy, figure: str) -> Verdict:
 def _judge_accuracy_baseline(
     limit: AccuracyLimit,
     found: Accuracy,
-    metric: str,
     figure: str,
     saved: Mapping[str, Any],
     first: Mapping[str, Any],
@@ -168,7 +175,7 @@ def _judge_accuracy_baseline(
             f"accuracies cannot be compared. Evaluate on the baseline's data, or accept the new data with: "
             f"{SAVE} --onnxlite-accept",
         )
-    for name, now in (("metric", metric), ("batch_size", found.batch_size)):
+    for name, now in (("metric", found.metric), ("batch_size", found.batch_size)):
         if saved[name] != now:
             return verdict(
                 Outcome.NOT_COMPARABLE,
@@ -218,10 +225,14 @@ def judge_size(limit: SizeLimit, variant: str, found: Size, reference: Reference
             )
         )
     if isinstance(reference, Absent):
-        return [*verdicts, _absent("size", figure, reference)]
+        return [*verdicts, absent("size", figure, reference)]
     if reference.size is None:
-        return [*verdicts, _missing("size", figure, reference)]
-    return [*verdicts, _judge_size_baseline(limit, found, figure, reference)]
+        return [*verdicts, missing("size", figure, reference)]
+    lines: list[str] = []
+    if not any(verdict.outcome is Outcome.FAIL for verdict in verdicts):  # which has said it
+        # A float model has nothing left in float.
+        lines = [*(_contents(found) if variant.endswith("int8") else ()), *_waste(found)]
+    return [*verdicts, _judge_size_baseline(limit, found, figure, reference, lines)]
 
 
 def _judge_ratio(ratio: float, tolerance: float, found: Size, figure: str) -> Verdict:
@@ -235,12 +246,13 @@ def _judge_ratio(ratio: float, tolerance: float, found: Size, figure: str) -> Ve
     message = (
         f"{found.bytes:,} bytes are {share:.3f} of the {found.reference} variant's {found.reference_bytes:,}; at most "
         f"{most:.3f} allowed (ratio={ratio}, tolerance={tolerance}), which is "
-        f"{found.bytes - int(most * found.reference_bytes):,} bytes too many.\n{_contents(found)}"
+        f"{found.bytes - int(most * found.reference_bytes):,} bytes too many."
     )
+    message = "\n".join([message, *_contents(found), *_waste(found)])
     return Verdict("size", found.reference, Outcome.FAIL, figure, message, evidence)
 
 
-def _contents(found: Size) -> str:
+def _contents(found: Size) -> list[str]:
     lines = []
     by_type = found.contents.get("weight_bytes", {})
     if by_type:
@@ -252,10 +264,21 @@ def _contents(found: Size) -> str:
         lines.append("Quantize them (recipe, exclude=), or raise ratio= if they must stay in float.")
     else:
         lines.append("No weight of 1 KiB or more is left in float: the graph itself or the scales take the room.")
-    return "\n".join(lines)
+    return lines
 
 
-def _judge_size_baseline(limit: SizeLimit, found: Size, figure: str, baseline: Baseline) -> Verdict:
+def _waste(found: Size) -> list[str]:
+    if not found.waste:
+        return []
+    return [
+        f"Beside it {size_text(found.waste)} of its data files are referred to by nothing. They are not counted, and ship all "
+        "the same: delete the data files before the model is saved anew."
+    ]
+
+
+def _judge_size_baseline(
+    limit: SizeLimit, found: Size, figure: str, baseline: Baseline, lines: Sequence[str]
+) -> Verdict:
     assert baseline.size is not None
     saved = baseline.size["bytes"]
     growth = found.bytes / saved - 1
@@ -263,11 +286,11 @@ def _judge_size_baseline(limit: SizeLimit, found: Size, figure: str, baseline: B
     evidence = {"bytes": found.bytes, "saved": saved, "growth": round(growth, 6), "first": start}
     since = f" Since the first accepted release: {found.bytes - start:+,} bytes." if start else ""
     if found.bytes > saved * (1 + limit.tolerance):
-        message = (
+        head = (
             f"{found.bytes:,} bytes, the last accepted release had {saved:,}: {percent(growth)} more, at most "
-            f"{percent(limit.tolerance)} allowed (tolerance={limit.tolerance}).{since}\n{_contents(found)}\n"
-            f"If the growth is meant, accept it with: {SAVE} --onnxlite-accept"
+            f"{percent(limit.tolerance)} allowed (tolerance={limit.tolerance}).{since}"
         )
+        message = "\n".join([head, *lines, f"If the growth is meant, accept it with: {SAVE} --onnxlite-accept"])
         return Verdict("size", BASELINE, Outcome.FAIL, figure, message, evidence)
     if found.bytes < saved * (1 - limit.tolerance):
         message = f"{percent(-growth)} smaller than the last accepted release. Keep it with: {SAVE}"
@@ -291,18 +314,23 @@ def is_clear(ratios: Sequence[float], most: float) -> bool:
 
 def is_too_noisy(ratios: Sequence[float], resolution: float) -> bool:
     """Tell whether the bounds lie so far apart that a difference of the resolution could hide between them."""
+    return relative_noise(ratios) > resolution
+
+
+def relative_noise(ratios: Sequence[float]) -> float:
+    """Return half the distance between the bounds on a median, as a share of it."""
     interval = median_interval(ratios, CONFIDENCE)
-    return interval.noise > resolution * interval.median
+    return interval.noise / interval.median
 
 
 def ratio_text(comparison: Comparison, second: bool = False) -> str:
-    """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 24 session pairs, against the onnx variant, noise ±1.4 %)`."""
+    """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 24 replicates, against the onnx variant, noise ±1.4 %)`."""
     interval = median_interval(comparison.second if second else comparison.first, CONFIDENCE)
     against = {"previous artefact": "the previous release"}.get(
         comparison.reference, f"the {comparison.reference} variant"
     )
     return (
-        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} session pairs, against {against}, "
+        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} replicates, against {against}, "
         f"noise ±{percent(interval.noise / interval.median)})"
     )
 
@@ -318,7 +346,7 @@ def _intervals(comparison: Comparison) -> dict[str, Any]:
                 "lower": round(interval.lower, 5),
                 "upper": round(interval.upper, 5),
                 "confidence": CONFIDENCE,
-                "session_pairs": interval.count,
+                "replicates": interval.count,
             }
     return found
 
@@ -360,7 +388,7 @@ def judge_latency(
     figure = time_text(found.seconds)
     conditions = f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
     verdicts = []
-    sibling = found.comparisons.get("onnx")
+    sibling = found.comparisons.get("float")
     if sibling is not None and limit.max_ratio is not None:
         outcome, text = _judge_comparison(limit, found, sibling)
         if outcome is Outcome.FAIL:
@@ -371,7 +399,7 @@ def judge_latency(
             )
         verdicts.append(Verdict("latency", sibling.reference, outcome, figure, text, _intervals(sibling)))
     if isinstance(reference, Absent):
-        return [*verdicts, _absent("latency", figure, reference)]
+        return [*verdicts, absent("latency", figure, reference)]
     comparison = found.comparisons.get(BASELINE)
     if comparison is None:
         assert saved is not None
@@ -416,7 +444,7 @@ def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> lis
     """Judge the peaks of loading and of running, each against the previous artefact's."""
     figure = size_text(max(found.candidate.load, found.candidate.run))
     if isinstance(reference, Absent):
-        return [_absent("memory", figure, reference)]
+        return [absent("memory", figure, reference)]
     assert found.reference is not None
     evidence = found.as_dict()
     was = max(found.reference.load, found.reference.run)
@@ -495,9 +523,9 @@ def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, r
     outcome = Outcome.FAIL if errors else Outcome.PASS
     own = Verdict("graph", "limit", outcome, figure, "\n".join(errors), found.as_dict())
     if isinstance(reference, Absent):
-        return [own, _absent("graph", figure, reference)]
+        return [own, absent("graph", figure, reference)]
     if reference.graph is None or changes is None:
-        return [own, _missing("graph", figure, reference)]
+        return [own, missing("graph", figure, reference)]
     evidence = {"signature_changes": list(changes.signature), "operator_changes": changes.operators}
     lines = []
     if changes.signature:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
+
+from pytest_onnxlite.settings import Mode
 
 BASELINE = "baseline"
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """What came of a limit."""
 
     PASS = "pass"
@@ -20,14 +22,6 @@ class Outcome(str, Enum):
     INCONCLUSIVE = "inconclusive"
     NOT_MEASURED = "not measured"
     NOT_COMPARED = "not compared"
-
-
-class Mode(str, Enum):
-    """What a run is for."""
-
-    PLAIN = "plain"
-    COMPARE = "compare"
-    SAVE = "save"
 
 
 _GOOD = (Outcome.PASS, Outcome.IMPROVED)

@@ -1,93 +1,134 @@
-"""Right answers, counted."""
+"""How good a variant's outputs are, beside the reference variant's on the same samples."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.measure.measurement import Accuracy
-from pytest_onnxlite.spec import Array, Dataset
+from pytest_onnxlite.measure.measurement import Accuracy, Score
+from pytest_onnxlite.measure.metrics import Array, Metric, as_labels
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Outputs, Variant
 
 
-def top1_right(outputs: Array, labels: Array) -> npt.NDArray[np.bool_]:
-    """Tell for each sample whether its answer is the label.
-
-    Args:
-        outputs: `(N, C) float`, one score for each class; or `(N,)` or `(N, 1) float`, the probability of
-            class 1.
-        labels: `(N,)` or `(N, 1) int`, class indices.
+def measure(builder: Builder, variant: Variant, batch_size: int) -> Accuracy | Score:
+    """Rate a variant's outputs by the spec's metric, and the reference variant's on the same samples.
 
     Returns:
-        `(N,) bool`.
+        Right answers, counted, where the metric tells right from wrong; else the metric's mean.
 
     Raises:
-        ValueError: another shape or dtype, or a label outside the classes.
+        OnnxliteError: no evaluation data, nothing to compare with, data that does not fit, or NaN in an output.
     """
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iub":
-        raise ValueError(
-            f"labels are {labels.shape} {labels.dtype}; expected class indices, (N,) int. "
-            "Turn one-hot labels into indices with y.argmax(axis=1)"
-        )
-    if outputs.ndim == 2 and outputs.shape[1] == 1:
-        outputs = outputs[:, 0]
-    if outputs.ndim not in (1, 2) or len(outputs) != len(labels):
-        raise ValueError(f"the output is {outputs.shape}; top1 expects ({len(labels)}, classes)")
-    classes = 2 if outputs.ndim == 1 else outputs.shape[1]
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"labels reach from {labels.min()} to {labels.max()}, the model has {classes} classes")
-    answers = (outputs > 0.5).astype(np.int64) if outputs.ndim == 1 else outputs.argmax(axis=1)
-    right: npt.NDArray[np.bool_] = answers == labels
-    return right
-
-
-def measure(builder: Builder, variant: Variant, batch_size: int) -> Accuracy:
-    """Count a variant's right answers, and the reference variant's on the same samples.
-
-    Raises:
-        OnnxliteError: no evaluation data or labels, data that does not fit, or NaN in an output.
-    """
+    metric = builder.spec.rating
+    reference = builder.accuracy_reference()
+    labels = _labels(builder, variant, batch_size)
+    own = _rate(builder, variant, metric, labels, batch_size)
+    name, other = "", None
+    if reference is not None and reference.kind != variant.kind:
+        name, other = reference.kind, _rate(builder, reference, metric, labels, batch_size)
     data = builder.evaluation
-    right = _right(builder, variant, data, batch_size)
-    reference = builder.baseline_reference()
-    if reference.kind == variant.kind:
-        name, other = "", right
-    else:
-        name, other = reference.kind, _right(builder, reference, data, batch_size)
-    return Accuracy(
-        correct=int(right.sum()),
-        total=len(right),
+    if own.dtype.kind == "b":
+        beside = own if other is None else other
+        return Accuracy(
+            metric=metric.name,
+            correct=int(own.sum()),
+            total=len(own),
+            batch_size=batch_size,
+            data_sha256=data.sha256,
+            reference=name,
+            reference_correct=int(beside.sum()),
+            only_reference=int((beside & ~own).sum()),
+            only_candidate=int((own & ~beside).sum()),
+        )
+    loss = None if other is None else (other - own if metric.higher_is_better else own - other)
+    return Score(
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        value=float(own.mean()),
+        total=len(data),
         batch_size=batch_size,
         data_sha256=data.sha256,
         reference=name,
-        reference_correct=int(other.sum()),
-        only_reference=int((other & ~right).sum()),
-        only_candidate=int((right & ~other).sum()),
+        reference_value=None if other is None else float(other.mean()),
+        relative_base=_relative_base(metric, own if other is None else other, labels),
+        loss_error=None if loss is None or loss.ndim == 0 else float(loss.std(ddof=1) / np.sqrt(len(loss))),
     )
 
 
-def _right(builder: Builder, variant: Variant, data: Dataset, batch_size: int) -> npt.NDArray[np.bool_]:
-    if data.y is None:
+def rate(builder: Builder, variant: Variant, batch_size: int) -> Array:
+    """Return a variant's rating by the spec's metric: `(N,) bool`, `(N,) float64`, or `() float64` for all samples.
+
+    Raises:
+        OnnxliteError: see `measure`.
+    """
+    return _rate(builder, variant, builder.spec.rating, _labels(builder, variant, batch_size), batch_size)
+
+
+def _labels(builder: Builder, variant: Variant, batch_size: int) -> Any:
+    """Return what a variant's outputs are compared with: labels, else what the reference variant answers."""
+    metric = builder.spec.rating
+    labels: Any = builder.evaluation.y if metric.against == "labels" else None
+    if labels is not None:
+        return labels
+    reference = builder.accuracy_reference()
+    if reference is None:
         raise OnnxliteError(
-            f"the evaluation data of {variant.model} has no labels, which top1 counts by. Give Dataset(x, y)."
+            f"{variant.model} {variant.kind}: the metric {metric.name!r} needs labels or a reference variant, and "
+            "there is neither. Give evaluation=Dataset(x, y), or the float model as onnx= or trained=."
         )
-    outputs = builder.outputs(variant, batch_size)
     try:
-        return top1_right(_chosen(outputs, builder.spec.output), data.y)
+        return as_labels(metric, read_output(builder, reference, batch_size))
+    except ValueError as error:
+        raise OnnxliteError(f"{variant.model} {reference.kind}: {error}.") from None
+
+
+def _relative_base(metric: Metric, values: Array, labels: Any) -> float:
+    """Return what a relative limit is a share of: the reference's value; of an error of zero, that of an output of zeros."""
+    base = abs(float(values.mean()))
+    if base == 0 and not metric.higher_is_better and isinstance(labels, np.ndarray):
+        zeros = np.zeros_like(labels) if labels.dtype != object else np.array([0 * sample for sample in labels], object)
+        return float(np.mean(metric(zeros, labels)))
+    return base
+
+
+def _rate(builder: Builder, variant: Variant, metric: Metric, labels: Any, batch_size: int) -> Array:
+    outputs = read_output(builder, variant, batch_size)
+    try:
+        rated = metric(outputs, labels)
+        if rated.ndim == 1 and len(rated) != len(builder.evaluation):
+            raise ValueError(
+                f"the metric {metric.name!r} returned {len(rated)} values for {len(builder.evaluation)} samples"
+            )
     except ValueError as error:
         raise OnnxliteError(f"{variant.model} {variant.kind}: {error}.") from None
+    except Exception as error:
+        if metric.is_built_in:
+            raise
+        raise OnnxliteError(
+            f"{variant.model} {variant.kind}: your metric {metric.name!r} failed: {type(error).__name__}: {error}. It is "
+            "called with (outputs, labels) of all evaluation samples."
+        ) from error
+    return rated
 
 
-def _chosen(outputs: Outputs, name: str | None) -> Array:
-    if name is None and len(outputs) == 1:
-        return next(iter(outputs.values()))
+def read_output(builder: Builder, variant: Variant, batch_size: int) -> Array | Outputs:
+    """Return the output that the metric reads; all of them where there are several and none is named."""
+    outputs = builder.outputs(variant, batch_size)
+    name = builder.spec.output
+    if name is None:
+        if len(outputs) == 1:
+            return next(iter(outputs.values()))
+        if builder.spec.rating.is_built_in:
+            raise OnnxliteError(
+                f"{variant.model} {variant.kind}: the model has the outputs {sorted(outputs)}; say with output= which one "
+                "the metric reads."
+            )
+        return outputs
     if name not in outputs:
-        problem: Any = f"output={name!r} is none of them" if name else "say with output= which one the metric reads"
-        raise ValueError(f"the model has the outputs {sorted(outputs)}; {problem}")
+        raise OnnxliteError(
+            f"{variant.model} {variant.kind}: the model has the outputs {sorted(outputs)}; output={name!r} is none of them."
+        )
     return outputs[name]

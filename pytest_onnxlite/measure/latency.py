@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 from typing import Any, Protocol
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.judge.limits import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
+from pytest_onnxlite.judge.limits import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
 from pytest_onnxlite.judge.statistics import smallest_sample
 from pytest_onnxlite.measure.measurement import Comparison, Latency
 from pytest_onnxlite.spec import Array
-from pytest_onnxlite.variants.sessions import open_session
+from pytest_onnxlite.variants.sessions import open_runner
 from pytest_onnxlite.variants.variant import first_line
 
 # Long against the timer and the loop around it, short against a scheduler's slice, so that some blocks have the
@@ -158,11 +159,30 @@ def _compare(one: Sequence[float], other: Sequence[float]) -> _Pair:
 
 
 def _ratios(pairs: Sequence[_Pair], plan: Plan) -> list[float]:
-    """Return the ratios by the paired medians where these are steady, else by the fast tenths."""
-    paired = [pair.paired for pair in pairs]
-    if plan.is_long or not is_too_noisy(paired, plan.resolution):
-        return paired
-    return [pair.fast for pair in pairs]
+    """Return one ratio for each replicate, by the first of these that is steady, or else by the steadiest.
+
+    The paired medians of the session pairs; the ratios of their fast tenths; and the same with each two successive
+    session pairs taken together.
+    """
+    estimates = [[pair.paired for pair in pairs]]
+    if not plan.is_long:
+        estimates.append([pair.fast for pair in pairs])
+    if len(pairs) >= 2 * _STEP:
+        estimates += [_coupled(ratios) for ratios in estimates]
+    for ratios in estimates:
+        if not is_too_noisy(ratios, plan.resolution):
+            return ratios
+    return min(estimates, key=relative_noise)
+
+
+def _coupled(ratios: Sequence[float]) -> list[float]:
+    """Return the geometric mean of each two successive ratios, whose sessions were created in opposite order.
+
+    With more threads than one, the session that was created first can be a fifth slower than the other throughout,
+    whichever of the two models it holds: such ratios lie in two heaps on both sides of the true one, and bounds on
+    their median lie in these heaps.
+    """
+    return [sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2], strict=True)]
 
 
 def quantile(times: Sequence[float], share: float) -> float:
@@ -186,16 +206,18 @@ def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
         and len(found) < _MAX_PAIRS
         and bench.now() - start < plan.max_time
     ):
-        bench.open_self_pair()
-        longer = len(found) >= _STEP
-        one: list[float] = []
-        twin: list[float] = []
-        for _ in range(plan.rounds * (_LONGER if longer else 1)):
-            for turn in rng.sample((one, twin), 2):
-                if longer and plan.is_long:
-                    bench.rest(_REST_SECONDS)
-                turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
-        found.append(_compare(twin, one))
+        longer = bool(found)
+        for _ in range(_STEP):
+            bench.open_self_pair()
+            one: list[float] = []
+            twin: list[float] = []
+            for _ in range(plan.rounds * (_LONGER if longer else 1)):
+                for turn in rng.sample((one, twin), 2):
+                    if longer and plan.is_long:
+                        bench.rest(_REST_SECONDS)
+                    turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
+            # In turns, as candidate and reference are created in turns: see _coupled.
+            found.append(_compare(twin, one) if len(found) % 2 else _compare(one, twin))
     return _ratios(found, plan)
 
 
@@ -245,19 +267,14 @@ class Stopwatch:
 
     def _open(self, path: Path) -> Callable[[], Any]:
         try:
-            session = open_session(path, self._threads)
-            feeds = self._feeds
-
-            def run() -> Any:
-                return session.run(None, feeds)
-
+            run = open_runner(path, self._threads, self._feeds)
             start = perf_counter()
             for number in range(1000):
                 if number >= _WARMUP_RUNS and perf_counter() - start > _WARMUP_SECONDS:
                     break
                 run()
         except Exception as error:
-            raise OnnxliteError(f"ONNX Runtime cannot run {path.name} to time it: {first_line(error)}") from None
+            raise OnnxliteError(f"{_runtime(path)} cannot run {path.name} to time it: {first_line(error)}") from None
         return run
 
     def close(self) -> None:
@@ -290,11 +307,11 @@ class Stopwatch:
 
     def time_reference(self) -> float:
         """Time a block of the reference."""
-        return self._timed(self._reference, self.iterations)
+        return self._timed(self._run_reference, self.iterations)
 
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second session."""
-        return self._timed(self._twin, self.iterations)
+        return self._timed(self._run_twin, self.iterations)
 
     def rest(self, seconds: float) -> None:
         """Let the machine's scheduler place the threads anew."""
@@ -313,15 +330,23 @@ class Stopwatch:
         # The candidate's clock, whatever --benchmark-timer says.
         timer = perf_counter if stats is None else stats.options["timer"]
         loop = range(iterations)
+        nothing: dict[str, Any] = {}
         start = timer()
+        # To the letter what pytest-benchmark does for the candidate: an inference of 20 µs shows a call more.
         for _ in loop:
-            run()
+            run(*(), **nothing)
         end = timer()
         return float(end - start) / iterations
 
     def run_candidate(self) -> Any:
         """Run the candidate once: what pytest-benchmark times."""
         return self._candidate()
+
+    def _run_reference(self) -> Any:
+        return self._reference()
+
+    def _run_twin(self) -> Any:
+        return self._twin()
 
     def drive(self, conductor: Generator[None, float, dict[str, Comparison]]) -> dict[str, Comparison]:
         """Let pytest-benchmark time a block whenever the conductor says one is due.
@@ -362,6 +387,10 @@ class Stopwatch:
         """Return the candidate's median seconds per inference in each of its sessions."""
         ends = [*self.sessions[1:], len(self.data)]
         return tuple(median(self.data[a:b]) for a, b in zip(self.sessions, ends, strict=True) if b > a)
+
+
+def _runtime(path: Path) -> str:
+    return "LiteRT" if path.suffix == ".tflite" else "ONNX Runtime"
 
 
 def _nothing() -> None:
@@ -414,6 +443,9 @@ def measure(
     stopwatch = Stopwatch(candidate, feeds, threads, benchmark)
 
     def measured() -> Latency:
+        # As pytest-benchmark does around the candidate's rounds: a coverage tool would slow the reference alone.
+        sys.settrace(None)
+        sys.setprofile(None)
         return _measure(stopwatch, references, batch_size, threads, resolution, max_time, rng or random.Random())
 
     # In a thread of its own, whose stack is nearly empty. CPython (3.11 and later) keeps its frames in chunks, and a

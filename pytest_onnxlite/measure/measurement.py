@@ -10,6 +10,7 @@ from typing import Any
 class Accuracy:
     """Right answers, counted, of a candidate and of the variant it is compared with, on the same samples."""
 
+    metric: str
     correct: int
     total: int
     batch_size: int
@@ -25,13 +26,60 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A metric's value of a candidate and of the variant it is compared with, on the same samples.
+
+    Attributes:
+        metric: its name.
+        higher_is_better: False for an error.
+        value: the candidate's, the mean over samples.
+        total: samples.
+        batch_size: samples per inference.
+        data_sha256: the hash of the evaluation data.
+        reference: the kind of the variant it is compared with; empty for none.
+        reference_value: that one's value.
+        relative_base: what a relative limit is a share of.
+        loss_error: standard error of the mean loss against the reference, from the samples' differences; None where
+            the metric gives no value for each sample.
+    """
+
+    metric: str
+    higher_is_better: bool
+    value: float
+    total: int
+    batch_size: int
+    data_sha256: str
+    reference: str
+    reference_value: float | None
+    relative_base: float
+    loss_error: float | None
+
+    def loss(self, other: float) -> float:
+        """Return how much worse than another value the candidate's is."""
+        return other - self.value if self.higher_is_better else self.value - other
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the measurement as JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Size:
-    """Bytes of a candidate, and of the variant it was made from, where there is one."""
+    """Bytes of a candidate, and of the variant it was made from, where there is one.
+
+    Attributes:
+        bytes: of its file, and of the external data that it refers to.
+        reference: the kind of the variant it was made from.
+        reference_bytes: the same of that one.
+        contents: what the bytes are: `weight_bytes` by dtype, `float_left`.
+        waste: bytes of its files of external data that nothing refers to.
+    """
 
     bytes: int
     reference: str | None
     reference_bytes: int | None
     contents: dict[str, Any]
+    waste: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the measurement as JSON data."""
@@ -45,7 +93,8 @@ class Comparison:
     Attributes:
         reference: `previous artefact`, or the variant that is the sibling: `onnx`.
         most: the ratio that is allowed.
-        first: for each session pair of the first set the candidate / reference ratio.
+        first: the candidate / reference ratio of each replicate of the first set: of a pair of fresh sessions, or of
+            two such pairs where it matters which session was created first.
         second: the same of the independent second set; empty where the first raised no suspicion.
         self_check: the same of the reference against itself; empty where nothing hung on it.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_onnxlite.measure.measurement import Size
 from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.external import size_of
 from pytest_onnxlite.variants.variant import Variant
 
 
@@ -15,12 +16,14 @@ def measure(builder: Builder, variant: Variant) -> Size:
     """
     from pytest_onnxlite.graph import summarize
 
-    reference = builder.size_reference(variant.kind)
+    used, waste = size_of(variant.path)
+    reference = builder.made_from(variant.kind)
     return Size(
-        bytes=variant.size,
+        bytes=used,
         reference=reference.kind if reference else None,
         reference_bytes=reference.size if reference else None,
-        contents={}
-        if variant.kind == "trained"
-        else summarize(variant.path, excluded=builder.excluded(variant.kind)).as_dict(),
+        contents=summarize(variant.path, excluded=builder.excluded(variant.kind)).as_dict()
+        if variant.path.suffix == ".onnx"
+        else {},
+        waste=waste,
     )

@@ -18,7 +18,7 @@ def measure(builder: Builder, variant: Variant, ignore: Sequence[str]) -> Graph:
     """
     from pytest_onnxlite.graph import check_graph, compare_operators, signature, summarize
 
-    reference = builder.size_reference(variant.kind)
+    reference = builder.made_from(variant.kind)
     float_path = reference.path if variant.kind == "int8" and reference is not None else None
     findings = check_graph(variant.path, float_path, excluded=builder.excluded(variant.kind), ignore=ignore)
     operators = dict(summarize(variant.path).operators)

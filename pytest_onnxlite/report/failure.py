@@ -10,17 +10,56 @@ def failure_text(records: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of all red verdicts of a test; empty where there is none."""
     # Checks that fail for one reason, such as a baseline that is missing, give it once.
     checks: dict[tuple[str, str, str], list[str]] = {}
+    reasons: dict[tuple[str, str, str], list[str]] = {}
     for record in records:
         for verdict in record["verdicts"]:
             if verdict["red"]:
                 key = f"{record['model']} {record['variant']}", verdict["outcome"], verdict["message"]
                 checks.setdefault(key, []).append(verdict["check"])
+                reasons.setdefault(key, explanation_lines(verdict))
     blocks = []
-    for (name, outcome, message), names in checks.items():
+    failed: dict[str, list[str]] = {}
+    for key, names in checks.items():
+        failed.setdefault(key[0], []).extend(names)
+        name, outcome, message = key
         state = "" if outcome == "fail" else f" {outcome}"
-        body = message.replace("\n", "\n  ")
-        blocks.append(f"{name}: {', '.join(dict.fromkeys(names))}{state}\n  {body}")
+        body = [*message.split("\n"), *reasons[key]]
+        blocks.append("\n  ".join([f"{name}: {', '.join(dict.fromkeys(names))}{state}", *body]))
+    # pytest's short summary shows the first line alone, and that should name all that failed.
+    if len(failed) > 1 or any(len(set(names)) > len(set(checks[next(iter(checks))])) for names in failed.values()):
+        blocks.insert(0, "; ".join(f"{name}: {', '.join(dict.fromkeys(names))}" for name, names in failed.items()))
+    for record in records:
+        lines = suggestion_lines(record)
+        if lines and blocks:
+            blocks.append("\n  ".join([f"{record['model']} {record['variant']}: suggestion", *lines]))
     return "\n".join(blocks)
+
+
+def suggestion_lines(record: Mapping[str, Any]) -> list[str]:
+    """Return the way out that was found for a record, or what stands in its way; none where none was looked for."""
+    suggestion = record.get("suggestion")
+    return str(suggestion["text"]).split("\n") if suggestion else []
+
+
+def expect(records: Sequence[dict[str, Any]], reason: str) -> None:
+    """Note in a test's records that its failure was expected, by pytest's `xfail`: nothing of it is red.
+
+    Args:
+        records: what the test recorded.
+        reason: pytest's reason, possibly empty.
+    """
+    for record in records:
+        for verdict in record["verdicts"]:
+            if verdict["red"]:
+                verdict.update(red=False, xfail=reason)
+
+
+def explanation_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """Return a verdict's explanation as lines, the first cause first; none where it has none."""
+    explanation = verdict.get("explanation")
+    if not explanation:
+        return []
+    return [f"Why: {explanation['why']}", *(f"  {line}" for line in explanation["lines"])]
 
 
 def skip_text(records: Sequence[Mapping[str, Any]]) -> str:

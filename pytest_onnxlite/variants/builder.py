@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.spec import Array, Dataset, ModelSpec, take
-from pytest_onnxlite.variants import proof, trained
-from pytest_onnxlite.variants.cache import Cache, hash_file, version_of
+from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
+from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, hash_inputs, take
+from pytest_onnxlite.variants import arrays, proof, trained
+from pytest_onnxlite.variants.cache import Cache, version_of
+from pytest_onnxlite.variants.external import hash_model, load_graph
 from pytest_onnxlite.variants.quiet import quiet
-from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch
-from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, TrainedVariant, Variant, first_line
+from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
+from pytest_onnxlite.variants.variant import (
+    OnnxVariant,
+    Outputs,
+    RuntimeVariant,
+    TfliteVariant,
+    TrainedVariant,
+    Variant,
+)
 
 Progress = Callable[[str], None]
 
@@ -37,6 +45,20 @@ class Builder:
         self.spec = spec
         self._cache = cache
         self._progress = progress
+
+    def with_recipe(self, recipe: Recipe, folder: Path) -> Builder:
+        """Return a builder of the same model whose INT8 variant is quantized by another recipe.
+
+        Args:
+            recipe: how.
+            folder: a cache of its own for what is tried and not kept.
+        """
+        other = Builder(dataclasses.replace(self.spec, recipe=recipe, int8=None), Cache(folder), self._progress)
+        _ = self.onnx
+        # What does not depend on the recipe is shared.
+        shared = {"_trained_id", "_program", "_trained_entry", "trained", "_trained_outputs", "onnx"}
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in shared})
+        return other
 
     @property
     def evaluation(self) -> Dataset:
@@ -62,22 +84,29 @@ class Builder:
             "trained": lambda: self.trained,
             "onnx": lambda: self.onnx,
             "int8": lambda: self.int8,
+            "tflite": lambda: self.tflite,
+            "tflite_int8": lambda: self.tflite_int8,
         }
         return makers[kind]()
 
-    def baseline_reference(self) -> Variant:
-        """Return the variant that accuracy is compared with: the trained one, or the float ONNX where none is given."""
-        return self.trained if self.spec.trained is not None else self.onnx
+    def accuracy_reference(self) -> Variant | None:
+        """Return the variant that accuracy is compared with: the trained one, else the float ONNX, where there is one."""
+        if self.spec.trained is not None:
+            return self.trained
+        return self.onnx if self.spec.onnx is not None else None
 
-    def size_reference(self, kind: str) -> Variant | None:
-        """Return the variant that a size is a ratio of: the one it was made from, where there is one."""
-        if kind == "int8" and (self.spec.onnx is not None or self.spec.trained is not None):
+    def made_from(self, kind: str) -> Variant | None:
+        """Return the variant that another was made from, where there is one: what its size and time are ratios of."""
+        has_trained = self.spec.trained is not None and not trained.is_foreign(self.spec.trained)
+        if kind == "int8" and (self.spec.onnx is not None or has_trained):
             return self.onnx
-        return self.trained if kind == "onnx" and self.spec.trained is not None else None
+        if kind == "tflite_int8":
+            return self.tflite
+        return self.trained if kind in ("onnx", "tflite") and has_trained else None
 
     def release(self) -> None:
         """Close the sessions of the variants built so far, so that nothing stands beside a measurement."""
-        for kind in ("onnx", "int8"):
+        for kind in ("onnx", "int8", "tflite", "tflite_int8"):
             if kind in self.__dict__:
                 self.__dict__[kind].release()
 
@@ -96,7 +125,7 @@ class Builder:
     def _trained_entry(self) -> Path:
         inputs = {
             "model": self._trained_id,
-            "data": self.evaluation.sha256,
+            "data": self.evaluation.inputs_sha256,
             "tools": {name: version_of(name) for name in ("tensorflow", "keras", "numpy")},
         }
         return self._cache.entry("trained", inputs, self._build_trained)
@@ -111,11 +140,14 @@ class Builder:
                 self.spec.trained.save(path)
         self._progress(f"running the trained model of {self.spec.name} on {len(self.evaluation)} samples")
         variant = TrainedVariant(self.spec.name, path, program.inputs, lambda: program)
-        np.savez(folder / "outputs.npz", **variant.run(self.evaluation.x))  # type: ignore[arg-type]
+        arrays.save(folder / "outputs.npz", variant.run(self.evaluation.x))
 
     @cached_property
     def trained(self) -> TrainedVariant:
         """The trained variant; a warm cache has its inputs and its outputs, without loading TensorFlow."""
+        if trained.is_foreign(self.spec.trained):
+            infos, run = trained.load_foreign(self.spec, self.evaluation.x, self._onnx_output_names)
+            return TrainedVariant(self.spec.name, None, infos, lambda: run, batched=self.spec.batched)
         if self.spec.trained is None:
             raise OnnxliteError(
                 f"ModelSpec({self.spec.name!r}) gives no trained model, which onnxlite_trained needs. Give trained=, "
@@ -129,6 +161,9 @@ class Builder:
         path = entry / "model.keras" if trained.is_in_memory(self.spec.trained) else self.spec.trained
         return TrainedVariant(self.spec.name, path, infos, lambda: self._program)
 
+    def _onnx_output_names(self) -> list[str]:
+        return [info.name for info in self.onnx.outputs_info] if self.spec.onnx is not None else []
+
     def outputs(self, variant: Variant, batch_size: int) -> Outputs:
         """Return a variant's outputs for the evaluation data, at the batch size given.
 
@@ -136,8 +171,14 @@ class Builder:
         """
         if variant.kind != "trained":
             return variant.run(self.evaluation.x, batch_size)
-        with np.load(self._trained_entry / "outputs.npz", allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return self._trained_outputs
+
+    @cached_property
+    def _trained_outputs(self) -> Outputs:
+        if trained.is_foreign(self.spec.trained):
+            self._progress(f"running the trained model of {self.spec.name} on {len(self.evaluation)} samples")
+            return self.trained.run(self.evaluation.x)
+        return arrays.load(self._trained_entry / "outputs.npz")
 
     # -- ONNX --------------------------------------------------------------------------------------------
 
@@ -150,6 +191,7 @@ class Builder:
             raise OnnxliteError(
                 f"ModelSpec({self.spec.name!r}) has no float ONNX variant: give onnx=, or trained= to convert."
             )
+        self._require_convertible("ONNX", "onnx=")
         inputs = {
             "model": self._trained_id,
             "tools": {name: version_of(name) for name in ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")},
@@ -170,32 +212,122 @@ class Builder:
         found = self._first_run(path, "onnx")
         proof.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
 
+    def _require_convertible(self, what: str, instead: str) -> None:
+        if trained.is_foreign(self.spec.trained):
+            raise OnnxliteError(
+                f"ModelSpec({self.spec.name!r}): trained= is a {type(self.spec.trained).__name__}, which can be called but "
+                f"not converted to {what} here. Export it with the tools it comes from, and give the file as {instead}."
+            )
+
+    @cached_property
+    def recipe(self) -> tuple[Recipe, str]:
+        """How the INT8 variant is quantized, and why where the user did not say."""
+        from pytest_onnxlite.variants import quantization
+
+        return quantization.decide(self.onnx.path, self.spec.recipe, self.spec.calibration is not None)
+
     @cached_property
     def int8(self) -> OnnxVariant:
         """The INT8 variant: the file given, or quantized from the float ONNX by the spec's recipe."""
         if self.spec.int8 is not None:
             return self._given("int8", Path(self.spec.int8))
-        source = self.onnx
-        recipe = self.spec.recipe
-        inputs = {
-            "model": hash_file(source.path),
-            "recipe": [recipe.weight_type, recipe.per_channel, list(recipe.exclude)],
-            "tools": {name: version_of(name) for name in ("onnx", "onnxruntime", "sympy")},
-        }
-        entry = self._cache.entry("int8", inputs, lambda folder: self._build_int8(source, folder))
+        recipe, _ = self.recipe
+        entry = self.quantized(recipe)
         return self._open("int8", entry / "model.onnx")
 
-    def _build_int8(self, source: OnnxVariant, folder: Path) -> None:
+    def quantized(self, recipe: Recipe) -> Path:
+        """Return the cache entry of the model quantized by a recipe: `model.onnx`, and `recipe.json` with what was decided.
+
+        Raises:
+            OnnxliteError: it cannot be quantized so, or what came of it does not run or gives other outputs.
+        """
+        source = self.onnx
+        calibration = self._calibration(recipe, source)
+        inputs = {
+            "model": hash_model(source.path),
+            "recipe": recipe_key(recipe),
+            "calibration": None if calibration is None else hash_inputs(calibration.samples),
+            "tools": {name: version_of(name) for name in ("onnx", "onnxruntime", "sympy")},
+        }
+
+        def build(folder: Path) -> None:
+            self._build_int8(source, recipe, calibration, folder)
+
+        return self._cache.entry("int8", inputs, build)
+
+    def _calibration(self, recipe: Recipe, source: OnnxVariant) -> Any:
+        from pytest_onnxlite.variants.quantization import Calibration
+
+        samples = self.spec.calibration
+        if samples is None or not isinstance(recipe, StaticInt8):
+            return None
+        try:
+            to_feeds(take(samples, slice(1)), source.inputs_info, self.spec.batched)
+        except ValueError as error:
+            raise OnnxliteError(f"{self.spec.name}: calibration data and model do not fit: {error}.") from None
+        return Calibration(samples, source.inputs_info, self.spec.batched)
+
+    def _build_int8(self, source: OnnxVariant, recipe: Recipe, calibration: Any, folder: Path) -> None:
         from pytest_onnxlite.variants import quantization
 
-        self._progress(f"quantizing {self.spec.name} to INT8")
+        self._progress(f"quantizing {self.spec.name} to INT8 with {recipe_text(recipe)}")
         path = folder / "model.onnx"
-        decided = quantization.quantize_dynamic(source.path, self.spec.recipe, self.spec.name, path)
+        decided = quantization.quantize(source.path, recipe, self.spec.name, path, calibration)
         (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
+        proof.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
         found = self._first_run(path, "int8")
-        samples = fixed_batch(source.inputs_info) or _PROOF_SAMPLES
+        self._require_outputs_of(source, found, "int8")
+
+    def _require_outputs_of(self, source: RuntimeVariant, found: Outputs, kind: str) -> None:
+        """Check that a quantized model gives outputs of the shapes of the one it was made from."""
+        samples = self._proof_batch(source.inputs_info)
         expected = source.run(take(self.evaluation.x, slice(samples)), samples)
-        proof.require_same_outputs(expected, found, self.spec.name, "int8", values=False)
+        proof.require_same_outputs(expected, found, self.spec.name, kind, values=False)
+
+    # -- TFLite ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def tflite(self) -> TfliteVariant:
+        """The float TFLite variant, converted from the trained model."""
+        return self._tflite("tflite", None)
+
+    @cached_property
+    def tflite_int8(self) -> TfliteVariant:
+        """The INT8 TFLite variant: integers in and out where calibration data is given, else integer weights alone."""
+        return self._tflite("tflite_int8", self.spec.calibration)
+
+    def _tflite(self, kind: str, calibration: Inputs | None) -> TfliteVariant:
+        if self.spec.trained is None:
+            raise OnnxliteError(
+                f"ModelSpec({self.spec.name!r}) gives no trained Keras model, from which the {kind} variant is converted. "
+                "Give trained=, or judge onnxlite_onnx or onnxlite_int8."
+            )
+        self._require_convertible("TFLite", "onnx=")
+        _ = self.trained
+        inputs = {
+            "model": self._trained_id,
+            "quantized": kind == "tflite_int8",
+            "calibration": None if calibration is None else hash_inputs(calibration),
+            "tools": {name: version_of(name) for name in ("tensorflow", "keras", "ai-edge-litert")},
+        }
+
+        def build(folder: Path) -> None:
+            from pytest_onnxlite.variants import tflite
+
+            self._progress(f"converting {self.spec.name} to TFLite{' INT8' if kind == 'tflite_int8' else ''}")
+            path = folder / "model.tflite"
+            tflite.convert(self._program, self.spec.name, path, kind == "tflite_int8", calibration)
+            samples = take(self.evaluation.x, slice(_PROOF_SAMPLES))
+            feeds = one_run(to_feeds(samples, self._program.inputs))
+            found = proof.prove(path, self.spec.name, kind, feeds, self.spec.threads)
+            expected = take(self.outputs(self.trained, 1), slice(_PROOF_SAMPLES))
+            assert isinstance(expected, dict)
+            proof.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
+
+        entry = self._cache.entry("tflite", inputs, build)
+        return TfliteVariant(self.spec.name, kind, entry / "model.tflite", threads=self.spec.threads)
+
+    # -- files of the user's -----------------------------------------------------------------------------
 
     @cached_property
     def recipe_notes(self) -> dict[str, Any]:
@@ -205,6 +337,15 @@ class Builder:
             return {}
         decided: dict[str, Any] = json.loads(notes.read_text())
         return decided
+
+    def recipe_text(self, kind: str) -> str:
+        """Say how a variant was quantized here, and why where the user did not say; empty for any other."""
+        if kind != "int8" or self.spec.int8 is not None or "int8" not in self.__dict__:
+            return ""
+        _, why = self.recipe
+        notes = self.recipe_notes
+        text = ", ".join([str(notes.get("recipe", "")), f"{notes.get('weight_type')} weights"])
+        return "; ".join([f"{text}: {why}" if why else text, *notes.get("notes", ())])
 
     def excluded(self, kind: str) -> list[str]:
         """Return the nodes of a variant that stay float on purpose."""
@@ -216,45 +357,66 @@ class Builder:
                 f"ModelSpec({self.spec.name!r}): {kind}={str(path)!r} is a trained Keras model; give it as trained=."
             )
         inputs = {
-            "model": hash_file(path),
+            "model": hash_model(path),
+            "batched": self.spec.batched,
             "data": self.evaluation.sha256,
             "onnxruntime": version_of("onnxruntime"),
         }
 
         def check(folder: Path) -> None:
             self._progress(f"running {path.name} for the first time")
+            self._require_kind(path, kind)
             self._first_run(path, kind)
             (folder / "proved").write_text(f"{path.name} was loaded and run\n")
 
         self._cache.entry(f"proof-{kind}", inputs, check)
         return self._open(kind, path)
 
+    def _require_kind(self, path: Path, kind: str) -> None:
+        """Refuse an INT8 file given as the float model, and the other way round."""
+        from pytest_onnxlite.variants.quantization import is_quantized
+
+        quantized = is_quantized(path)
+        if kind == "int8" and not quantized:
+            raise OnnxliteError(
+                f"ModelSpec({self.spec.name!r}): int8={str(path)!r} is a float model: no operator of it is quantized. Give "
+                "it as onnx=, and leave int8= out to have it quantized here."
+            )
+        if kind == "onnx" and quantized:
+            raise OnnxliteError(
+                f"ModelSpec({self.spec.name!r}): onnx={str(path)!r} is quantized, and the float model is expected there, "
+                "which the others are compared with. Give it as int8=."
+            )
+
     def _first_run(self, path: Path, kind: str) -> Outputs:
         feeds = self._proof_feeds(path, kind)
-        return proof.prove(path, self.spec.name, kind, feeds, self.spec.threads)
+        found = proof.prove(path, self.spec.name, kind, feeds, self.spec.threads)
+        return found if self.spec.batched else {name: array[None] for name, array in found.items()}
+
+    def _proof_batch(self, infos: tuple[TensorInfo, ...]) -> int:
+        """Return how many samples a first run takes: those that fit into one batch."""
+        if not self.spec.batched:
+            return 1
+        frozen = fixed_batch(infos)
+        if frozen is not None:
+            return frozen
+        x = self.evaluation.x
+        ragged = any(a.dtype == object for a in (x.values() if isinstance(x, Mapping) else [x]))
+        return 1 if ragged else _PROOF_SAMPLES
 
     def _proof_feeds(self, path: Path, kind: str) -> dict[str, Array]:
         """Name and cast the first samples for a file that is not yet believed: no session is opened."""
-        import onnx
-
-        from pytest_onnxlite.variants.sessions import to_feeds
-
-        try:
-            graph = onnx.load(path, load_external_data=False).graph
-        except Exception as error:
-            raise OnnxliteError(
-                f"{self.spec.name} {kind}: {path} ({path.stat().st_size} bytes) is not an ONNX model: "
-                f"{first_line(error)}. It is truncated, a Git LFS pointer that was not fetched, or no model."
-            ) from None
+        graph = load_graph(path).graph
         stored = {tensor.name for tensor in graph.initializer}
         infos = tuple(_info(value) for value in graph.input if value.name not in stored)
+        samples = take(self.evaluation.x, slice(self._proof_batch(infos)))
         try:
-            return to_feeds(take(self.evaluation.x, slice(fixed_batch(infos) or _PROOF_SAMPLES)), infos)
+            return one_run(to_feeds(samples, infos, self.spec.batched), self.spec.batched)
         except ValueError as error:
             raise OnnxliteError(f"{self.spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
 
     def _open(self, kind: str, path: Path) -> OnnxVariant:
-        return OnnxVariant(self.spec.name, kind, path, threads=self.spec.threads)
+        return OnnxVariant(self.spec.name, kind, path, threads=self.spec.threads, batched=self.spec.batched)
 
 
 def _info(value: Any) -> TensorInfo:

@@ -1,16 +1,20 @@
 """A folder of built things, each under a name made from what it was made from.
 
 An entry is written beside its place and moved there whole, so that two runs at once never see half of one;
-its files are checked against their hashes when it is read, and a damaged one is built again.
+its files are checked against their hashes when it is read, and a damaged one is built again. Who builds one holds its
+lock, so that workers that want the same build it once; the system frees the lock of a process that dies.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,12 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError
 
 # Raised whenever what we build from the same inputs changes.
-_RECIPE_VERSION = 1
+_RECIPE_VERSION = 2
 _MANIFEST = "manifest.json"
+_LOCKS = "locks"
+_BUILDING = ".building-"
+# Runs at once do not know of each other: what was used this recently may be in use.
+_RECENT = 3600.0
 
 
 def hash_file(path: Path) -> str:
@@ -29,14 +37,7 @@ def hash_file(path: Path) -> str:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _hash(file)
-
-
-def _hash(file: Any) -> str:
-    digest = hashlib.sha256()  # Python 3.10 has no file_digest
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_tree(path: Path) -> str:
@@ -76,16 +77,22 @@ class Cache:
         """
         key = json.dumps({"recipe": _RECIPE_VERSION, **inputs}, sort_keys=True)
         place = self.folder / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
-        if _is_whole(place):
-            return place
+        if not self._usable(place):
+            try:
+                (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self._not_writable(error) from None
+            with self._lock(place):
+                # Another process may have built it meanwhile.
+                if not self._usable(place):
+                    self._build(place, build)
+        return place
+
+    def _build(self, place: Path, build: Callable[[Path], None]) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=".building-", dir=self.folder))
+            work = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=self.folder))
         except OSError as error:
-            raise OnnxliteError(
-                f"the cache folder {self.folder} cannot be written: {error.strerror}. "
-                "Point --onnxlite-cache-dir to a folder that can."
-            ) from None
+            raise self._not_writable(error) from None
         try:
             build(work)
             files = sorted(f for f in work.rglob("*") if f.is_file())
@@ -94,7 +101,88 @@ class Cache:
             _move_into_place(work, place)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        return place
+
+    def _not_writable(self, error: OSError) -> OnnxliteError:
+        return OnnxliteError(
+            f"the cache folder {self.folder} cannot be written: {error.strerror}. "
+            "Point --onnxlite-cache-dir to a folder that can."
+        )
+
+    def _usable(self, place: Path) -> bool:
+        """Tell whether an entry is there and whole, and note that it is used."""
+        if not _is_whole(place):
+            return False
+        with suppress(OSError):  # a cache that is only read
+            os.utime(place / _MANIFEST)
+        return True
+
+    @contextmanager
+    def _lock(self, place: Path) -> Iterator[None]:
+        from filelock import FileLock
+
+        lock = FileLock(self._lock_file(place))
+        # A file system may have no locks; an entry is then built twice, and still moved into place whole.
+        with suppress(OSError, NotImplementedError):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lock_file(self, place: Path) -> Path:
+        return self.folder / _LOCKS / f"{place.name}.lock"
+
+    def trim(self, most: int, since: float) -> list[Path]:
+        """Delete the entries that were not used for the longest, until the others are small enough.
+
+        Args:
+            most: bytes that all entries may take.
+            since: the time, in seconds since the epoch, at which this run began; what was used after it stays, and so
+                does what another run at once may use.
+
+        Returns:
+            The deleted entries.
+        """
+        recent = min(since, time.time() - _RECENT)
+        entries = []
+        for place in self._folders():
+            used = _last_used(place)
+            if place.name.startswith("."):
+                if used < recent:
+                    shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
+                continue
+            entries.append((used, place, sum(f.stat().st_size for f in place.rglob("*") if f.is_file())))
+        total = sum(size for _, _, size in entries)
+        deleted = []
+        for used, place, size in sorted(entries):
+            if total <= most or used >= recent:
+                break
+            # Out of the way first, so that nobody sees half of it.
+            aside = place.with_name(f"{_BUILDING}{place.name}")
+            try:
+                place.replace(aside)
+            except OSError:
+                continue
+            shutil.rmtree(aside, ignore_errors=True)
+            self._lock_file(place).unlink(missing_ok=True)
+            total -= size
+            deleted.append(place)
+        return deleted
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [path for path in self.folder.iterdir() if path.is_dir() and path.name != _LOCKS]
+        except OSError:
+            return []
+
+
+def _last_used(place: Path) -> float:
+    for path in (place / _MANIFEST, place):
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
 
 
 def _is_whole(place: Path) -> bool:

@@ -33,7 +33,7 @@ def canonicalize(model: onnx.ModelProto) -> None:
 
 def drop_unused_opsets(model: onnx.ModelProto) -> None:
     """Remove the opset imports whose domain no node uses."""
-    used = {_domain(node.domain) for graph in _graphs(model.graph) for node in graph.node}
+    used = {_domain(node.domain) for graph in graphs(model.graph) for node in graph.node}
     used |= {_domain(node.domain) for function in model.functions for node in function.node}
     kept = [entry for entry in model.opset_import if _domain(entry.domain) in used or _domain(entry.domain) == ""]
     del model.opset_import[:]
@@ -44,20 +44,21 @@ def _domain(name: str) -> str:
     return "" if name in _DEFAULT_DOMAINS else name
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph and its subgraphs, outer before inner."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs
             for subgraph in inner:
-                yield from _graphs(subgraph)
+                yield from graphs(subgraph)
 
 
 def _renumber(top: onnx.GraphProto) -> None:
     """Rename by order of use, not by how the converter came to a name, and store initializers in that order."""
     fixed = {value.name for value in (*top.input, *top.output)}
     # Of equal constants tf2onnx keeps one at random, under its own name.
-    constants = {tensor.name for graph in _graphs(top) for tensor in graph.initializer if _COUNTER.search(tensor.name)}
+    constants = {tensor.name for graph in graphs(top) for tensor in graph.initializer if _COUNTER.search(tensor.name)}
     numbers: dict[str, str] = {}
     names: dict[str, str] = {}
 
@@ -71,7 +72,7 @@ def _renumber(top: onnx.GraphProto) -> None:
                 names[name] = _COUNTER.sub(lambda m: "__" + numbers.setdefault(m.group(1), str(len(numbers))), name)
         return names[name]
 
-    for graph in _graphs(top):
+    for graph in graphs(top):
         for node in graph.node:
             node.name = renamed(node.name)
             for field in (node.input, node.output):
@@ -79,7 +80,7 @@ def _renumber(top: onnx.GraphProto) -> None:
         for item in (*graph.input, *graph.output):
             item.name = renamed(item.name)
     order = {name: position for position, name in enumerate(names.values())}
-    for graph in _graphs(top):
+    for graph in graphs(top):
         for tensor in graph.initializer:
             tensor.name = renamed(tensor.name)
         ordered = sorted(graph.initializer, key=lambda tensor: order.get(tensor.name, len(order)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,62 +14,235 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.spec import DynamicInt8
-from pytest_onnxlite.variants.canonical import drop_unused_opsets
+from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
+from pytest_onnxlite.spec import Inputs, count_samples, take
+from pytest_onnxlite.variants.canonical import drop_unused_opsets, graphs
+from pytest_onnxlite.variants.external import has_external_data, load_graph
 from pytest_onnxlite.variants.quiet import quiet
+from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.variant import first_line
 
+_QUANTIZED = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "DynamicQuantizeLSTM",
+        "MatMulInteger",
+        "MatMulNBits",
+        "QAttention",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
+)
+# Scales for each channel are written with an axis, which QuantizeLinear has from here on.
+_STATIC_OPSET = 13
 
-def quantize_dynamic(source: Path, recipe: DynamicInt8, model: str, target: Path) -> dict[str, Any]:
-    """Write the dynamically quantized model.
+
+@dataclass(frozen=True)
+class Calibration:
+    """Samples to calibrate with, the inputs they are for, and whether these have a batch dimension."""
+
+    samples: Inputs
+    infos: tuple[TensorInfo, ...]
+    batched: bool = True
+
+
+def is_quantized(path: Path) -> bool:
+    """Tell whether a model has operators of quantization, its subgraphs included."""
+    return bool(_QUANTIZED & set(_operators(load_graph(path))))
+
+
+def _operators(proto: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for graph in graphs(proto.graph) for node in graph.node)
+
+
+def decide(source: Path, recipe: Recipe | None, calibrated: bool) -> tuple[Recipe, str]:
+    """Return the recipe to use, and why where the user named none."""
+    if recipe is not None:
+        return recipe, ""
+    return choose_recipe({node.op_type for node in load_graph(source).graph.node}, calibrated)
+
+
+def quantize(
+    source: Path, recipe: Recipe, model: str, target: Path, calibration: Calibration | None = None
+) -> dict[str, Any]:
+    """Write the quantized model.
+
+    Args:
+        source: the float ONNX file.
+        recipe: how.
+        model: the model's name, for messages.
+        target: the file to write.
+        calibration: what a static recipe calibrates with.
 
     Returns:
-        What was decided: the weight type, the excluded nodes, and what pre-processing had to go without.
+        What was decided: recipe, weight type, the excluded nodes, and what preparation had to go without.
 
     Raises:
-        OnnxliteError: an exclusion matches nothing, or the quantizer fails or quantizes nothing.
+        OnnxliteError: no calibration data for a static recipe, a half-precision model, an exclusion that matches
+            nothing, or the quantizer fails or quantizes nothing.
     """
-    from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization import quantize_dynamic as ort_quantize_dynamic
-
+    source, target = source.resolve(), target.resolve()
+    before = load_graph(source)
+    _refuse_half(before, source, model)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
-        notes = _prepare(source, prepared, model)
-        proto = _split_gemms(prepared)
+        large = has_external_data(before)
+        # Where symbolic shape inference fails, it leaves a work file in the current folder.
+        with contextlib.chdir(folder):
+            notes = _prepare(source, prepared, model, large)
+        _name_nodes(prepared)
+        if isinstance(recipe, StaticInt8):
+            if calibration is None:
+                raise OnnxliteError(
+                    f"{model}: {recipe_text(recipe)} calibrates with samples, and ModelSpec({model!r}) gives none. Give "
+                    "calibration= a few hundred of the training samples, or use DynamicInt8()."
+                )
+            notes += _raise_opset(prepared, model)
+            proto = onnx.load(prepared, load_external_data=False)
+            notes += _subgraph_notes(proto)
+        else:
+            proto = _split_gemms(prepared, large)
         excluded = match_exclusions(proto, recipe, model)
-        weight_type = recipe.weight_type
+        weight_type: str = recipe.weight_type
         if weight_type == "auto":
-            weight_type = "uint8" if any(n.op_type == "Conv" for n in proto.graph.node) else "int8"
+            weight_type = "uint8" if "Conv" in _operators(proto) else "int8"
         try:
-            ort_quantize_dynamic(
-                prepared,
-                target,
-                weight_type=QuantType.QUInt8 if weight_type == "uint8" else QuantType.QInt8,
-                per_channel=recipe.per_channel,
-                nodes_to_exclude=excluded,
-                extra_options={"EnableSubgraph": True},
-            )
+            if isinstance(recipe, StaticInt8):
+                assert calibration is not None
+                _quantize_static(prepared, target, recipe, excluded, calibration, large)
+            else:
+                _quantize_dynamic(prepared, target, recipe, weight_type, excluded, large)
+        except OnnxliteError:
+            raise
         except Exception as error:
+            meant = _nodes_meant(proto, first_line(error))
             raise OnnxliteError(
-                f"{model}: ONNX Runtime cannot quantize {source.name}: {first_line(error)}. Leave the node it names in "
-                "float with ModelSpec(recipe=DynamicInt8(exclude=[...])), or give an INT8 file of your own as int8=."
+                f"{model}: ONNX Runtime cannot quantize {source.name}: {first_line(error)}. Leave the node it stumbles over in "
+                f"float with ModelSpec(recipe={type(recipe).__name__}(exclude={meant or '[...]'})), or give an INT8 file of "
+                "your own as int8=."
             ) from None
-    _finish(source, target, excluded, model)
-    return {"recipe": "dynamic", "weight_type": weight_type, "excluded": excluded, "notes": notes}
+    _finish(before, source.name, target, excluded, model, isinstance(recipe, StaticInt8))
+    return {"recipe": recipe_text(recipe), "weight_type": weight_type, "excluded": excluded, "notes": notes}
 
 
-def _prepare(source: Path, prepared: Path, model: str) -> list[str]:
+def _quant_type(name: str) -> Any:
+    from onnxruntime.quantization import QuantType
+
+    return QuantType.QUInt8 if name == "uint8" else QuantType.QInt8
+
+
+def _quantize_dynamic(
+    prepared: Path, target: Path, recipe: DynamicInt8, weight_type: str, excluded: list[str], large: bool
+) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantize_dynamic(
+        prepared,
+        target,
+        weight_type=_quant_type(weight_type),
+        per_channel=recipe.per_channel,
+        reduce_range=recipe.reduce_range,
+        nodes_to_exclude=excluded,
+        use_external_data_format=large,
+        extra_options={"EnableSubgraph": True},
+    )
+
+
+def _quantize_static(
+    prepared: Path, target: Path, recipe: StaticInt8, excluded: list[str], calibration: Calibration, large: bool
+) -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, quantize_static
+
+    methods = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+        "distribution": CalibrationMethod.Distribution,
+    }
+    quantize_static(
+        prepared,
+        target,
+        _Reader(calibration),
+        quant_format=QuantFormat.QDQ if recipe.format == "qdq" else QuantFormat.QOperator,
+        per_channel=recipe.per_channel,
+        reduce_range=recipe.reduce_range,
+        activation_type=_quant_type(recipe.activation_type),
+        weight_type=_quant_type(recipe.weight_type),
+        nodes_to_exclude=excluded,
+        use_external_data_format=large,
+        calibrate_method=methods[recipe.method],
+        extra_options={
+            # One run at a time: without strides every intermediate output of every sample is kept (onnxruntime#11020).
+            "CalibStridedMinMax": 1,
+            # Its ranges reach as far below zero as above. Unless told so, the quantizer takes a Relu for done by a range
+            # that starts at zero, and drops it (seen with ONNX Runtime 1.32).
+            "ActivationSymmetric": recipe.method == "distribution",
+        },
+    )
+
+
+class _Reader:
+    """Hands calibration samples to ONNX Runtime, one at a time or in the batch that the model was frozen at."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._calibration = calibration
+        self._step = fixed_batch(calibration.infos) or 1 if calibration.batched else 1
+        self._range = range(len(self))
+
+    def __len__(self) -> int:
+        """Count the runs; samples that do not fill a frozen batch are left out."""
+        return count_samples(self._calibration.samples) // self._step
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Go to some of the runs."""
+        self._range = range(start_index, min(end_index, len(self)))
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Return what the next run is fed with, None after the last."""
+        if not self._range:
+            return None
+        start, self._range = self._range[0] * self._step, self._range[1:]
+        given = self._calibration
+        batch = take(given.samples, slice(start, start + self._step))
+        return one_run(to_feeds(batch, given.infos, given.batched), given.batched)
+
+
+def _refuse_half(proto: onnx.ModelProto, source: Path, model: str) -> None:
+    half = [
+        t.name for graph in graphs(proto.graph) for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16
+    ]
+    if half:
+        raise OnnxliteError(
+            f"{model}: {source.name} has weights in half precision (float16; {half[0]!r} and {len(half) - 1} more), "
+            "from which ONNX Runtime's quantizer writes files that cannot be loaded (onnxruntime#15341). Give the float32 "
+            "model as onnx=, or an INT8 file of your own as int8=."
+        )
+
+
+def _prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]:
     """Fold constants and infer shapes; go on without symbolic shapes where they fail (onnxruntime#10484)."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    options: dict[str, Any] = {}
+    if large:
+        # Above 2 GB neither the optimizer nor onnx's shape inference can pass a model on.
+        options = {
+            "save_as_external_data": True,
+            "external_data_location": "prepared.onnx.data",
+            "skip_optimization": True,
+        }
     try:
-        quant_pre_process(source, prepared)
+        quant_pre_process(source, prepared, **options)
     except Exception as error:
         reason = first_line(error)
     else:
         return []
     try:
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True, **options)
     except Exception as error:
         raise OnnxliteError(
             f"{model}: ONNX Runtime cannot prepare {source.name} for quantization: {first_line(error)}. "
@@ -76,7 +251,51 @@ def _prepare(source: Path, prepared: Path, model: str) -> list[str]:
     return [f"prepared without symbolic shape inference: {reason}"]
 
 
-def _split_gemms(prepared: Path) -> onnx.ModelProto:
+def _name_nodes(prepared: Path) -> None:
+    """Name the nodes that have no name: the quantizer can exclude no others."""
+    proto = onnx.load(prepared, load_external_data=False)
+    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
+    taken = {node.name for node in nodes}
+    unnamed = [node for node in nodes if not node.name]
+    for number, node in enumerate(unnamed):
+        name = f"{node.op_type}_{number}"
+        node.name = name if name not in taken else f"{name}_{node.output[0]}"
+    if unnamed:
+        onnx.save(proto, prepared)
+
+
+def _raise_opset(prepared: Path, model: str) -> list[str]:
+    """Bring an old model to the opset that static quantization writes."""
+    proto = onnx.load(prepared, load_external_data=False)
+    (version,) = (entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    if version >= _STATIC_OPSET:
+        return []
+    try:
+        # What lies in files beside the model stays there: above 2 GB no model can be passed on whole.
+        converted = onnx.version_converter.convert_version(proto, _STATIC_OPSET)
+    except Exception as error:
+        raise OnnxliteError(
+            f"{model}: static quantization needs opset {_STATIC_OPSET}, the model has {version}, and onnx cannot convert "
+            f"it: {first_line(error)}. Export it at a newer opset, or use DynamicInt8()."
+        ) from None
+    onnx.save(converted, prepared)
+    return [f"converted from opset {version} to {_STATIC_OPSET}"]
+
+
+def _weighted_inside(proto: onnx.ModelProto) -> int:
+    """Count the layers with weights in branches and loop bodies, which static quantization leaves in float."""
+    inner = [graph for graph in graphs(proto.graph) if graph is not proto.graph]
+    return sum(node.op_type in ("Conv", "Gemm", "MatMul") for graph in inner for node in graph.node)
+
+
+def _subgraph_notes(proto: onnx.ModelProto) -> list[str]:
+    weighted = _weighted_inside(proto)
+    return (
+        [f"{weighted} nodes in branches or loop bodies stay float: static quantization leaves them"] if weighted else []
+    )
+
+
+def _split_gemms(prepared: Path, large: bool) -> onnx.ModelProto:
     """Turn each Gemm into MatMul and Add, as the quantizer would do itself, but under another name.
 
     Done before exclusions are matched: it forgets that a Gemm was excluded (seen with ONNX Runtime 1.32).
@@ -84,27 +303,57 @@ def _split_gemms(prepared: Path) -> onnx.ModelProto:
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     model = ONNXModel(onnx.load(prepared))
+    _sink_weights(model.model.graph)
     model.replace_gemm_with_matmul()
-    model.save_model_to_file(str(prepared), use_external_data_format=False)
+    model.save_model_to_file(str(prepared), use_external_data_format=large)
     proto: onnx.ModelProto = model.model
     return proto
 
 
-def match_exclusions(proto: onnx.ModelProto, recipe: DynamicInt8, model: str) -> list[str]:
+def _nodes_meant(proto: onnx.ModelProto, text: str) -> list[str]:
+    """Return the nodes that an error names, or whose weights it names."""
+    words = set(text.replace("'", " ").replace('"', " ").split())
+    nodes = [node for graph in graphs(proto.graph) for node in graph.node if node.name]
+    return sorted(node.name for node in nodes if words & {node.name, *node.input[1:]})
+
+
+def _sink_weights(top: onnx.GraphProto) -> None:
+    """Move each weight of the outer graph that one branch or loop body alone reads into it.
+
+    The quantizer looks for a convolution's weights nowhere else (seen with ONNX Runtime 1.32).
+    """
+    readers: dict[str, set[int]] = {}
+    found = list(graphs(top))
+    for number, graph in enumerate(found):
+        for name in (*(n for node in graph.node for n in node.input), *(value.name for value in graph.output)):
+            readers.setdefault(name, set()).add(number)
+    kept = []
+    for tensor in top.initializer:
+        reading = readers.get(tensor.name, set())
+        if len(reading) == 1 and 0 not in reading:
+            found[next(iter(reading))].initializer.append(tensor)
+        else:
+            kept.append(tensor)
+    del top.initializer[:]
+    top.initializer.extend(kept)
+
+
+def match_exclusions(proto: onnx.ModelProto, recipe: Recipe, model: str) -> list[str]:
     """Return the names of the nodes that the recipe's globs mean, by node name or operator type.
 
     Raises:
         OnnxliteError: a glob matches nothing, which the quantizer would ignore in silence.
     """
+    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
     excluded: list[str] = []
     for glob in recipe.exclude:
-        names = [n.name for n in proto.graph.node if n.name and any(map(_matcher(glob), (n.name, n.op_type)))]
+        names = [n.name for n in nodes if n.name and any(map(_matcher(glob), (n.name, n.op_type)))]
         if not names:
-            operators = Counter(n.op_type for n in proto.graph.node)
-            known = ", ".join(sorted(n.name for n in proto.graph.node if n.op_type in ("MatMul", "Gemm", "Conv"))[:8])
+            operators = sorted({n.op_type for n in nodes})
+            known = ", ".join(sorted(n.name for n in nodes if n.op_type in ("MatMul", "Gemm", "Conv"))[:8])
             raise OnnxliteError(
                 f"{model}: exclude={glob!r} matches no node of the prepared graph. Operators there: "
-                f"{', '.join(sorted(operators))}; quantizable nodes: {known or 'none'}."
+                f"{', '.join(operators)}; quantizable nodes: {known or 'none'}."
             )
         excluded += names
     return sorted(set(excluded))
@@ -114,23 +363,21 @@ def _matcher(glob: str) -> Any:
     return lambda text: fnmatch.fnmatchcase(text, glob)
 
 
-def _finish(source: Path, target: Path, excluded: list[str], model: str) -> None:
+def _finish(before: onnx.ModelProto, name: str, target: Path, excluded: list[str], model: str, static: bool) -> None:
     """Keep the source's metadata, drop opset imports that were added, refuse what was not done as asked."""
-    before = onnx.load(source, load_external_data=False)
     proto = onnx.load(target, load_external_data=False)
-    quantized = {
-        "MatMulInteger",
-        "ConvInteger",
-        "DynamicQuantizeLinear",
-        "QLinearMatMul",
-        "DynamicQuantizeLSTM",
-    }
-    if not quantized & {n.op_type for n in proto.graph.node}:
+    if not _QUANTIZED & set(_operators(proto)):
+        inside = _weighted_inside(before) if static else 0
+        if inside:
+            raise OnnxliteError(
+                f"{model}: quantization changed nothing: the {inside} layers of {name} that have weights lie in branches or "
+                "loop bodies, which static quantization leaves in float. Use recipe=DynamicInt8(), which reaches them."
+            )
         raise OnnxliteError(
-            f"{model}: quantization changed nothing: {source.name} has no MatMul, Gemm or Conv with weights that was "
+            f"{model}: quantization changed nothing: {name} has no MatMul, Gemm or Conv with weights that was "
             "not excluded. A model like this has no INT8 variant to guard; judge onnxlite_onnx instead."
         )
-    lost = set(excluded) - {n.name for n in proto.graph.node}
+    lost = set(excluded) - {node.name for graph in graphs(proto.graph) for node in graph.node}
     if lost:
         raise OnnxliteError(
             f"{model}: ONNX Runtime quantized what was excluded: {', '.join(sorted(lost))}. Exclude it by another "

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def quiet() -> Iterator[None]:
     """Silence TensorFlow, Keras, tf2onnx and ONNX Runtime's quantizer while they work.
 
     They speak through Python's loggers and warnings (which would become errors under `-W error`), through
-    `print`, and from C++ straight to the file descriptors. All of it is about code that the user cannot change;
+    `print`, which pytest captures past the file descriptors, and from C++ straight to these. All of it is about code that the user cannot change;
     what fails raises.
     """
     with ExitStack() as stack:
@@ -25,6 +25,9 @@ def quiet() -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(_quiet_descriptors())
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123
+        stack.enter_context(redirect_stdout(nowhere))
+        stack.enter_context(redirect_stderr(nowhere))
         yield
 
 

@@ -5,7 +5,7 @@ Imports nothing but the standard library, so that the memory child can use it to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,13 +32,16 @@ class TensorInfo:
     shape: tuple[int | str, ...]
 
 
-def open_session(path: Path, threads: int, entries: Mapping[str, str] | None = None) -> Any:
+def open_session(
+    path: Path, threads: int, entries: Mapping[str, str] | None = None, profile: Path | None = None
+) -> Any:
     """Open an `onnxruntime.InferenceSession` on the CPU, as models are judged.
 
     Args:
         path: the ONNX file.
         threads: intra-op threads.
         entries: further session configuration entries.
+        profile: where to begin a profile's file, None for no profile.
 
     Spinning is off because idle threads that spin make timings on shared machines bimodal.
 
@@ -51,6 +54,9 @@ def open_session(path: Path, threads: int, entries: Mapping[str, str] | None = N
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     for key, value in {"session.intra_op.allow_spinning": "0", **(entries or {})}.items():
         options.add_session_config_entry(key, value)
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -83,22 +89,32 @@ def fixed_batch(infos: tuple[TensorInfo, ...]) -> int | None:
     return sizes[0] if sizes and isinstance(sizes[0], int) else None
 
 
-def misfit(array: npt.NDArray[Any], info: TensorInfo) -> str | None:
-    """Say how samples differ from what an input takes, or None where they fit; the first axis is free."""
-    shape = array.shape
-    if len(shape) != len(info.shape) or any(
-        isinstance(want, int) and want != have for want, have in zip(info.shape[1:], shape[1:], strict=False)
+def misfit(shape: tuple[int, ...], dtype: Any, info: TensorInfo, batched: bool = True) -> str | None:
+    """Say how a sample differs from what an input takes, or None where it fits.
+
+    Args:
+        shape: the sample's, without the axis that counts samples.
+        dtype: for the message.
+        info: the input.
+        batched: whether the input's first dim counts samples.
+    """
+    wanted = info.shape[1:] if batched else info.shape
+    if len(shape) != len(wanted) or any(
+        isinstance(want, int) and want != have for want, have in zip(wanted, shape, strict=False)
     ):
-        wanted = ", ".join(["N", *map(str, info.shape[1:])])
-        found = ", ".join(["N", *map(str, shape[1:])])
-        return f"the model's input {info.name!r} takes ({wanted}) {info.dtype}, the data is ({found}) {array.dtype}"
+        expected = ", ".join([*(["N"] if batched else []), *map(str, wanted)])
+        found = ", ".join(["N", *map(str, shape)])
+        hint = ""
+        if batched and len(shape) == len(info.shape):
+            hint = "; where the model has no batch dimension, say ModelSpec(batched=False)"
+        return f"the model's input {info.name!r} takes ({expected}) {info.dtype}, the data is ({found}) {dtype}{hint}"
     return None
 
 
 def to_feeds(
-    inputs: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]], infos: tuple[TensorInfo, ...]
+    inputs: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]], infos: tuple[TensorInfo, ...], batched: bool = True
 ) -> dict[str, npt.NDArray[Any]]:
-    """Name the arrays by input and give them the dtypes that the model takes.
+    """Name the arrays by input and give them the dtypes that the model takes; the first axis still counts samples.
 
     Values are never changed: an integer becomes a float where it stays exact, a float64 becomes a float32.
 
@@ -119,12 +135,70 @@ def to_feeds(
     feeds = {}
     for info in infos:
         array = np.asarray(inputs[info.name])
-        problem = misfit(array, info)
-        if problem:
-            raise ValueError(problem)
-        wanted: np.dtype[Any] = np.dtype(info.dtype)
-        both_floats = array.dtype.kind == "f" and wanted.kind == "f"
-        if not both_floats and not np.can_cast(array.dtype, wanted, "safe"):
-            raise ValueError(f"the model's input {info.name!r} takes {wanted}, the data is {array.dtype}")
-        feeds[info.name] = np.ascontiguousarray(array, dtype=wanted)
+        if array.dtype == object:  # samples of different lengths
+            feeds[info.name] = np.empty(len(array), object)
+            feeds[info.name][:] = [_cast(sample, info, batched) for sample in array]
+        else:
+            problem = misfit(array.shape[1:], array.dtype, info, batched)
+            if problem:
+                raise ValueError(problem)
+            feeds[info.name] = _as_dtype(array, info)
     return feeds
+
+
+def _cast(sample: npt.NDArray[Any], info: TensorInfo, batched: bool) -> npt.NDArray[Any]:
+    problem = misfit(sample.shape, sample.dtype, info, batched)
+    if problem:
+        raise ValueError(problem)
+    return _as_dtype(sample, info)
+
+
+def _as_dtype(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
+    import numpy as np
+
+    wanted: np.dtype[Any] = np.dtype(info.dtype)
+    both_floats = array.dtype.kind == "f" and wanted.kind == "f"
+    if not both_floats and not np.can_cast(array.dtype, wanted, "safe"):
+        raise ValueError(f"the model's input {info.name!r} takes {wanted}, the data is {array.dtype}")
+    return np.ascontiguousarray(array, dtype=wanted)
+
+
+def one_run(feeds: Mapping[str, npt.NDArray[Any]], batched: bool = True) -> dict[str, npt.NDArray[Any]]:
+    """Return what a model is fed with in one run, from the samples of it.
+
+    Raises:
+        ValueError: samples of different lengths in one batch, or several for a model without a batch dimension.
+    """
+    import numpy as np
+
+    run = {}
+    for name, array in feeds.items():
+        if not batched and len(array) != 1:
+            raise ValueError(f"the model has no batch dimension, and is run with {len(array)} samples at once")
+        shapes = {sample.shape for sample in array} if array.dtype == object else set()
+        if len(shapes) > 1:
+            raise ValueError(
+                f"the samples of {name!r} in one batch have the shapes {sorted(shapes)}; run them one at a time "
+                "(batch_size=1), pad them, or sort them by length"
+            )
+        whole = np.stack(list(array)) if array.dtype == object else array
+        # An array also where it has no dims: ONNX Runtime refuses numpy's scalars.
+        run[name] = whole if batched else whole[0, ...]
+    return run
+
+
+def open_runner(path: Path, threads: int, feeds: Mapping[str, npt.NDArray[Any]]) -> Callable[[], Any]:
+    """Open a session and return what runs it once with these feeds, as latency and memory measure it.
+
+    Raises:
+        Whatever the runtime raises for a file that it cannot load.
+    """
+    if path.suffix == ".tflite":
+        from pytest_onnxlite.variants.interpreter import open_interpreter
+
+        interpreter = open_interpreter(path, threads)
+        prepared = interpreter.prepare(feeds)
+        return lambda: interpreter.invoke(prepared)
+    session = open_session(path, threads)
+    fed = dict(feeds)
+    return lambda: session.run(None, fed)

@@ -1,10 +1,12 @@
-"""Loading trained models: a `.keras` or `.h5` file, a SavedModel folder, or a `keras.Model` in memory."""
+"""Loading trained models: a `.keras` or `.h5` file, a SavedModel folder, a `keras.Model`, or anything that can be called."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.spec import Array, ModelSpec
+from pytest_onnxlite.spec import Array, Inputs, ModelSpec
 from pytest_onnxlite.variants.cache import hash_tree
 from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo
@@ -35,10 +37,10 @@ class Program:
     specs: tuple[Any, ...]
     owner: Any  # keeps the variables of a SavedModel alive
 
-    def __call__(self, arrays: list[Array]) -> Outputs:
+    def __call__(self, feeds: Mapping[str, Array]) -> Outputs:
         """Run one batch."""
+        found = self.function(*(feeds[info.name] for info in self.inputs))
         # TensorFlow sorts what it returns by name.
-        found = self.function(*arrays)
         return {name: found[name].numpy() for name in self.outputs}
 
 
@@ -64,11 +66,95 @@ def is_in_memory(trained: Any) -> bool:
     return not isinstance(trained, Path)
 
 
+def is_foreign(trained: Any) -> bool:
+    """Tell what can only be called from what Keras can load, save and convert."""
+    return (
+        trained is not None
+        and is_in_memory(trained)
+        and not all(hasattr(trained, name) for name in ("get_weights", "to_json"))
+    )
+
+
+def load_foreign(
+    spec: ModelSpec, x: Inputs, output_names: Callable[[], Sequence[str]]
+) -> tuple[tuple[TensorInfo, ...], Callable[[Mapping[str, Array]], Outputs]]:
+    """Return what a callable is fed and what runs it: a PyTorch module, a scikit-learn estimator, or any function.
+
+    Args:
+        spec: the model.
+        x: samples, whose shapes and dtypes are what it takes.
+        output_names: names for what it returns as a list or tuple.
+
+    Raises:
+        OnnxliteError: it cannot be called, or is a PyTorch module in training mode.
+    """
+    call = _caller(spec)
+    named = x if isinstance(x, Mapping) else {"x": x}
+    infos = tuple(TensorInfo(name, *_sample_type(array, spec.batched)) for name, array in named.items())
+
+    def run(feeds: Mapping[str, Array]) -> Outputs:
+        given = dict(feeds) if isinstance(x, Mapping) else feeds["x"]
+        try:
+            result = call(given)
+        except Exception as error:
+            raise OnnxliteError(
+                f"{spec.name}: the trained model, a {type(spec.trained).__name__}, failed on the evaluation data: "
+                f"{type(error).__name__}: {first_line(error)}. It is called with "
+                f"{'a dict of arrays' if isinstance(x, Mapping) else 'one array'} of a whole batch."
+            ) from error
+        if isinstance(result, Mapping):
+            return {str(name): _as_numpy(value) for name, value in result.items()}
+        if isinstance(result, (list, tuple)) and len(result) > 1:
+            names = output_names() or [f"output_{i}" for i in range(len(result))]
+            return {name: _as_numpy(value) for name, value in zip(names, result, strict=True)}
+        if isinstance(result, (list, tuple)):
+            (result,) = result
+        return {next(iter(output_names()), "output"): _as_numpy(result)}
+
+    return infos, run
+
+
+def _sample_type(array: Array, batched: bool) -> tuple[str, tuple[int | str, ...]]:
+    sample = array[0]
+    shape: tuple[int | str, ...] = tuple(sample.shape)
+    if array.dtype == object:
+        shape = tuple("?" for _ in shape)
+    return sample.dtype.name, ("batch", *shape) if batched else shape
+
+
+def _caller(spec: ModelSpec) -> Callable[[Any], Any]:
+    trained = spec.trained
+    torch = sys.modules.get("torch")  # whoever has a module of it has imported it
+    if torch is not None and isinstance(trained, torch.nn.Module):
+        if trained.training:
+            raise OnnxliteError(
+                f"ModelSpec({spec.name!r}): trained= is a PyTorch module in training mode, in which dropout and batch "
+                "normalization give other answers each time. Call its .eval() first."
+            )
+
+        def run_module(given: Any) -> Any:
+            with torch.no_grad():
+                if isinstance(given, dict):
+                    return trained(**{name: torch.from_numpy(array) for name, array in given.items()})
+                return trained(torch.from_numpy(given))
+
+        return run_module
+    for method in ("predict_proba", "predict"):
+        if not callable(trained) and callable(getattr(trained, method, None)):
+            found: Callable[[Any], Any] = getattr(trained, method)
+            return found
+    return trained  # type: ignore[no-any-return]
+
+
+def _as_numpy(value: Any) -> Array:
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+
+
 def identify(spec: ModelSpec) -> str:
     """Return a hash of the trained model's content: its files, or its configuration and weights.
 
     Raises:
-        OnnxliteError: it is neither a path nor a `keras.Model`, or cannot be read.
+        OnnxliteError: it cannot be read.
     """
     trained = spec.trained
     if not is_in_memory(trained):
@@ -76,11 +162,6 @@ def identify(spec: ModelSpec) -> str:
             return hash_tree(trained)
         except OSError as error:
             raise OnnxliteError(f"{spec.name}: {trained} cannot be read: {error.strerror}.") from None
-    if not all(hasattr(trained, name) for name in ("get_weights", "to_json")):
-        raise OnnxliteError(
-            f"ModelSpec({spec.name!r}): trained= is a {type(trained).__name__}; expected a path to a .keras or "
-            ".h5 file or a SavedModel folder, or a keras.Model."
-        )
     digest = hashlib.sha256(str(trained.to_json()).encode())
     for weights in trained.get_weights():
         digest.update(np.ascontiguousarray(weights).data)
@@ -106,11 +187,6 @@ def load_program(spec: ModelSpec) -> Program:
 def _load_keras(spec: ModelSpec, path: Path) -> Any:
     import keras
 
-    if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise OnnxliteError(
-            f"{spec.name}: {path} is not a kind of trained model that is known; expected a .keras or .h5 file or "
-            "a SavedModel folder. An ONNX file goes to onnx= or int8=."
-        )
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
         raise OnnxliteError(
             f"{spec.name}: {path} ({path.stat().st_size} bytes) is not a whole .keras file: it is truncated, a Git "
@@ -155,7 +231,7 @@ def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
     except (AttributeError, ValueError, TypeError):
         raise OnnxliteError(
             f"{spec.name}: the Keras model does not know its input shape. Start a Sequential model with "
-            "keras.Input(shape), or save a functional model."
+            "keras.Input(shape); of a subclassed one save the call itself, with model.export(folder), and give the folder."
         ) from None
     names = _unique([t.name for t in tensors])
     specs = tuple(
@@ -171,7 +247,31 @@ def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
         flat = list(result.values()) if isinstance(result, Mapping) else keras.tree.flatten(result)
         return {name: tf.identity(value, name=name) for name, value in zip(output_names, flat, strict=True)}
 
-    return Program(_infos(specs), tuple(output_names), tf.function(call, input_signature=specs), specs, functional)
+    function = tf.function(call, input_signature=specs)
+    with _arrays_for_tensors(tf, functional):
+        function.get_concrete_function()
+    return Program(_infos(specs), tuple(output_names), function, specs, functional)
+
+
+@contextmanager
+def _arrays_for_tensors(tf: Any, model: Any) -> Iterator[None]:
+    """Let what layers keep as tensors, as Normalization its mean, be arrays while the model is traced.
+
+    Arrays become constants of the graph; tensors become inputs of it, which no converter expects.
+    """
+    kept = [
+        (layer, name, value)
+        for layer in model._flatten_layers()
+        for name, value in vars(layer).items()
+        if isinstance(value, tf.Tensor)
+    ]
+    try:
+        for layer, name, value in kept:
+            setattr(layer, name, value.numpy())
+        yield
+    finally:
+        for layer, name, value in kept:
+            setattr(layer, name, value)
 
 
 def _from_saved_model(tf: Any, spec: ModelSpec, folder: Path) -> Program:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.spec import Array, Inputs, count_samples, take
+from pytest_onnxlite.spec import Array, Inputs, as_inputs, count_samples, take
+from pytest_onnxlite.variants.deadline import check_time
 from pytest_onnxlite.variants.sessions import (
     TensorInfo,
     fixed_batch,
+    one_run,
     open_session,
     session_inputs,
     session_outputs,
@@ -35,17 +37,31 @@ class Variant(ABC):
 
     Attributes:
         model: the model's name.
-        kind: `trained`, `onnx` or `int8`.
-        path: the model's file or folder.
+        kind: `trained`, `onnx`, `int8`, `tflite` or `tflite_int8`.
+        has_file: whether it is a file or folder; a trained model that can only be called is not.
+        batched: whether the model's first dim counts samples.
     """
 
-    def __init__(self, model: str, kind: str, path: Path) -> None:
+    def __init__(self, model: str, kind: str, path: Path | None, *, batched: bool = True) -> None:
         self.model = model
         self.kind = kind
-        self.path = path
+        self.has_file = path is not None
+        self.batched = batched
+        self._path = path
 
     def __repr__(self) -> str:
-        return f"<{self.kind} variant of {self.model}: {self.path}>"
+        return f"<{self.kind} variant of {self.model}: {self._path or 'a callable'}>"
+
+    @property
+    def path(self) -> Path:
+        """The model's file or folder.
+
+        Raises:
+            OnnxliteError: there is none.
+        """
+        if self._path is None:
+            raise OnnxliteError(f"{self.model} {self.kind}: the model is something that is called, and has no file.")
+        return self._path
 
     @property
     @abstractmethod
@@ -65,17 +81,35 @@ class Variant(ABC):
 
     @property
     def size(self) -> int:
-        """Bytes on disk of the file, or of all files of the folder."""
-        if self.path.is_dir():
-            return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
-        return self.path.stat().st_size
+        """Bytes of the file, of the external data that it refers to, or of all files of the folder.
+
+        Raises:
+            OnnxliteError: external data is missing, cut short, or outside of the model's folder.
+        """
+        from pytest_onnxlite.variants.external import size_of
+
+        return size_of(self.path)[0]
+
+    @property
+    def graph(self) -> Any:
+        """The ONNX graph's summary: operators, weights by dtype, what is in float and why.
+
+        Raises:
+            OnnxliteError: the variant is no ONNX file.
+        """
+        if self.path.suffix != ".onnx":
+            raise OnnxliteError(f"{self.model} {self.kind}: {self.path.name} is no ONNX file, and has no ONNX graph.")
+        from pytest_onnxlite.graph import summarize
+
+        return summarize(self.path)
 
     def predict(self, inputs: Inputs, *, batch_size: int | None = None) -> Array | Outputs:
         """Run the model on samples.
 
         Args:
-            inputs: one array, the first axis counting samples, or arrays by input name.
-            batch_size: samples per run; all at once where None.
+            inputs: one array, the first axis counting samples, or arrays by input name; a list of arrays where
+                samples differ in length.
+            batch_size: samples per run; all at once where None, where the model has a batch dimension.
 
         Returns:
             The output, or outputs by name where the model has several.
@@ -83,7 +117,8 @@ class Variant(ABC):
         Raises:
             OnnxliteError: the inputs do not fit, the run fails, or an output holds NaN or infinity.
         """
-        outputs = self.run(inputs, batch_size or count_samples(inputs))
+        samples = as_inputs(inputs, "inputs")
+        outputs = self.run(samples, batch_size or (count_samples(samples) if self.batched else 1))
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     def inputs(self, **options: Any) -> SearchStrategy[dict[str, Array]]:
@@ -106,26 +141,134 @@ class Variant(ABC):
         )
         return inputs_for(Signature(tensors, ()), **options)
 
-    def _checked(self, parts: list[Outputs]) -> Outputs:
-        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for name, array in outputs.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-                raise OnnxliteError(
-                    f"{self.model} {self.kind}: output {name!r} holds NaN or infinity for "
-                    f"{int((~finite).sum())} of {len(array)} samples, first in sample {int(np.argmin(finite))}. "
-                    f"No metric of such a model means anything. Run {self.path.name} on that sample, look for "
-                    "a weight or an activation that overflows, and train or convert it again."
-                )
+    def _feeds(self, inputs: Inputs) -> dict[str, Array]:
+        """Name and cast samples; the first axis still counts them.
+
+        Raises:
+            OnnxliteError: the samples do not fit the model's inputs.
+        """
+        try:
+            return to_feeds(inputs, self.inputs_info, self.batched)
+        except ValueError as error:
+            raise OnnxliteError(f"{self.model} {self.kind}: {error}.") from None
+
+    def _batches(self, feeds: dict[str, Array], batch_size: int) -> Iterator[tuple[int, dict[str, Array]]]:
+        """Yield what the model is fed with, run by run, with the number of its first sample.
+
+        Raises:
+            OnnxliteError: the samples do not fit into one run, or a time limit ran out (`OutOfTime`).
+        """
+        for start in range(0, count_samples(feeds), batch_size):
+            check_time()
+            batch = take(feeds, slice(start, start + batch_size))
+            assert isinstance(batch, dict)
+            try:
+                yield start, one_run(batch, self.batched)
+            except ValueError as error:
+                raise OnnxliteError(f"{self.model} {self.kind}: {error}.") from None
+
+    def _joined(self, parts: list[Outputs], batch_size: int, total: int) -> Outputs:
+        """Join the outputs of all runs.
+
+        Raises:
+            OnnxliteError: an output does not count samples on its first axis, or holds NaN or infinity.
+        """
+        outputs = {}
+        for name in parts[0]:
+            arrays = [np.asarray(part[name]) for part in parts]
+            if self.batched:
+                for start, array in zip(range(0, total, batch_size), arrays, strict=True):
+                    wanted = min(batch_size, total - start)
+                    if array.ndim == 0 or len(array) != wanted:
+                        raise OnnxliteError(
+                            f"{self.model} {self.kind}: output {name!r} has shape {array.shape} for a batch of {wanted}; "
+                            "expected the samples on its first axis. Where the model has no batch dimension, say "
+                            "ModelSpec(batched=False)."
+                        )
+            outputs[name] = _join(arrays, self.batched)
+            self._require_finite(name, outputs[name])
         return outputs
 
+    def _require_finite(self, name: str, array: Array) -> None:
+        if array.dtype.kind not in "fO":
+            return
+        finite = (
+            np.array([bool(np.isfinite(sample).all()) for sample in array])
+            if array.dtype == object
+            else np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        )
+        if not finite.all():
+            raise OnnxliteError(
+                f"{self.model} {self.kind}: output {name!r} holds NaN or infinity for "
+                f"{int((~finite).sum())} of {len(array)} samples, first in sample {int(np.argmin(finite))}. "
+                "No metric of such a model means anything. Run the model on that sample, look for "
+                "a weight or an activation that overflows, and train or convert it again."
+            )
 
-class OnnxVariant(Variant):
-    """A variant that ONNX Runtime runs."""
 
-    def __init__(self, model: str, kind: str, path: Path, *, threads: int = 1) -> None:
-        super().__init__(model, kind, path)
+def _join(arrays: list[Array], batched: bool) -> Array:
+    """Join arrays of samples; those of different lengths become an array of arrays."""
+    if len({array.shape[1:] if batched else array.shape for array in arrays}) == 1:
+        return np.concatenate(arrays) if batched else np.stack(arrays)
+    samples = [sample for array in arrays for sample in array] if batched else arrays
+    joined = np.empty(len(samples), object)
+    joined[:] = samples
+    return joined
+
+
+class RuntimeVariant(Variant):
+    """A variant whose file a runtime loads: it can be timed, and its memory measured."""
+
+    def __init__(self, model: str, kind: str, path: Path, *, threads: int = 1, batched: bool = True) -> None:
+        super().__init__(model, kind, path, batched=batched)
         self.threads = threads
+
+    @property
+    @abstractmethod
+    def outputs_info(self) -> tuple[TensorInfo, ...]:
+        """What the model gives back: names, dtypes, shapes."""
+
+    @abstractmethod
+    def _run_once(self, feeds: dict[str, Array]) -> Outputs:
+        """Run one batch; what the runtime raises passes through."""
+
+    def release(self) -> None:
+        """Close the session, so that nothing of it stands beside a measurement; it reopens when needed."""
+        self.__dict__.pop("_session", None)
+
+    def feeds(self, inputs: Inputs) -> dict[str, Array]:
+        """Return what the model is fed with in one run of all these samples.
+
+        Raises:
+            OnnxliteError: the samples do not fit the model's inputs, or not into one batch.
+        """
+        feeds = self._feeds(inputs)
+        ((_, run),) = self._batches(feeds, count_samples(feeds))
+        return run
+
+    def run(self, inputs: Inputs, batch_size: int) -> Outputs:
+        """Run all samples; see `Variant.run`."""
+        feeds = self._feeds(inputs)
+        frozen = fixed_batch(self.inputs_info) if self.batched else 1
+        if frozen is not None and frozen != batch_size:
+            raise OnnxliteError(
+                f"{self.model} {self.kind}: {self.path.name} takes batches of {frozen} only, and is run with "
+                f"{batch_size}. Give batch_size={frozen}, or export the model with a dynamic first dim."
+            )
+        parts = []
+        for start, batch in self._batches(feeds, batch_size):
+            try:
+                parts.append(self._run_once(batch))
+            except Exception as error:
+                raise OnnxliteError(
+                    f"{self.model} {self.kind}: {self.path.name} fails to run on samples "
+                    f"{start} to {start + batch_size - 1}: {first_line(error)}"
+                ) from None
+        return self._joined(parts, batch_size, count_samples(feeds))
+
+
+class OnnxVariant(RuntimeVariant):
+    """A variant that ONNX Runtime runs."""
 
     @cached_property
     def _session(self) -> Any:
@@ -135,10 +278,6 @@ class OnnxVariant(Variant):
             raise OnnxliteError(
                 f"{self.model} {self.kind}: ONNX Runtime cannot load {self.path}: {first_line(error)}"
             ) from None
-
-    def release(self) -> None:
-        """Close the session, so that nothing of it stands beside a measurement; it reopens when needed."""
-        self.__dict__.pop("_session", None)
 
     @property
     def inputs_info(self) -> tuple[TensorInfo, ...]:
@@ -150,53 +289,52 @@ class OnnxVariant(Variant):
         """What the model gives back: names, dtypes, shapes."""
         return session_outputs(self._session)
 
-    def feeds(self, inputs: Inputs) -> dict[str, Array]:
-        """Return what `session.run` is fed with these samples.
-
-        Raises:
-            OnnxliteError: the samples do not fit the model's inputs.
-        """
-        try:
-            return to_feeds(inputs, self.inputs_info)
-        except ValueError as error:
-            raise OnnxliteError(f"{self.model} {self.kind}: {error}.") from None
-
-    def run(self, inputs: Inputs, batch_size: int) -> Outputs:
-        """Run all samples; see `Variant.run`."""
-        feeds = self.feeds(inputs)
-        session = self._session
-        frozen = fixed_batch(self.inputs_info)
-        if frozen is not None and frozen != batch_size:
-            raise OnnxliteError(
-                f"{self.model} {self.kind}: {self.path.name} takes batches of {frozen} only, and is run with "
-                f"{batch_size}. Give batch_size={frozen}, or export the model with a dynamic first dim."
-            )
+    def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         names = [info.name for info in self.outputs_info]
-        parts = []
-        for start in range(0, count_samples(feeds), batch_size):
-            batch = take(feeds, slice(start, start + batch_size))
-            try:
-                values = session.run(names, batch)
-            except Exception as error:
-                raise OnnxliteError(
-                    f"{self.model} {self.kind}: ONNX Runtime fails to run {self.path.name} on samples "
-                    f"{start} to {start + batch_size - 1}: {first_line(error)}"
-                ) from None
-            for name, value in zip(names, values, strict=True):
-                if not isinstance(value, np.ndarray) or value.ndim == 0 or len(value) != count_samples(batch):
-                    raise OnnxliteError(
-                        f"{self.model} {self.kind}: output {name!r} has shape {np.shape(value)} for a batch of "
-                        f"{count_samples(batch)}; expected the samples on its first axis."
-                    )
-            parts.append(dict(zip(names, values, strict=True)))
-        return self._checked(parts)
+        return dict(zip(names, self._session.run(names, feeds), strict=True))
+
+
+class TfliteVariant(RuntimeVariant):
+    """A variant that the LiteRT interpreter runs, real numbers in and out."""
+
+    @cached_property
+    def _session(self) -> Any:
+        from pytest_onnxlite.variants.interpreter import open_interpreter
+
+        try:
+            return open_interpreter(self.path, self.threads)
+        except ImportError as error:
+            raise OnnxliteError(
+                f"{self.model} {self.kind} is run by LiteRT, which cannot be imported here: {error}. "
+                'Install it with: pip install "pytest-onnxlite[litert]"'
+            ) from None
+        except Exception as error:
+            raise OnnxliteError(
+                f"{self.model} {self.kind}: LiteRT cannot load {self.path}: {first_line(error)}"
+            ) from None
+
+    @property
+    def inputs_info(self) -> tuple[TensorInfo, ...]:
+        """What the model is fed: names, dtypes, shapes."""
+        found: tuple[TensorInfo, ...] = self._session.inputs
+        return found
+
+    @property
+    def outputs_info(self) -> tuple[TensorInfo, ...]:
+        """What the model gives back: names, dtypes, shapes."""
+        found: tuple[TensorInfo, ...] = self._session.outputs
+        return found
+
+    def _run_once(self, feeds: dict[str, Array]) -> Outputs:
+        found: Outputs = self._session.run(feeds)
+        return found
 
 
 class TrainedVariant(Variant):
-    """A variant that Keras runs; TensorFlow loads when it is first asked for something that is not cached.
+    """The model as it was trained; what runs it loads when it is first asked for something that is not cached.
 
     Args:
-        load: returns the program, `(list of arrays) -> outputs by name`.
+        load: returns the program, `(arrays by input name) -> outputs by name`.
         inputs_info: what the model is fed, known without loading it.
         path: the file the user gave, or one we saved for a model in memory.
     """
@@ -204,11 +342,13 @@ class TrainedVariant(Variant):
     def __init__(
         self,
         model: str,
-        path: Path,
+        path: Path | None,
         inputs_info: tuple[TensorInfo, ...],
-        load: Callable[[], Callable[[list[Array]], Outputs]],
+        load: Callable[[], Callable[[dict[str, Array]], Outputs]],
+        *,
+        batched: bool = True,
     ) -> None:
-        super().__init__(model, "trained", path)
+        super().__init__(model, "trained", path, batched=batched)
         self._inputs_info = inputs_info
         self._load = load
 
@@ -219,17 +359,12 @@ class TrainedVariant(Variant):
 
     def run(self, inputs: Inputs, batch_size: int = _TRAINED_BATCH) -> Outputs:
         """Run all samples; see `Variant.run`."""
-        try:
-            feeds = to_feeds(inputs, self.inputs_info)
-        except ValueError as error:
-            raise OnnxliteError(f"{self.model} trained: {error}.") from None
+        feeds = self._feeds(inputs)
+        if not self.batched or any(array.dtype == object for array in feeds.values()):
+            batch_size = 1
         call = self._load()
-        parts = []
-        for start in range(0, count_samples(feeds), batch_size):
-            batch = take(feeds, slice(start, start + batch_size))
-            assert isinstance(batch, dict)
-            parts.append(call([batch[info.name] for info in self.inputs_info]))
-        return self._checked(parts)
+        parts = [call(batch) for _, batch in self._batches(feeds, batch_size)]
+        return self._joined(parts, batch_size, count_samples(feeds))
 
 
 def first_line(error: BaseException) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 _ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax", "gelu")
@@ -25,19 +27,31 @@ def keras_models(draw: st.DrawFn, *, max_layers: int = 3) -> Any:
     """
     import keras
 
-    keras.utils.set_random_seed(draw(st.integers(0, 2**16 - 1)))
+    seed = draw(st.integers(0, 2**16 - 1))
+    # Keras seeds itself from Python's and NumPy's generators, which are the test's own.
+    states = random.getstate(), np.random.get_state()
+    try:
+        keras.utils.set_random_seed(seed)
+        return _model(draw, max_layers)
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _model(draw: st.DrawFn, max_layers: int) -> Any:
+    import keras
+
     image = draw(st.booleans())
     inputs = keras.Input((8, 8, draw(st.integers(1, 3))) if image else (draw(st.integers(1, 8)),), name="x")
     body = inputs
     for _ in range(draw(st.integers(0, max_layers))):
-        body = draw(_image_layer(body) if image else _dense_layer(body))
+        body = _image_layer(draw, body) if image else _dense_layer(draw, body)
     if image:
         body = draw(st.sampled_from((keras.layers.Flatten, keras.layers.GlobalAveragePooling2D)))()(body)
     head = keras.layers.Dense(draw(st.integers(1, 5)), activation=draw(st.sampled_from(_ACTIVATIONS)), name="y")
     return keras.Model(inputs, head(body))
 
 
-@st.composite
 def _dense_layer(draw: st.DrawFn, body: Any) -> Any:
     from keras import layers
 
@@ -54,7 +68,6 @@ def _dense_layer(draw: st.DrawFn, body: Any) -> Any:
     return layers.Dense(draw(st.integers(1, 16)), activation=activation, use_bias=draw(st.booleans()))(body)
 
 
-@st.composite
 def _image_layer(draw: st.DrawFn, body: Any) -> Any:
     from keras import layers
 

@@ -1,0 +1,102 @@
+"""`python -m pytest_onnxlite`: reports rendered later, what is guarded, and a failure replayed elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pytest_onnxlite.errors import OnnxliteError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pytest_onnxlite", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    report = commands.add_parser("report", help="render a JSON report; Markdown on the terminal where nothing is said")
+    report.add_argument("file", type=Path, metavar="FILE.json", help="what --onnxlite-report wrote")
+    report.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
+    report.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown")
+    report.add_argument("--annotations", action="store_true", help="print the notes that GitHub Actions reads")
+    report.add_argument(
+        "--history", type=Path, metavar="DIR", help="add the trend over the baselines in DIR, from its git history"
+    )
+    show = commands.add_parser("show", help="print what is guarded by the baselines in a folder")
+    show.add_argument("folder", type=Path, nargs="?", default=Path("baselines"), metavar="DIR")
+    show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
+    replay = commands.add_parser("replay", help="judge a failure again, from the folder that --onnxlite-bundle wrote")
+    replay.add_argument("folder", type=Path, metavar="DIR")
+    return parser
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.report import document, markdown
+    from pytest_onnxlite.report.annotations import annotate
+    from pytest_onnxlite.report.delivery import write
+
+    content = document.load(arguments.file)
+    if arguments.history is not None:
+        from pytest_onnxlite.report import trend
+
+        content["trend"] = trend.history(arguments.history)
+    try:
+        if arguments.html is not None:
+            from pytest_onnxlite.report import html
+
+            write(arguments.html, html.render(content), "--html")
+        if arguments.markdown is not None:
+            write(arguments.markdown, markdown.render(content), "--markdown")
+        if arguments.annotations:
+            _say("\n".join(annotate(content)))
+        if arguments.html is None and arguments.markdown is None and not arguments.annotations:
+            _say(markdown.render(content).rstrip())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise OnnxliteError(
+            f"{arguments.file} lacks what a report holds ({type(error).__name__}: {error}). "
+            "It was changed, or written by another version; run the guard again."
+        ) from None
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.report.guarded import describe
+
+    lines, sound = describe(arguments.folder, arguments.artefact_dir)
+    _say("\n".join(lines))
+    return 0 if sound else 1
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.replay import replay
+
+    return replay(arguments.folder, _say)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0; 1 where something is red or broken; 2 where it could not be done, with the reason on standard error.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # Windows' consoles know neither × nor ✗ by themselves.
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    parsed = _parser().parse_args(arguments)
+    commands = {"report": _report, "show": _show, "replay": _replay}
+    try:
+        return commands[parsed.command](parsed)
+    except OnnxliteError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough.
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,363 @@
+"""Models that are declared in pyproject.toml, and the tests that are collected for them.
+
+Their limits are those of the markers: the same names, the same values, read by the same code. What is heavy is
+imported when such a test runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.fixtures import GUARD, GUARDIAN, or_fail
+from pytest_onnxlite.limits import LIMITS, Guard, Limit, check_kind, in_order, listed, parse_limit, unknown
+from pytest_onnxlite.settings import FIXTURE_PREFIX, KINDS, UsageMistake
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.spec import Array, Inputs, ModelSpec
+
+# What the tests' ids start with, in the place of a file.
+ROOT = "onnxlite"
+
+_FILES = ("trained", "onnx", "int8")
+_DATA = {"data": ("file", "x", "y"), "calibration": ("file", "x")}
+# Handed to ModelSpec as they are, which checks their range.
+_PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
+_CHECKS = {limit.check: marker for marker, limit in LIMITS.items()}
+_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants", *_CHECKS)
+_TYPES = {str: "a string", int: "a whole number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """An `.npz` file and which of its arrays are what.
+
+    Attributes:
+        path: the file.
+        x: the name of the inputs' array, or such names by the model's inputs.
+        y: the name of the labels' array; None for `y` where there is one.
+    """
+
+    path: Path
+    x: str | Mapping[str, str] = "x"
+    y: str | None = None
+
+
+@dataclass(frozen=True)
+class DeclaredModel:
+    """A model as it is declared.
+
+    Attributes:
+        name: its name.
+        where: the place of the declaration, for messages.
+        arguments: what `ModelSpec` is given as it is.
+        data: the evaluation data.
+        calibration: the calibration data.
+        limits: each limit with the variant that it judges, and the marker's arguments as they were given.
+    """
+
+    name: str
+    where: str
+    arguments: Mapping[str, Any]
+    data: DataFile | None
+    calibration: DataFile | None
+    limits: tuple[tuple[str, Limit, Mapping[str, Any]], ...] = field(default=())
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """The model's spec; reads its data.
+
+        Raises:
+            OnnxliteError: a file is not there or unusable.
+        """
+        from pytest_onnxlite.spec import Dataset, ModelSpec
+
+        evaluation = None
+        if self.data is not None:
+            evaluation = Dataset(*_arrays(self.data, f"{self.where}: data", labelled=True))
+        calibration = None
+        if self.calibration is not None:
+            calibration, _ = _arrays(self.calibration, f"{self.where}: calibration", labelled=False)
+        return ModelSpec(self.name, evaluation=evaluation, calibration=calibration, **self.arguments)
+
+
+def _arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, Array | None]:
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(data.path, allow_pickle=False) as arrays:
+
+            def array(name: str) -> Array:
+                if name not in arrays.files:
+                    raise OnnxliteError(f"{where}: {data.path} has no array {name!r}; it has {listed(arrays.files)}.")
+                found: Array = arrays[name]
+                return found
+
+            x: Inputs = array(data.x) if isinstance(data.x, str) else {k: array(v) for k, v in data.x.items()}
+            if not labelled or (data.y is None and "y" not in arrays.files):
+                return x, None
+            return x, array(data.y or "y")
+    except FileNotFoundError:
+        raise OnnxliteError(f"{where}: there is no file {data.path}; paths start from pyproject.toml.") from None
+    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise OnnxliteError(
+            f"{where}: {data.path} cannot be read as an .npz file of plain arrays: {error}. "
+            "Write it with numpy.savez(path, x=inputs, y=labels); arrays of Python objects are not read."
+        ) from None
+
+
+@dataclass(frozen=True)
+class DeclaredFile:
+    """A pyproject.toml and the models that it declares."""
+
+    path: Path
+    models: tuple[DeclaredModel, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> DeclaredFile:
+        """Read a pyproject.toml; see `read`."""
+        return cls(path, tuple(read(path)))
+
+    def take_arguments(self, config: pytest.Config) -> None:
+        """Let a run over the test paths reach the declared models too, and let their tests be selected by id."""
+        config.args[:] = [
+            f"{self.path}{argument[len(ROOT) :]}"
+            if argument.split("::")[0] == ROOT and not Path(config.invocation_params.dir, ROOT).exists()
+            else argument
+            for argument in config.args
+        ]
+        if config.args_source is config.ArgsSource.TESTPATHS:
+            folders = [Path(config.invocation_params.dir, argument) for argument in config.args]
+            if not any(folder == self.path or folder in self.path.parents for folder in folders):
+                config.args.append(str(self.path))
+
+    def collector(self, parent: pytest.Collector) -> OnnxliteModels:
+        """Return the collector of their tests, whose ids start with `onnxlite::`."""
+        collector: OnnxliteModels = OnnxliteModels.from_parent(parent, name=ROOT, path=self.path, nodeid=ROOT)
+        collector.models = self.models
+        return collector
+
+
+# -- reading the declaration ---------------------------------------------------------------------------------
+
+
+def read(path: Path) -> list[DeclaredModel]:
+    """Read the models that a pyproject.toml declares; none of their files is opened.
+
+    Raises:
+        UsageMistake: no TOML, a wrong key, or a value of the wrong type or out of range; all mistakes are told.
+    """
+    import tomllib
+
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("onnxlite")
+    except (OSError, ValueError) as error:
+        raise UsageMistake(f"{path}: {error}") from None
+    if table is None:
+        return []
+    where = f"{path.name}: [tool.onnxlite"
+    _require_keys(f"{where}]", table, ("models",))
+    models = table.get("models", {})
+    if not isinstance(models, dict):
+        raise UsageMistake(f"{where}]: models={models!r}; expected tables [tool.onnxlite.models.NAME].")
+    declared, mistakes = [], []
+    for name, entries in models.items():
+        try:
+            declared.append(_model(path.parent, name, entries, f"{where}.models.{name}]"))
+        except UsageMistake as mistake:
+            mistakes.append(str(mistake))
+    if mistakes:
+        raise UsageMistake("\n".join(mistakes))
+    return declared
+
+
+def _require_keys(where: str, table: object, keys: Iterable[str]) -> None:
+    if not isinstance(table, dict):
+        raise UsageMistake(f"{where}: {table!r}; expected a table.")
+    keys = tuple(keys)
+    for key in table:
+        if key not in keys:
+            raise UsageMistake(f"{where}: {unknown('key', key, keys)}")
+
+
+def _model(folder: Path, name: str, table: Any, where: str) -> DeclaredModel:
+    _require_keys(where, table, _KEYS)
+    arguments: dict[str, Any] = {}
+    for key in _FILES:
+        if key in table:
+            arguments[key] = folder / _typed(where, table, key, str)
+    if not arguments:
+        raise UsageMistake(f"{where}: names no model file; give {listed(_FILES, 'or')}.")
+    for key, wanted in _PLAIN.items():
+        if key in table:
+            arguments[key] = _typed(where, table, key, wanted)
+    if "recipe" in table:
+        arguments["recipe"] = _recipe(where, table["recipe"])
+    data = {
+        key: _data_file(folder, f"{where} {key}", table[key], names) for key, names in _DATA.items() if key in table
+    }
+    limits = _limits(where, table)
+    return DeclaredModel(name, where, arguments, data.get("data"), data.get("calibration"), limits)
+
+
+def _typed(where: str, table: Mapping[str, Any], key: str, wanted: type) -> Any:
+    value = table[key]
+    # In Python, true is a whole number too.
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)) or value == "":
+        raise UsageMistake(f"{where}: {key}={value!r}; expected {_TYPES[wanted]}.")
+    return value
+
+
+def _data_file(folder: Path, where: str, value: Any, keys: tuple[str, ...]) -> DataFile:
+    if isinstance(value, str):
+        value = {"file": value}
+    _require_keys(where, value, keys)
+    if "file" not in value:
+        raise UsageMistake(f'{where}: names no file; expected file = "data.npz".')
+    x = value.get("x", "x")
+    by_input = isinstance(x, dict) and x and all(isinstance(name, str) for name in x.values())
+    if not by_input and not (isinstance(x, str) and x):
+        raise UsageMistake(
+            f"{where}: x={x!r}; expected an array's name, or a table of such names by the model's inputs."
+        )
+    y = _typed(where, value, "y", str) if "y" in value else None
+    return DataFile(folder / _typed(where, value, "file", str), x, y)
+
+
+def _recipe(where: str, value: Any) -> Any:
+    from typing import get_args
+
+    from pytest_onnxlite.recipes import Recipe
+
+    kinds = {kind.__name__: kind for kind in get_args(Recipe)}
+    where = f"{where} recipe"
+    if not isinstance(value, dict) or value.get("kind") not in kinds:
+        given = value.get("kind") if isinstance(value, dict) else value
+        raise UsageMistake(f"{where}: {given!r}; expected a table with kind = {listed(map(repr, kinds), 'or')}.")
+    kind = kinds[value["kind"]]
+    _require_keys(where, value, ("kind", *kind.__dataclass_fields__))
+    try:
+        return kind(**{key: entry for key, entry in value.items() if key != "kind"})
+    except OnnxliteError as error:
+        raise UsageMistake(f"{where}: {error}") from None
+
+
+def _limits(where: str, table: Mapping[str, Any]) -> tuple[tuple[str, Limit, Mapping[str, Any]], ...]:
+    variants = table.get("variants", ["int8"])
+    if not isinstance(variants, list) or not variants or not all(kind in KINDS for kind in variants):
+        raise UsageMistake(f"{where}: variants={variants!r}; expected a list of {listed(KINDS)}.")
+    found: dict[tuple[str, str], tuple[Limit, Mapping[str, Any]]] = {}
+    for check, marker in _CHECKS.items():
+        if check not in table:
+            continue
+        entries = table[check] if isinstance(table[check], list) else [table[check]]
+        general: list[tuple[Limit, Mapping[str, Any]]] = []
+        for given in entries:
+            if not isinstance(given, dict):
+                raise UsageMistake(f"{where}: {check}={given!r}; expected a table, {{}} for the defaults.")
+            limit = parse_limit(marker, given, f"{where} {check}")
+            if limit.variant is None:
+                general.append((limit, given))
+                continue
+            check_kind(f"{where} {check}", limit, limit.variant)
+            if (limit.variant, check) in found:
+                raise UsageMistake(f"{where}: {check} of the variant {limit.variant} is limited twice.")
+            found[limit.variant, check] = limit, given
+        if len(general) > 1:
+            raise UsageMistake(f"{where}: {check} is limited twice; say with variant= what each is for.")
+        for limit, given in general:
+            judged = [kind for kind in variants if kind in limit.kinds] or variants
+            for kind in judged:
+                check_kind(f"{where} {check}", limit, kind)
+                found.setdefault((kind, check), (limit, given))
+    if not found:
+        raise UsageMistake(
+            f"{where}: limits nothing; give {listed(_CHECKS, 'or')}, such as accuracy = {{max_drop = 0.01}}."
+        )
+    return tuple((kind, *found[kind, check]) for kind, check in in_order(found))
+
+
+def _lines(path: Path) -> dict[str, int]:
+    """Return the line, from 0, on which the table of each model starts, where it has one of its own."""
+    header = re.compile(r"""\s*\[\s*tool\s*\.\s*onnxlite\s*\.\s*models\s*\.\s*["']?([^\]"']+?)["']?\s*\]""")
+    found: dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        match = header.match(line)
+        if match:
+            found.setdefault(match[1], number)
+    return found
+
+
+# -- collecting it -------------------------------------------------------------------------------------------
+
+
+class OnnxliteModels(pytest.Collector):
+    """All models of a pyproject.toml."""
+
+    models: tuple[DeclaredModel, ...] = ()
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """Yield a collector for each model."""
+        lines = _lines(self.path)
+        for model in self.models:
+            collector = OnnxliteModel.from_parent(self, name=model.name)
+            collector.model = model
+            collector.line = lines.get(model.name)
+            yield collector
+
+
+class OnnxliteModel(pytest.Collector):
+    """One model."""
+
+    model: DeclaredModel
+    line: int | None
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """Yield a collector for each variant."""
+        for kind in dict.fromkeys(kind for kind, _, _ in self.model.limits):
+            yield OnnxliteVariant.from_parent(self, name=kind)
+
+
+class OnnxliteVariant(pytest.Collector):
+    """One variant of a model."""
+
+    parent: OnnxliteModel
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield a test for each limit."""
+        for kind, limit, given in self.parent.model.limits:
+            if kind == self.name:
+                item: OnnxliteCheck = OnnxliteCheck.from_parent(self, name=limit.check, callobj=_build)
+                beside = tuple((k, other) for k, other, _ in self.parent.model.limits if other is not limit)
+                item.stash[GUARD] = Guard(((kind, limit),), beside, self.parent.model.where)
+                item.add_marker(getattr(pytest.mark, _CHECKS[limit.check])(**given))
+                yield item
+
+
+class OnnxliteCheck(pytest.Function):
+    """One limit of a variant, as a test: its body builds the variant, and the plugin judges it as any other."""
+
+    parent: OnnxliteVariant
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Name the declaration as the place, and the test as it is selected."""
+        return self.path, self.parent.parent.line, self.nodeid
+
+
+def _build(request: pytest.FixtureRequest) -> None:
+    __tracebackhide__ = True
+    item: OnnxliteCheck = request.node
+    model, kind = item.parent.parent.model, item.parent.name
+    guardian = item.config.stash[GUARDIAN]()
+    spec = or_fail(lambda: model.spec)
+    item.funcargs["onnxlite_model"] = spec
+    item.funcargs[f"{FIXTURE_PREFIX}{kind}"] = or_fail(lambda: guardian.variant(spec, kind))

@@ -1,0 +1,143 @@
+"""Which samples and classes were lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+# A list that a person reads; the counts are of all samples.
+MOST_SAMPLES = 20
+# This share of the lost samples in two classes makes them the cause.
+_CONCENTRATED = 0.8
+_FEWEST_CLASSES = 4
+# A label is doubted where so many of its samples, and this share, get the same other answer from both models.
+_DOUBT_SAMPLES, _DOUBT_SHARE = 5, 0.3
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A sample whose answer went from right to wrong.
+
+    Attributes:
+        sample: its index in the evaluation data.
+        expected: its label.
+        reference: what the reference answers.
+        candidate: what the candidate answers.
+    """
+
+    sample: int
+    expected: int
+    reference: int
+    candidate: int
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """The samples of one label.
+
+    Attributes:
+        label: the label.
+        samples: how many there are.
+        reference: how many of them the reference gets right.
+        candidate: how many the candidate does.
+        mistaken_for: the candidate's most frequent wrong answer, None where there is none.
+        mistaken: how often.
+    """
+
+    label: int
+    samples: int
+    reference: int
+    candidate: int
+    mistaken_for: int | None
+    mistaken: int
+
+    @property
+    def lost(self) -> int:
+        """How many fewer are right."""
+        return self.reference - self.candidate
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Samples of one label that both models answer otherwise, and alike: the label is more likely wrong than both.
+
+    Attributes:
+        label: the label.
+        answer: what both answer.
+        samples: how many such samples there are.
+        total: how many have the label.
+    """
+
+    label: int
+    answer: int
+    samples: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What changed between two models' answers.
+
+    Attributes:
+        flipped: samples that only the reference gets right, the first ones.
+        gained: how many only the candidate gets right.
+        lost: how many only the reference gets right.
+        classes: by label, the one that lost most first.
+        doubts: labels that look wrong.
+    """
+
+    flipped: list[Flip]
+    lost: int
+    gained: int
+    classes: list[ClassCount]
+    doubts: list[Doubt]
+
+    def concentrated(self) -> list[ClassCount]:
+        """Return the one or two classes that hold most of what was lost; none where it is spread."""
+        if len(self.classes) < _FEWEST_CLASSES or self.lost <= 0:
+            return []
+        falls = [c for c in self.classes if c.lost > 0]
+        total = sum(c.lost for c in falls)
+        found: list[ClassCount] = []
+        for entry in falls[:2]:
+            found.append(entry)
+            if sum(c.lost for c in found) >= _CONCENTRATED * total:
+                return found
+        return []
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON data."""
+        return asdict(self)
+
+
+def compare_answers(labels: Array, reference: Array, candidate: Array) -> Answers:
+    """Compare two models' answers.
+
+    Args:
+        labels: `(N,) int`.
+        reference: `(N,) int`, the reference's answers.
+        candidate: `(N,) int`, the candidate's.
+    """
+    theirs, ours = reference == labels, candidate == labels
+    lost = np.flatnonzero(theirs & ~ours)
+    flipped = [Flip(int(i), int(labels[i]), int(reference[i]), int(candidate[i])) for i in lost[:MOST_SAMPLES]]
+    classes, doubts = [], []
+    for label in np.unique(labels):
+        rows = labels == label
+        wrong = Counter(candidate[rows & ~ours].tolist()).most_common(1)
+        answer, count = wrong[0] if wrong else (None, 0)
+        classes.append(
+            ClassCount(int(label), int(rows.sum()), int((rows & theirs).sum()), int((rows & ours).sum()), answer, count)
+        )
+        alike = Counter(candidate[rows & ~ours & (reference == candidate)].tolist()).most_common(1)
+        if alike and alike[0][1] >= max(_DOUBT_SAMPLES, _DOUBT_SHARE * rows.sum()):
+            doubts.append(Doubt(int(label), int(alike[0][0]), alike[0][1], int(rows.sum())))
+    classes.sort(key=lambda entry: (-entry.lost, entry.label))
+    doubts.sort(key=lambda entry: -entry.samples)
+    return Answers(flipped, len(lost), int((ours & ~theirs).sum()), classes, doubts)

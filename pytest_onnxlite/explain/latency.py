@@ -1,0 +1,289 @@
+"""Where the time goes: ONNX Runtime's profile of candidate and reference, operator by operator and node by node."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.explain.budget import Budget
+from pytest_onnxlite.explain.case import Case, Explanation
+from pytest_onnxlite.explain.origins import Origins
+from pytest_onnxlite.judge.limits import time_text
+from pytest_onnxlite.judge.verdict import BASELINE
+from pytest_onnxlite.spec import Array, take
+from pytest_onnxlite.variants.sessions import open_session
+from pytest_onnxlite.variants.variant import OnnxVariant, first_line
+
+# Sessions of each model, taken in turns, each profiled for so long and so often.
+_TURNS = 3
+_SECONDS = 0.3
+_FEWEST_RUNS, _MOST_RUNS = 5, 1000
+_WARMUPS = 3
+# Runs that something else disturbed are left out: the slowest of a node.
+_KEPT = 0.8
+_MOST_OPERATORS, _MOST_NODES = 6, 5
+# Of the largest difference; what is less is the profile's noise.
+_TRIFLE = 0.05
+_KERNEL = "_kernel_time"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A node as ONNX Runtime runs it.
+
+    Attributes:
+        name: its name there.
+        origin: the node of the model's file that it computes, or helps to.
+        operator: its operator there.
+        seconds: per inference.
+    """
+
+    name: str
+    origin: str
+    operator: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class OperatorDifference:
+    """The time of one operator in both models.
+
+    Attributes:
+        operator: its name.
+        nodes: how many the candidate has.
+        reference_nodes: how many the reference has.
+        seconds: per inference in all of them, the candidate's.
+        reference_seconds: the reference's.
+        was: what the reference has in the place of the candidate's nodes, by operator with how many of each.
+    """
+
+    operator: str
+    nodes: int
+    reference_nodes: int
+    seconds: float
+    reference_seconds: float
+    was: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def change(self) -> float:
+        """How much more it takes."""
+        return self.seconds - self.reference_seconds
+
+
+@dataclass(frozen=True)
+class NodeDifference:
+    """The time of one node of the file in both models, with what helps it: casts, scales, reorders.
+
+    Attributes:
+        node: its name.
+        operators: what computes it in the candidate.
+        reference_operators: what does in the reference.
+        seconds: per inference, the candidate's.
+        reference_seconds: the reference's.
+    """
+
+    node: str
+    operators: tuple[str, ...]
+    reference_operators: tuple[str, ...]
+    seconds: float
+    reference_seconds: float
+
+    @property
+    def change(self) -> float:
+        """How much more it takes."""
+        return self.seconds - self.reference_seconds
+
+
+def explain_latency(case: Case) -> Explanation:
+    """Explain an inference that takes longer than its reference's."""
+    name, path = _reference(case)
+    variant = case.variant
+    if path is None or path.suffix != ".onnx" or not isinstance(variant, OnnxVariant):
+        return Explanation("there is no ONNX file beside it to compare a profile with.")
+    case.progress(f"profiling {variant.model} {variant.kind} beside {name}")
+    feeds = variant.feeds(take(case.builder.evaluation.x, slice(case.batch_size)))
+    case.builder.release()
+    variant.release()
+    made_from = case.builder.made_from(variant.kind) if variant.kind == "int8" else None
+    sources = [made_from.path] if made_from is not None else []
+    ours, theirs = profile_both(variant.path, path, feeds, case.threads, case.budget, sources)
+    operators, nodes = compare_operators(ours, theirs), compare_nodes(ours, theirs)
+    total = sum(k.seconds for k in ours), sum(k.seconds for k in theirs)
+    data = {
+        "reference": name,
+        "seconds": total[0],
+        "reference_seconds": total[1],
+        "operators": [asdict(entry) for entry in operators],
+        "nodes": [asdict(entry) for entry in nodes],
+    }
+    lines = [
+        f"Time in operators (profiled, batch size {case.batch_size}, {case.threads} thread{'s' if case.threads > 1 else ''}): "
+        f"{time_text(total[0])}, {name} {time_text(total[1])}."
+    ]
+    lines += [f"  {operator_text(entry)}" for entry in operators[:_MOST_OPERATORS] if abs(entry.change) > 0]
+    most = max((entry.change for entry in nodes), default=0.0)
+    slower = [entry for entry in nodes if entry.change > max(_TRIFLE * most, 0)][:_MOST_NODES]
+    if slower:
+        lines.append("Nodes that take longer, with what surrounds them:")
+        lines += [f"  {_node_text(entry)}" for entry in slower]
+    worst = next((entry for entry in operators if entry.change > 0), None)
+    why = f"{operator_text(worst)}." if worst is not None else "no operator takes longer than in the reference."
+    return Explanation(why, lines, data)
+
+
+def _reference(case: Case) -> tuple[str, Path | None]:
+    if case.verdict.against == BASELINE and case.previous is not None:
+        return "the previous release", case.previous
+    made_from = case.builder.made_from(case.variant.kind)
+    return ("", None) if made_from is None else (f"the {made_from.kind} variant", made_from.path)
+
+
+def profile_both(
+    candidate: Path,
+    reference: Path,
+    feeds: Mapping[str, Array],
+    threads: int,
+    budget: Budget,
+    sources: Sequence[Path] = (),
+) -> tuple[list[Kernel], list[Kernel]]:
+    """Profile two models in turns; each is run at least once, and no turn begins when the time is up.
+
+    Args:
+        candidate: the ONNX file.
+        reference: the other one.
+        feeds: one batch, by input name.
+        threads: intra-op threads.
+        budget: how long it may take.
+        sources: files whose names may have been kept.
+
+    Raises:
+        OnnxliteError: one cannot be run.
+    """
+    times: tuple[dict[tuple[str, str], list[float]], ...] = (defaultdict(list), defaultdict(list))
+    runs = [0, 0]
+    for turn in range(_TURNS):
+        if turn and budget.left <= 0:
+            break
+        order = (0, 1) if turn % 2 == 0 else (1, 0)
+        for position, which in enumerate(order):
+            most = budget.left / (2 * (_TURNS - turn) - position)
+            runs[which] += _profile((candidate, reference)[which], feeds, threads, times[which], most)
+    found = []
+    for which, path in enumerate((candidate, reference)):
+        origins = Origins(path, *sources)
+        found.append(
+            [
+                # A node in a loop runs several times in an inference.
+                Kernel(name, origins.of(name), operator, _steady(seconds) * len(seconds) / runs[which])
+                for (name, operator), seconds in times[which].items()
+            ]
+        )
+    return found[0], found[1]
+
+
+def _steady(seconds: Sequence[float]) -> float:
+    kept = sorted(seconds)[: max(1, int(len(seconds) * _KEPT))]
+    return sum(kept) / len(kept)
+
+
+def _profile(
+    path: Path, feeds: Mapping[str, Array], threads: int, times: dict[tuple[str, str], list[float]], most: float
+) -> int:
+    """Add the times of a fresh session's kernels, made in `most` seconds; returns how many inferences were made."""
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+        try:
+            session = open_session(path, threads, profile=Path(folder) / "profile")
+            begin = time.perf_counter()
+            warmups = runs = 0
+            while warmups == 0 or (warmups < _WARMUPS and time.perf_counter() - begin < most / 2):
+                session.run(None, feeds)
+                warmups += 1
+            start = time.perf_counter()
+            while runs == 0 or (
+                time.perf_counter() - begin < most
+                and (runs < _FEWEST_RUNS or (runs < _MOST_RUNS and time.perf_counter() - start < _SECONDS))
+            ):
+                session.run(None, feeds)
+                runs += 1
+            events = json.loads(Path(session.end_profiling()).read_text())
+        except Exception as error:
+            raise OnnxliteError(f"{path.name} cannot be profiled: {first_line(error)}") from None
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+            key = event["name"].removesuffix(_KERNEL), event["args"].get("op_name", "")
+            found[key].append(event["dur"] * 1e-6)
+    for key, durations in found.items():
+        # The warm-up's come first.
+        times[key] += durations[len(durations) * warmups // (runs + warmups) :]
+    return runs
+
+
+def compare_operators(ours: Sequence[Kernel], theirs: Sequence[Kernel]) -> list[OperatorDifference]:
+    """Return the difference of each operator, what takes longest more first."""
+    at = defaultdict(list)
+    for kernel in theirs:
+        at[kernel.origin].append(kernel)
+    found = []
+    for operator in sorted({k.operator for k in (*ours, *theirs)}):
+        own = [k for k in ours if k.operator == operator]
+        other = [k for k in theirs if k.operator == operator]
+        was: dict[str, int] = defaultdict(int)
+        for kernel in own:
+            before = max(at[kernel.origin], key=lambda k: k.seconds, default=None)
+            if before is not None and before.operator != operator:
+                was[before.operator] += 1
+        found.append(
+            OperatorDifference(
+                operator, len(own), len(other), sum(k.seconds for k in own), sum(k.seconds for k in other), dict(was)
+            )
+        )
+    return sorted(found, key=lambda entry: (-entry.change, entry.operator))
+
+
+def compare_nodes(ours: Sequence[Kernel], theirs: Sequence[Kernel]) -> list[NodeDifference]:
+    """Return the difference of each node of the file, what takes longest more first."""
+    found = []
+    for origin in sorted({k.origin for k in (*ours, *theirs)}):
+        own = sorted((k for k in ours if k.origin == origin), key=lambda k: -k.seconds)
+        other = sorted((k for k in theirs if k.origin == origin), key=lambda k: -k.seconds)
+        found.append(
+            NodeDifference(
+                origin,
+                tuple(k.operator for k in own),
+                tuple(k.operator for k in other),
+                sum(k.seconds for k in own),
+                sum(k.seconds for k in other),
+            )
+        )
+    return sorted(found, key=lambda entry: (-entry.change, entry.node))
+
+
+def operator_text(entry: OperatorDifference) -> str:
+    """Say what an operator takes more or less: `ConvInteger +212 µs in 4 nodes; it was Conv`."""
+    sign = "+" if entry.change >= 0 else "-"
+    count = entry.nodes or entry.reference_nodes
+    text = f"{entry.operator} {sign}{time_text(abs(entry.change))} in {count} node{'s' if count != 1 else ''}"
+    if not entry.nodes:
+        return f"{text}, which are no longer there"
+    if entry.was and not entry.reference_nodes:
+        was = sorted(entry.was, key=lambda name: (-entry.was[name], name))
+        return f"{text}; it was {' and '.join(was[:2])}"
+    if not entry.reference_nodes:
+        return f"{text}, which the reference has none of"
+    if entry.nodes != entry.reference_nodes:
+        return f"{text}, which were {entry.reference_nodes}"
+    return text
+
+
+def _node_text(entry: NodeDifference) -> str:
+    sign = "+" if entry.change >= 0 else "-"
+    now = ", ".join(dict.fromkeys(entry.operators)) or "nothing"
+    was = ", ".join(dict.fromkeys(entry.reference_operators)) or "nothing"
+    return f"{entry.node}: {sign}{time_text(abs(entry.change))}" + (f" ({was} → {now})" if now != was else f" ({now})")

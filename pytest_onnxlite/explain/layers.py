@@ -1,0 +1,474 @@
+"""Where the error of a quantized model enters, layer by layer.
+
+Each tensor that both graphs compute is compared twice. *Inherited*: the quantized model runs by itself, so that the
+error of every layer before is in it. *Own*: every matched tensor of the quantized model is replaced by the float
+model's, so that a layer's error is its own alone. Both are signal-to-quantization-noise ratios,
+10 log10(sum x² / sum (x - x')²) in dB, x the float model's values: 20 dB is an error of a tenth, 0 dB one as large as the
+signal.
+
+Runs in a child process (`pytest_onnxlite.child`), since a graph that is taken apart may crash what runs it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from pytest_onnxlite.explain.lifting import Body, Feeds, bodies, lift
+from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
+
+Floats = npt.NDArray[np.float32]
+
+# Ratios beyond these say no more.
+_LOWEST, _HIGHEST = -60.0, 120.0
+_FORCED = "__onnxlite_own"
+# Runs of the outer graph from which a subgraph's are taken.
+_INNER_RUNS = 8
+# A range is left by rounding alone; beyond this share of a step values are cut off.
+_ROUNDING = 1.0
+_CHANNELS_FIRST = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization"})
+_CHANNELS_LAST = frozenset({"GRU", "Gemm", "LSTM", "LayerNormalization", "MatMul", "RNN"})
+_WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
+
+
+@dataclass
+class Layer:
+    """What is known about one tensor and the nodes that compute it from the tensors matched before.
+
+    Attributes:
+        tensor: its name, with the path of its subgraph.
+        node: the node to leave in float: the quantized one's name before it was quantized; else the float node's.
+        op: the float operator.
+        quantized: the operators that compute in integers on the way to it; empty where none does.
+        own: dB, the layer's own error, inputs taken from the float model.
+        channel: dB, the same of the median output channel, each by itself.
+        inherited: dB, with the errors of all layers before.
+        before: dB, the lowest such ratio of the tensors that it reads.
+        gain: the factor between its output and the float model's, least squares.
+        gain_free: dB, own, once that factor is taken out.
+        clipped: share of its values beyond what its integers can hold; 0 where the range is computed at run time.
+        reach: its largest value, as a multiple of the end of that range.
+        spread: its most extreme channel's largest value, as a multiple of the median channel's.
+        spread_channel: that channel.
+        weight_spread: the same of the layer's weights, by output channel.
+        weight_channel: that channel.
+        per_channel: whether its weights have a scale for each output channel; None where it has none.
+    """
+
+    tensor: str
+    node: str
+    op: str
+    quantized: list[str]
+    own: float
+    channel: float
+    inherited: float
+    before: float
+    gain: float
+    gain_free: float
+    clipped: float = 0.0
+    reach: float = 0.0
+    spread: float = 1.0
+    spread_channel: int = 0
+    weight_spread: float = 1.0
+    weight_channel: int = 0
+    per_channel: bool | None = None
+
+    @property
+    def worst(self) -> float:
+        """The lower of both figures of the layer's own error."""
+        return min(self.own, self.channel)
+
+
+def decibel(signal: float, noise: float) -> float:
+    """Return 10 log10(signal / noise), within the limits that say something; no noise is the upper one."""
+    if noise <= 0:
+        return _HIGHEST
+    if signal <= 0:
+        return _LOWEST
+    return float(np.clip(10 * np.log10(signal / noise), _LOWEST, _HIGHEST))
+
+
+@dataclass
+class _Sums:
+    """Sums over all runs, from which a layer's figures follow."""
+
+    axis: int
+    signal: float = 0.0
+    own_noise: float = 0.0
+    own_power: float = 0.0
+    dot: float = 0.0
+    noise: float = 0.0
+    values: int = 0
+    clipped: int = 0
+    highest: float = 0.0
+    by_channel: list[npt.NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, reference: Floats, own: Floats, cumulative: Floats) -> None:
+        """Take the values of one run."""
+        x, y, z = (array.astype(np.float64) for array in (reference, own, cumulative))
+        self.signal += float((x * x).sum())
+        self.own_power += float((y * y).sum())
+        self.dot += float((x * y).sum())
+        self.own_noise += float(((x - y) ** 2).sum())
+        self.noise += float(((x - z) ** 2).sum())
+        self.values += x.size
+        if x.ndim < 2:
+            return
+        axis = self.axis if self.axis < 0 else min(self.axis, x.ndim - 1)
+        rows = [np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (x, y)]
+        found = [
+            (rows[0] ** 2).sum(axis=1),
+            ((rows[0] - rows[1]) ** 2).sum(axis=1),
+            np.abs(rows[0]).max(axis=1, initial=0.0),
+        ]
+        if not self.by_channel:
+            self.by_channel = found
+        elif len(self.by_channel[0]) == len(found[0]):
+            self.by_channel = [
+                self.by_channel[0] + found[0],
+                self.by_channel[1] + found[1],
+                np.maximum(self.by_channel[2], found[2]),
+            ]
+
+    def channel(self) -> float:
+        """Return the ratio of the median channel among those that carry something."""
+        if not self.by_channel:
+            return decibel(self.signal, self.own_noise)
+        signal, noise, _ = self.by_channel
+        alive = signal > signal.max(initial=0.0) * 1e-12
+        if not alive.any():
+            return decibel(self.signal, self.own_noise)
+        return float(np.median([decibel(s, n) for s, n in zip(signal[alive], noise[alive], strict=True)]))
+
+    def spread(self) -> tuple[float, int]:
+        """Return how far the most extreme channel reaches beyond the median one, and which it is."""
+        return _spread(self.by_channel[2]) if self.by_channel else (1.0, 0)
+
+
+def _spread(reaches: npt.NDArray[Any]) -> tuple[float, int]:
+    alive = reaches[reaches > 0]
+    if alive.size < 4:
+        return 1.0, 0
+    return float(reaches.max() / np.median(alive)), int(reaches.argmax())
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """A graph of both models, with what it is fed; a main graph, or a lifted subgraph."""
+
+    path: str
+    reference: onnx.ModelProto
+    candidate: onnx.ModelProto
+    runs: Sequence[tuple[Feeds, Feeds]]
+    note: str = ""
+
+
+class _Sessions:
+    """Opens changed models from a folder."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._folder = folder
+        self._threads = threads
+        self._count = 0
+
+    def open(self, model: onnx.ModelProto) -> Any:
+        from pytest_onnxlite.variants.sessions import open_session
+
+        self._count += 1
+        path = self._folder / f"{self._count}.onnx"
+        onnx.save(model, path)
+        return open_session(path, self._threads)
+
+
+def analyse(
+    reference: Path, candidate: Path, runs: Sequence[Feeds], threads: int, folder: Path, seconds: float
+) -> dict[str, Any]:
+    """Compare a quantized model with the float one, tensor by tensor.
+
+    Args:
+        reference: the float ONNX file.
+        candidate: the quantized one.
+        runs: what both are fed with, run by run.
+        threads: intra-op threads.
+        folder: for the changed models; the caller removes it.
+        seconds: after these no further run is begun.
+
+    Returns:
+        `layers`, in the order of the float graph; `notes`, about what could not be looked at, or only in part;
+        `runs`, how many were made.
+    """
+    deadline = time.monotonic() + seconds
+    sessions = _Sessions(folder, threads)
+    layers: list[Layer] = []
+    notes: list[str] = []
+    waiting = [_Scope("", onnx.load(reference), onnx.load(candidate), [(feeds, feeds) for feeds in runs])]
+    done = 0
+    while waiting:
+        scope = waiting.pop(0)
+        comparison = _Comparison(scope, sessions)
+        try:
+            count = comparison.run(deadline)
+        except Exception as error:
+            if not scope.path:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            notes.append(f"{scope.path} could not be looked into: {reason}")
+            continue
+        done = done or count
+        layers += comparison.layers()
+        if scope.note and count:
+            notes.append(scope.note)
+        waiting += comparison.inner(notes)
+    return {"layers": [asdict(layer) for layer in layers], "notes": notes, "runs": done}
+
+
+class _Comparison:
+    """One graph of both models."""
+
+    def __init__(self, scope: _Scope, sessions: _Sessions) -> None:
+        self._scope = scope
+        self._sessions = sessions
+        self._reference = Index(scope.reference.graph)
+        self._candidate = Index(scope.candidate.graph)
+        self._pairs: list[Pair] = []
+        self._sums: list[_Sums] = []
+        self._bodies = list(self._find_bodies())
+        self._outer: list[tuple[Feeds, Feeds]] = []
+
+    def _find_bodies(self) -> Iterator[tuple[Body, Body]]:
+        # By name too: an Identity behind it may be gone, and with it the name of its output.
+        named = {node.name: node for node in self._scope.candidate.graph.node if node.name}
+        for node in self._scope.reference.graph.node:
+            other = self._candidate.producers.get(node.output[0]) if node.output else None
+            if other is None or other.op_type != node.op_type:
+                other = named.get(node.name)
+            if other is not None and other.op_type == node.op_type:
+                theirs = {body.attribute: body for body in bodies(other)}
+                for body in bodies(node):
+                    if body.attribute in theirs:
+                        yield body, theirs[body.attribute]
+
+    def run(self, deadline: float) -> int:
+        """Run both models, as often as time allows, at least once."""
+        self._pairs = match(self._reference, self._candidate)
+        wanted = {name for body, _ in self._bodies for name in body.wanted() if name in self._reference.producers}
+        names = list(dict.fromkeys([*(pair.name for pair in self._pairs), *sorted(wanted)]))
+        reference = self._sessions.open(_with_outputs(self._scope.reference, names))
+        forced: Any = None
+        cumulative: Any = None
+        extra: list[str] = []
+        count = 0
+        for reference_feeds, candidate_feeds in self._scope.runs:
+            values = dict(zip(names, reference.run(names, reference_feeds), strict=True))
+            if forced is None:
+                self._keep_floats(values)
+                extra = self._inner_names()
+                forced = self._sessions.open(_forced(self._scope.candidate, self._pairs, extra))
+                cumulative = self._sessions.open(
+                    _with_outputs(self._scope.candidate, [pair.candidate for pair in self._pairs])
+                )
+            given = {
+                pair.candidate: pair.scale.quantize(values[pair.name]) if pair.scale else values[pair.name]
+                for pair in self._pairs
+            }
+            accepted = {value.name for value in forced.get_inputs()}
+            fed = {name: value for name, value in {**candidate_feeds, **given}.items() if name in accepted}
+            own = forced.run([pair.candidate + _FORCED for pair in self._pairs] + extra, fed)
+            theirs = cumulative.run([pair.candidate for pair in self._pairs], candidate_feeds)
+            for sums, pair, one, other in zip(self._sums, self._pairs, own, theirs, strict=False):
+                one, other = self._as_read(pair, one), self._as_read(pair, other)
+                x = values[pair.name]
+                if one.shape == x.shape == other.shape:
+                    sums.add(x, one, other)
+                    self._note_clipping(sums, pair, x)
+            if self._bodies and count < _INNER_RUNS:
+                inner = dict(zip(extra, own[len(self._pairs) :], strict=True))
+                self._outer.append(({**reference_feeds, **values}, {**candidate_feeds, **given, **inner}))
+            count += 1
+            if time.monotonic() > deadline:
+                break
+        return count
+
+    def _keep_floats(self, values: Mapping[str, Any]) -> None:
+        """Leave out tensors that are not float: shapes, indices, sequences."""
+        self._pairs = [
+            pair
+            for pair in self._pairs
+            if isinstance(values[pair.name], np.ndarray)
+            and values[pair.name].dtype == np.float32
+            and values[pair.name].size > 0
+        ]
+        self._sums = [_Sums(self._channel_axis(pair.name, values[pair.name].ndim)) for pair in self._pairs]
+
+    def _channel_axis(self, name: str, rank: int) -> int:
+        node = self._reference.producers[name]
+        for _ in range(3):  # an activation has the channels of what it is applied to
+            if node.op_type in _CHANNELS_FIRST:
+                return 1
+            if node.op_type in _CHANNELS_LAST:
+                return -1
+            before = next((self._reference.producers[i] for i in node.input if i in self._reference.producers), None)
+            if before is None or node.op_type in ("Transpose", "Reshape", "Flatten", "Squeeze"):
+                break
+            node = before
+        return 1 if rank == 4 else -1
+
+    def _inner_names(self) -> list[str]:
+        """Return what the bodies of the quantized graph read that is neither stored, fed nor matched."""
+        matched = {pair.candidate for pair in self._pairs}
+        wanted = {name for _, body in self._bodies for name in body.wanted()}
+        return sorted((wanted & set(self._candidate.producers)) - matched - set(self._candidate.constants))
+
+    def _as_read(self, pair: Pair, values: Any) -> Floats:
+        """Return a tensor as the nodes behind it read it: past the integers that it is written to.
+
+        A Relu may be left to the range of those integers.
+        """
+        if pair.scale is not None:
+            return pair.scale.dequantize(values)
+        scale = self._candidate.range_of(pair.candidate)
+        found: Floats = values if scale is None else scale.dequantize(scale.quantize(values))
+        return found
+
+    def _note_clipping(self, sums: _Sums, pair: Pair, values: Floats) -> None:
+        scale = pair.scale or self._candidate.range_of(pair.candidate)
+        if scale is None:
+            return
+        margin = _ROUNDING * scale.scale
+        sums.clipped += int(np.count_nonzero((values > scale.high + margin) | (values < scale.low - margin)))
+        ends = [v / e for v, e in ((values.max(), scale.high), (values.min(), scale.low)) if e != 0]
+        sums.highest = max([sums.highest, *map(float, ends)])
+
+    def layers(self) -> list[Layer]:
+        """Return the figures, the worse one where a tensor is there twice."""
+        found: dict[str, Layer] = {}
+        for pair, sums in zip(self._pairs, self._sums, strict=True):
+            if sums.values:
+                layer = self._layer(pair, sums)
+                known = found.get(pair.name)
+                if known is None or layer.worst < known.worst:
+                    found[pair.name] = layer
+        return list(found.values())
+
+    def _layer(self, pair: Pair, sums: _Sums) -> Layer:
+        ends = frozenset(pair.candidate for pair in self._pairs)
+        nodes = list(self._candidate.between(pair.candidate, ends))
+        inherited = {p.candidate: decibel(s.signal, s.noise) for p, s in zip(self._pairs, self._sums, strict=True)}
+        integer = [node for node in nodes if is_integer_node(self._candidate, node)]
+        producer = self._reference.producers[pair.name]
+        gain = sums.dot / sums.signal if sums.signal else 1.0
+        rest = max(0.0, sums.own_power - gain * gain * sums.signal)
+        spread, channel = sums.spread()
+        named = next((node for node in integer if node.name), None)
+        # What only hands on the output of a branch or loop has the error within it.
+        around = next((node for node in nodes if bodies(node)), None)
+        if named is None and around is not None:
+            producer = around
+        layer = Layer(
+            tensor=self._scope.path + pair.name,
+            node=float_name(named) if named is not None else producer.name or pair.name,
+            op=producer.op_type,
+            quantized=[node.op_type for node in integer],
+            own=decibel(sums.signal, sums.own_noise),
+            channel=sums.channel(),
+            inherited=decibel(sums.signal, sums.noise),
+            before=min(
+                (inherited[name] for node in nodes for name in node.input if name in inherited), default=_HIGHEST
+            ),
+            gain=float(gain),
+            gain_free=decibel(gain * gain * sums.signal, rest),
+            clipped=sums.clipped / sums.values,
+            reach=sums.highest,
+            spread=spread,
+            spread_channel=channel,
+        )
+        self._add_weights(layer, pair)
+        return layer
+
+    def _add_weights(self, layer: Layer, pair: Pair) -> None:
+        ends = frozenset(pair.name for pair in self._pairs) - {pair.name}
+        for node in self._reference.between(pair.name, ends):
+            if node.op_type == "Gemm":
+                transposed = any(a.name == "transB" and a.i for a in node.attribute)
+                axis = 0 if transposed else 1
+            elif node.op_type in _WEIGHT_AXIS:
+                axis = _WEIGHT_AXIS[node.op_type]
+            else:
+                continue
+            weight = self._reference.constant(node.input[1])
+            if weight is None or weight.ndim < 2:
+                continue
+            rows = np.moveaxis(np.abs(weight.astype(np.float32)), axis, 0).reshape(weight.shape[axis], -1)
+            layer.weight_spread, layer.weight_channel = _spread(rows.max(axis=1))
+            scale = self._candidate.constant(f"{node.input[1]}_scale")
+            layer.per_channel = None if scale is None else scale.size > 1
+            return
+
+    def inner(self, notes: list[str]) -> list[_Scope]:
+        """Return the subgraphs that were run, as graphs of their own."""
+        scopes = []
+        for ours, theirs in self._bodies:
+            where = f"{self._scope.path}{ours.node.name or ours.node.op_type}/{ours.attribute}/"
+            runs: list[tuple[Feeds, Feeds]] = []
+            models: tuple[onnx.ModelProto, onnx.ModelProto] | None = None
+            for reference_values, candidate_values in self._outer:
+                if not ours.is_taken(reference_values):
+                    continue
+                try:
+                    one, one_feeds = lift(self._scope.reference, self._reference, ours, reference_values)
+                    # Its own inputs and conditions are the float model's, so that the errors within are its own.
+                    other, other_feeds = lift(
+                        self._scope.candidate, self._candidate, theirs, {**reference_values, **candidate_values}
+                    )
+                except (KeyError, ValueError, AttributeError) as error:
+                    notes.append(f"{where} could not be looked into: {error}")
+                    break
+                models = models or (one, other)
+                runs.append((one_feeds, other_feeds))
+            if models is not None:
+                note = ""
+                if ours.node.op_type in ("Loop", "Scan"):
+                    note = f"{where} was compared in its first iteration alone"
+                scopes.append(_Scope(where, *models, runs, note))
+        return scopes
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    # Declared shapes may be of a tensor that becomes an input now.
+    del copy.graph.value_info[:]
+    return copy
+
+
+def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Return a copy that gives out tensors from within."""
+    copy = _copy(model)
+    given = {value.name for value in copy.graph.output}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in given)
+    return copy
+
+
+def _forced(model: onnx.ModelProto, pairs: Sequence[Pair], extra: Sequence[str]) -> onnx.ModelProto:
+    """Return a copy in which every matched tensor is fed, and what would have computed it is given out."""
+    copy = _copy(model)
+    graph = copy.graph
+    kinds = {pair.candidate: pair.scale.dtype if pair.scale else "float32" for pair in pairs}
+    for node in graph.node:
+        for position, name in enumerate(node.output):
+            if name in kinds:
+                node.output[position] = name + _FORCED
+    del graph.output[:]
+    graph.output.extend(onnx.ValueInfoProto(name=name + _FORCED) for name in kinds)
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in extra)
+    for name, kind in kinds.items():
+        graph.input.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), None))
+    return copy

@@ -1,0 +1,233 @@
+"""A way out: searches recipes near the one that failed for the smallest change that passes every limit of the test."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.explain.accuracy import escape
+from pytest_onnxlite.explain.budget import Budget
+from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
+from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
+
+KINDS: tuple[type[DynamicInt8] | type[StaticInt8], ...] = (DynamicInt8, StaticInt8)
+# What the order of a dataclass's fields does not say: which change is most often the cure.
+_FIRST = ("per_channel", "method", "weight_type", "activation_type", "format", "reduce_range")
+_MOST_CHANGES = 3
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A recipe that was tried.
+
+    Attributes:
+        recipe: as code.
+        stopped_by: the limit that it does not keep, `build` where it cannot be built; empty where it keeps all.
+        message: what that limit says.
+        figures: by check, what was measured in a few words.
+        accuracy: the metric's value, None where it was not measured.
+        bytes: the file's size, None where it was not built.
+    """
+
+    recipe: str
+    stopped_by: str
+    message: str = ""
+    figures: dict[str, str] = field(default_factory=dict)
+    accuracy: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judging a builder's INT8 variant came to.
+
+    Attributes:
+        stopped_by: the first limit that is broken, empty for none.
+        message: what it says.
+        figures: by check, what was measured in a few words.
+        accuracy: the metric's value, None where there is no such limit.
+        bytes: the file's size.
+    """
+
+    stopped_by: str
+    message: str
+    figures: dict[str, str]
+    accuracy: float | None
+    bytes: int
+
+
+def changes(recipe: Recipe) -> Iterator[Recipe]:
+    """Yield the recipes that differ from one in one argument, exclusions aside."""
+    hints = typing.get_type_hints(type(recipe))
+    names = [f.name for f in dataclasses.fields(recipe) if f.name != "exclude"]
+    for name in sorted(names, key=lambda n: _FIRST.index(n) if n in _FIRST else len(_FIRST)):
+        value = getattr(recipe, name)
+        if typing.get_origin(hints[name]) is Literal:
+            others: Sequence[Any] = [choice for choice in typing.get_args(hints[name]) if choice != value]
+        elif isinstance(value, bool):
+            others = [not value]
+        else:
+            continue
+        for other in others:
+            try:
+                yield dataclasses.replace(recipe, **{name: other})
+            except OnnxliteError:
+                continue  # a pair of values that no kernel takes
+
+
+def neighbours(recipe: Recipe, calibrated: bool, nodes: Sequence[str], operators: Sequence[str]) -> Iterator[Recipe]:
+    """Yield recipes in the order of how much is changed.
+
+    Args:
+        recipe: the one that failed.
+        calibrated: whether there is calibration data for a static one.
+        nodes: nodes that explanations named, the worst first.
+        operators: operator types to leave in float as a whole.
+    """
+    seen = {recipe}
+    for size in range(1, _MOST_CHANGES + 1):
+        for found in _changed(recipe, calibrated, nodes, operators, size):
+            if found not in seen:
+                seen.add(found)
+                yield found
+
+
+def _changed(
+    recipe: Recipe, calibrated: bool, nodes: Sequence[str], operators: Sequence[str], size: int
+) -> Iterator[Recipe]:
+    kinds = [kind for kind in KINDS if kind is not type(recipe) and (calibrated or kind is not StaticInt8)]
+    others: list[Recipe] = [kind(exclude=recipe.exclude) for kind in kinds]
+    if size == 1:
+        for position in range(len(recipe.exclude)):
+            yield dataclasses.replace(recipe, exclude=(*recipe.exclude[:position], *recipe.exclude[position + 1 :]))
+        yield from changes(recipe)
+        yield from others
+        yield from (_excluding(recipe, [name]) for name in (*map(escape, nodes), *operators))
+    elif size == 2:
+        if len(recipe.exclude) > 1:
+            yield dataclasses.replace(recipe, exclude=())
+        globs = [*map(escape, nodes), *operators]
+        near = [*others, *changes(recipe)]
+        yield from (_excluding(recipe, globs[:2]) for _ in [0] if len(globs) > 1)
+        yield from (_excluding(other, [glob]) for glob in globs[:3] for other in near)
+        yield from (changed for other in others for changed in changes(other))
+    else:
+        globs = [*map(escape, nodes), *operators]
+        yield from (_excluding(recipe, globs[:count]) for count in range(3, len(globs) + 1))
+        yield from (_excluding(other, globs[:2]) for other in others)
+        if operators:
+            yield from (_excluding(other, operators) for other in (recipe, *others))
+
+
+def _excluding(recipe: Recipe, globs: Sequence[str]) -> Recipe:
+    return dataclasses.replace(recipe, exclude=tuple(dict.fromkeys((*recipe.exclude, *globs))))
+
+
+def search(
+    builder: Builder,
+    judge: Callable[[Builder, Budget], Judged],
+    nodes: Sequence[str],
+    operators: Sequence[str],
+    budget: Budget,
+    progress: Callable[[str], None],
+    declared_in: str = "",
+) -> dict[str, Any]:
+    """Search for a recipe that passes.
+
+    Args:
+        builder: the model's variants.
+        judge: judges the INT8 variant of a builder by every limit of the test, and stops at the first that is broken.
+        nodes: nodes that explanations named, the worst first.
+        operators: operator types to leave in float as a whole.
+        budget: how long to search.
+        progress: is told what begins.
+        declared_in: the table of pyproject.toml that declares the model; empty where a fixture does.
+
+    Returns:
+        `recipe`, the code to paste, None where nothing passes; `tried`, every attempt; `text`, for a person.
+    """
+    spec = builder.spec
+    current = spec.recipe or builder.recipe[0]
+    tried: list[Attempt] = []
+    first = [current] if spec.int8 is not None else []
+    passes: Recipe | None = None
+    for recipe in (*first, *neighbours(current, spec.calibration is not None, nodes, operators)):
+        if budget.left <= 0:
+            break
+        progress(f"trying {recipe_text(recipe)} ({len(tried)} tried, {budget.left:.0f} s left)")
+        try:
+            with time_limit(budget.left):
+                tried.append(_attempt(builder, recipe, judge, budget))
+        except OutOfTime:
+            break
+        if not tried[-1].stopped_by:
+            passes = recipe
+            break
+    return _result(tried, passes, budget, paste_text(spec, passes, declared_in) if passes else "")
+
+
+def _attempt(builder: Builder, recipe: Recipe, judge: Callable[[Builder, Budget], Judged], budget: Budget) -> Attempt:
+    code = recipe_text(recipe)
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+        other = builder.with_recipe(recipe, Path(folder))
+        try:
+            found = judge(other, budget)
+        except OutOfTime:
+            raise
+        except OnnxliteError as error:
+            return Attempt(code, "build", str(error))
+        finally:
+            other.release()
+    return Attempt(code, found.stopped_by, found.message, found.figures, found.accuracy, found.bytes)
+
+
+def paste_text(spec: ModelSpec, recipe: Recipe, declared_in: str) -> str:
+    """Say where to paste a recipe, and in the next lines what."""
+    instead = " of int8" + ("" if declared_in else "=")
+    instead = f", in the place{instead}" if spec.int8 is not None else ""
+    if declared_in:
+        return f"in {declared_in}{instead}:\n    recipe = {recipe_toml(recipe)}"
+    name = type(recipe).__name__
+    return (
+        f"in ModelSpec({spec.name!r}, ...){instead}:\n    recipe={recipe_text(recipe)},\n"
+        f"  with: from pytest_onnxlite import {name}"
+    )
+
+
+def _result(tried: Sequence[Attempt], passes: Recipe | None, budget: Budget, paste: str) -> dict[str, Any]:
+    data = {"tried": [dataclasses.asdict(attempt) for attempt in tried], "seconds": round(budget.spent, 1)}
+    if passes is not None:
+        figures = ", ".join(f"{check} {figure}" for check, figure in tried[-1].figures.items())
+        text = (
+            f"This passes every limit of the test (tried, {len(tried)} in {budget.spent:.0f} s). Paste {paste}\n"
+            f"  It has {figures}."
+        )
+        return {**data, "recipe": tried[-1].recipe, "text": text}
+    return {**data, "recipe": None, "text": _nothing_text(tried, budget)}
+
+
+def _nothing_text(tried: Sequence[Attempt], budget: Budget) -> str:
+    if not tried:
+        return "No recipe was tried: there is no time left (--onnxlite-suggest-time)."
+    stopped: Mapping[str, int] = Counter(attempt.stopped_by for attempt in tried)
+    reasons = ", ".join(
+        f"{'quantizing failed for' if check == 'build' else f'{check} stood in the way of'} {count}"
+        for check, count in sorted(stopped.items(), key=lambda entry: (-entry[1], entry[0]))
+    )
+    end = "" if budget.left > 0 else f" within {budget.seconds:.0f} s (--onnxlite-suggest-time)"
+    text = f"None of {len(tried)} recipes passes{end}: {reasons}."
+    rated = [attempt for attempt in tried if attempt.accuracy is not None]
+    if rated:
+        nearest = max(rated, key=lambda attempt: attempt.accuracy or 0.0)
+        figures = ", ".join(f"{check} {figure}" for check, figure in nearest.figures.items())
+        text += f"\n  Nearest: recipe={nearest.recipe}, with {figures}; {nearest.stopped_by} stands in the way."
+    return text

@@ -1,0 +1,212 @@
+"""How good a model's outputs are: for each sample, or for all together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Function = Callable[[Any, Any], Any]
+
+_TOP = re.compile(r"top([1-9])")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of a model's outputs.
+
+    Args:
+        function: `(outputs, labels)` to one bool or float for each sample, `(N,)`, or to one float for all of them.
+            Outputs are `(N, ...)`, or the outputs by name where the model has several and the spec names none.
+        name: for reports and baselines.
+        higher_is_better: False for an error.
+        against: `labels`, or `reference`: the outputs of the reference variant instead of labels.
+    """
+
+    function: Function
+    name: str
+    higher_is_better: bool = True
+    against: Literal["labels", "reference"] = "labels"
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is one of ours, which reads one output."""
+        return isinstance(self.function, _TopK) or (self.name in _NAMED and self == _NAMED[self.name])
+
+    def __call__(self, outputs: Any, labels: Any) -> Array:
+        """Return one value for each sample, `(N,) bool` or `(N,) float64`; or `() float64`, one for all.
+
+        Raises:
+            ValueError: outputs and labels do not fit, or the function returns something else.
+        """
+        found = np.asarray(self.function(outputs, labels))
+        if found.dtype.kind == "b" and found.ndim == 1:
+            return found
+        if found.ndim > 1 or found.dtype.kind not in "fiub":
+            raise ValueError(
+                f"the metric {self.name!r} returned {found.shape} {found.dtype}; expected one number, or one for each sample"
+            )
+        found = found.astype(np.float64)
+        if not np.isfinite(found).all():
+            raise ValueError(f"the metric {self.name!r} is NaN or infinite")
+        return found
+
+
+def as_metric(metric: object) -> Metric:
+    """Return the metric that a user means.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if callable(metric):
+        return Metric(metric, getattr(metric, "__name__", type(metric).__name__))
+    if isinstance(metric, str):
+        top = _TOP.fullmatch(metric)
+        if top:
+            return Metric(_TopK(int(top.group(1))), metric)
+        if metric in _NAMED:
+            return _NAMED[metric]
+    names = ", ".join(["'top1' to 'top9'", *map(repr, _NAMED)])
+    raise ValueError(f"metric={metric!r}; expected {names}, a function (outputs, labels), or a Metric.")
+
+
+def _as_indices(labels: Array) -> Array:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise ValueError(
+            f"labels are {labels.shape} {labels.dtype}; expected class indices, (N,) int. "
+            "Turn one-hot labels into indices with y.argmax(axis=1)"
+        )
+    return labels
+
+
+@dataclass(frozen=True)
+class _TopK:
+    """Whether the label is among the highest outputs."""
+
+    k: int
+
+    def __call__(self, outputs: Array, labels: Array) -> npt.NDArray[np.bool_]:
+        """Tell for each sample whether its label is among the `k` highest outputs.
+
+        Args:
+            outputs: `(N, C) float`, one score for each class; or `(N,)` or `(N, 1) float`, the probability of
+                class 1.
+            labels: `(N,)` or `(N, 1) int`, class indices.
+
+        Returns:
+            `(N,) bool`.
+
+        Raises:
+            ValueError: another shape or dtype, or a label outside the classes.
+        """
+        if outputs.ndim == 2 and outputs.shape[1] == 1:
+            outputs = outputs[:, 0]
+        labels = _as_indices(labels)
+        if outputs.ndim not in (1, 2) or len(outputs) != len(labels):
+            raise ValueError(f"the output is {outputs.shape}; top{self.k} expects ({len(labels)}, classes)")
+        classes = 2 if outputs.ndim == 1 else outputs.shape[1]
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"labels reach from {labels.min()} to {labels.max()}, the model has {classes} classes")
+        if self.k >= classes:
+            raise ValueError(f"top{self.k} of {classes} classes is always right")
+        if self.k == 1:
+            right: npt.NDArray[np.bool_] = _answers(outputs) == labels
+            return right
+        highest = np.argpartition(outputs, -self.k, axis=1)[:, -self.k :]
+        among: npt.NDArray[np.bool_] = (highest == labels[:, None]).any(axis=1)
+        return among
+
+
+def as_labels(metric: Metric, outputs: Any) -> Any:
+    """Return the outputs of the reference variant as labels: for a metric of classes the classes that it gives."""
+    if not isinstance(metric.function, _TopK):
+        return outputs
+    found = answers(outputs)
+    if found is None:
+        raise ValueError(
+            f"the output is {outputs.shape} {outputs.dtype}; {metric.name} expects scores, (N, classes) float"
+        )
+    return found
+
+
+def _answers(outputs: Array) -> Array:
+    """Return the class of each sample: the highest output's, or whether the one probability is above a half."""
+    answers: Array = (outputs > 0.5).astype(np.int64) if outputs.ndim == 1 else outputs.argmax(axis=1)
+    return answers
+
+
+def answers(outputs: Array) -> Array | None:
+    """Return the class that each sample is given, `(N,) int64`; None where the outputs are no scores of classes."""
+    if outputs.dtype.kind != "f" or outputs.ndim not in (1, 2):
+        return None
+    return _answers(outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs)
+
+
+def _each(outputs: Array, labels: Array, name: str) -> list[tuple[Array, Array]]:
+    """Return the values of each sample, flat, of outputs and labels."""
+    if len(outputs) != len(labels):
+        raise ValueError(
+            f"the output is {outputs.shape}, the labels are {labels.shape}; {name} compares them one by one"
+        )
+    pairs = []
+    for number, (output, label) in enumerate(zip(outputs, labels, strict=True)):
+        output, label = np.asarray(output, np.float64), np.asarray(label, np.float64)
+        if output.size != label.size:
+            raise ValueError(
+                f"the output is {output.shape} for sample {number}, the label is {label.shape}; {name} compares them value "
+                "by value"
+            )
+        pairs.append((output.ravel(), label.ravel()))
+    return pairs
+
+
+def _mae(outputs: Array, labels: Array) -> Array:
+    """Mean absolute error of each sample."""
+    return np.array([np.abs(a - b).mean() for a, b in _each(outputs, labels, "mae")])
+
+
+def _mse(outputs: Array, labels: Array) -> Array:
+    """Mean squared error of each sample."""
+    return np.array([((a - b) ** 2).mean() for a, b in _each(outputs, labels, "mse")])
+
+
+def _r2(outputs: Array, labels: Array) -> float:
+    """Coefficient of determination: 1 - residual / total sum of squares."""
+    pairs = _each(outputs, labels, "r2")
+    predicted, true = np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
+    total = ((true - true.mean()) ** 2).sum()
+    if total == 0:
+        raise ValueError("r2 compares with the spread of the labels, and all labels are equal")
+    return float(1 - ((true - predicted) ** 2).sum() / total)
+
+
+def _cosine(outputs: Array, reference: Array) -> Array:
+    """Cosine of the angle between each sample's output and the reference's; 1 where both are zero."""
+    pairs = _each(outputs, reference, "cosine")
+    if all(a.size < 2 for a, _ in pairs):
+        raise ValueError(
+            f"the output is {outputs.shape}, one value for each sample, of which cosine sees the sign alone; use "
+            "metric='mae'"
+        )
+    found = []
+    for a, b in pairs:
+        length = np.linalg.norm(a) * np.linalg.norm(b)
+        found.append(float(a @ b / length) if length else float(not a.any() and not b.any()))
+    return np.array(found)
+
+
+_NAMED = {
+    "mae": Metric(_mae, "mae", higher_is_better=False),
+    "mse": Metric(_mse, "mse", higher_is_better=False),
+    "r2": Metric(_r2, "r2"),
+    "cosine": Metric(_cosine, "cosine", against="reference"),
+}

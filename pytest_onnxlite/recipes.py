@@ -1,0 +1,148 @@
+"""How an INT8 variant is made: what a user may ask for, and what is chosen where nothing is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from pytest_onnxlite.errors import OnnxliteError
+
+Calibration = Literal["minmax", "entropy", "percentile", "distribution"]
+Format = Literal["qdq", "qoperator"]
+Integer = Literal["uint8", "int8"]
+
+_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(map(repr, choices[:-1])) + f" or {choices[-1]!r}"
+        raise OnnxliteError(f"{name}={value!r}: expected {listed}.")
+
+
+def _check_exclude(exclude: object) -> tuple[str, ...]:
+    if isinstance(exclude, str) or not isinstance(exclude, Sequence) or not all(isinstance(g, str) for g in exclude):
+        raise OnnxliteError(f"exclude={exclude!r}: expected a list of globs.")
+    return tuple(exclude)
+
+
+@dataclass(frozen=True)
+class DynamicInt8:
+    """Dynamic INT8 quantization with ONNX Runtime: weights ahead of time, activations at run time.
+
+    Args:
+        weight_type: `uint8`, `int8`, or `auto`: `uint8` where the graph has a convolution, because ONNX
+            Runtime's ConvInteger is several times slower with `int8` weights; `int8` elsewhere.
+        per_channel: one scale for each output channel instead of one for the tensor.
+        reduce_range: weights of 7 bits, for x86 processors without VNNI, whose products saturate.
+        exclude: globs over node names or operator types that stay in float. One that matches nothing is
+            an error.
+
+    Raises:
+        OnnxliteError: a value that is none of these.
+    """
+
+    weight_type: Literal["auto", "uint8", "int8"] = "auto"
+    per_channel: bool = False
+    reduce_range: bool = False
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _check_choice("weight_type", self.weight_type, ("auto", *get_args(Integer)))
+        object.__setattr__(self, "exclude", _check_exclude(self.exclude))
+
+
+@dataclass(frozen=True)
+class StaticInt8:
+    """Static INT8 quantization with ONNX Runtime: activations too have their scales ahead of time, from calibration data.
+
+    Args:
+        method: how a tensor's range follows from the calibration data: its extremes (`minmax`), or less, so that
+            what is frequent is finer (`entropy`, `percentile`, `distribution`).
+        format: `qdq`, QuantizeLinear and DequantizeLinear around float operators, which ONNX Runtime fuses as it
+            loads; or `qoperator`, with its own QLinear operators in the file.
+        per_channel: one weight scale for each output channel instead of one for the tensor.
+        weight_type: of the weights.
+        activation_type: of the activations.
+        reduce_range: weights of 7 bits, for x86 processors without VNNI, whose products saturate.
+        exclude: globs over node names or operator types that stay in float. One that matches nothing is
+            an error.
+
+    Raises:
+        OnnxliteError: a value that is none of these.
+    """
+
+    method: Calibration = "minmax"
+    format: Format = "qdq"
+    per_channel: bool = True
+    weight_type: Integer = "int8"
+    activation_type: Integer = "uint8"
+    reduce_range: bool = False
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _check_choice("method", self.method, get_args(Calibration))
+        _check_choice("format", self.format, get_args(Format))
+        for name in ("weight_type", "activation_type"):
+            _check_choice(name, getattr(self, name), get_args(Integer))
+        if self.activation_type == "int8" and self.weight_type == "uint8":
+            raise OnnxliteError(
+                "activation_type='int8' with weight_type='uint8': ONNX Runtime has no kernels for that pair. "
+                "Use weight_type='int8'."
+            )
+        object.__setattr__(self, "exclude", _check_exclude(self.exclude))
+
+
+Recipe = DynamicInt8 | StaticInt8
+
+
+def _given(recipe: Recipe) -> dict[str, Any]:
+    """Return what differs from the default."""
+    default = type(recipe)()
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(recipe).items()
+        if value != getattr(default, name)
+    }
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Return a recipe as code to paste, with what differs from the default alone."""
+    return f"{type(recipe).__name__}({', '.join(f'{name}={value!r}' for name, value in _given(recipe).items())})"
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """Return a recipe as pyproject.toml has it, with what differs from the default alone."""
+    # Strings, lists and booleans are written in TOML as they are in JSON.
+    entries = {"kind": type(recipe).__name__, **_given(recipe)}
+    return f"{{{', '.join(f'{name} = {json.dumps(value)}' for name, value in entries.items())}}}"
+
+
+def recipe_key(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as data to name a cache entry by."""
+    return {"kind": type(recipe).__name__, **asdict(recipe), "exclude": list(recipe.exclude)}
+
+
+def choose_recipe(operators: Collection[str], calibrated: bool) -> tuple[Recipe, str]:
+    """Choose a recipe for a model whose user named none.
+
+    Args:
+        operators: the operator types of the float model, without those in branches and loop bodies, which static
+            quantization leaves in float.
+        calibrated: whether there is calibration data.
+
+    Returns:
+        The recipe, and why.
+    """
+    if {"If", "Loop", "Scan"} & set(operators) and not _CONVOLUTIONS & set(operators):
+        return DynamicInt8(), "the model computes in branches or loop bodies, which static quantization leaves in float"
+    if not _CONVOLUTIONS & set(operators):
+        return DynamicInt8(), "the model has no convolution, and dynamic quantization needs no calibration"
+    if calibrated:
+        return StaticInt8(), "the model has convolutions, which dynamic quantization makes slower than float"
+    return (
+        DynamicInt8(),
+        "no calibration= is given; with it the model's convolutions would be quantized statically, which is faster",
+    )

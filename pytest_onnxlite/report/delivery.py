@@ -1,0 +1,67 @@
+"""Brings a run's reports to where they were asked for, and to where CI looks for them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import write_atomically
+from pytest_onnxlite.report import document, markdown
+from pytest_onnxlite.report.annotations import annotate, workspace_prefix
+from pytest_onnxlite.run import Run
+from pytest_onnxlite.settings import Settings
+
+
+def deliver(run: Run, settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Write each report that was asked for; under GitHub Actions also the job summary and the annotations.
+
+    Args:
+        run: what happened; gets `annotations`, and a remark where the job summary cannot be written.
+        settings: which files.
+        environ: tells whether this is CI.
+
+    Returns:
+        What could not be written although it was asked for.
+    """
+    content = document.build(run, settings.mode)
+    problems: list[str] = []
+
+    def put(option: str, path: Path | None, text: str) -> None:
+        try:
+            if path is not None:
+                write(path, text, f"--onnxlite-{option}")
+        except OnnxliteError as error:
+            problems.append(str(error))
+
+    put("report", settings.report, document.as_text(content))
+    put("markdown", settings.markdown, markdown.render(content) if settings.markdown else "")
+    if settings.html is not None:
+        from pytest_onnxlite.report import html
+
+        put("html", settings.html, html.render(content))
+    summary = environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(markdown.render(content) + "\n")
+        except OSError as error:
+            run.remarks.append(f"the job summary {summary} cannot be written: {error.strerror or error}.")
+    if environ.get("GITHUB_ACTIONS") == "true":
+        run.annotations = annotate(content, workspace_prefix(settings.rootdir, environ))
+    return problems
+
+
+def write(path: Path, text: str, what: str) -> None:
+    """Write a file in one step, with the folders above it.
+
+    Raises:
+        OnnxliteError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, io.BytesIO(text.encode()))
+    except OSError as error:
+        raise OnnxliteError(f"{what}: {path} cannot be written: {error.strerror or error}.") from None

@@ -1,0 +1,32 @@
+"""The report as one page that needs nothing else: no network, no script, no font of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.report import view
+from pytest_onnxlite.settings import NO_JINJA
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """Return the page.
+
+    Raises:
+        OnnxliteError: jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError:
+        raise OnnxliteError(NO_JINJA + ".") from None
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pytest_onnxlite.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = view.build(document)
+    template = environment.get_template("page.html.j2")
+    return template.render(page=page, version=document["pytest_onnxlite"]).lstrip()

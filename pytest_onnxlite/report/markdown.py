@@ -1,0 +1,109 @@
+"""The report as Markdown, for a job summary or a comment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pytest_onnxlite.report import view
+from pytest_onnxlite.report.course import TrendPart
+from pytest_onnxlite.report.marks import Mark
+
+# A job summary of GitHub holds 1 MiB; what is longer is not shown at all.
+_MOST_BYTES = 900_000
+_CUT = "\n\n*The report is longer than a job summary may be; the rest is in the HTML page and the JSON.*\n"
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """Return the report; ends with a line end."""
+    page = view.build(document)
+    parts = [f"## {page.mark.sign} Release guard: {escape(page.headline)}", escape(page.intro)]
+    if page.summary:
+        parts.append(_summary(page))
+    if page.remarks:
+        parts.append("\n".join(f"- {escape(line)}" for line in page.remarks))
+    if page.problems:
+        parts.append("### What failed and why")
+        parts += [_problem(problem) for problem in page.problems]
+    for model in page.models:
+        parts.append(f"### {escape(model.name)}")
+        parts.append(escape(model.conditions))
+        parts += [text for part in model.parts for text in _variant(part)]
+    if page.trend:
+        parts.append("### Trend over the saved baselines")
+        parts += [text for part in page.trend for text in _trend(part)]
+    parts.append(f"{escape(page.machine)}. pytest-onnxlite {escape(document['pytest_onnxlite'])}.")
+    text = "\n\n".join(parts) + "\n"
+    encoded = text.encode()
+    if len(encoded) <= _MOST_BYTES:
+        return text
+    return encoded[:_MOST_BYTES].decode(errors="ignore").rsplit("\n\n", 1)[0] + _CUT
+
+
+def escape(value: str) -> str:
+    """Return text that Markdown shows as it is."""
+    value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", value).replace("\n", " ")
+
+
+def block(lines: str) -> str:
+    """Return lines in a code block, whose fence is longer than any in them."""
+    longest = max((len(run) for run in re.findall(r"`+", lines)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{lines}\n{fence}"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    rule = ["--:" if number in numbers else "---" for number in range(len(columns))]
+    lines = [columns, rule, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _mark(mark: Mark, word: str = "") -> str:
+    return f"{mark.sign} {escape(word or mark.word)}"
+
+
+def _summary(page: view.Page) -> str:
+    rows = []
+    for row in page.summary:
+        cells = [
+            "–" if cell is None else f"{cell.mark.sign if cell.mark else ''} {escape(cell.text)}{_beside(cell)}"
+            for check, cell in zip(view.CHECKS, row.cells, strict=True)
+            if check in page.columns
+        ]
+        rows.append([escape(row.model), escape(row.variant), _mark(row.mark, row.word.lower()), *cells])
+    return _table(["model", "variant", "verdict", *page.columns], rows)
+
+
+def _beside(cell: view.Cell) -> str:
+    return f" ({escape(', '.join(cell.notes))})" if cell.notes else ""
+
+
+def _problem(problem: view.Problem) -> str:
+    parts = [f"#### {_mark(problem.mark, problem.badge)}: {escape(f'{problem.title} {problem.against}'.strip())}"]
+    if problem.test:
+        parts.append(f"{escape(problem.test)}, at {escape(problem.place)}")
+    parts.append(block("\n".join([problem.message, *problem.explanation])))
+    return "\n\n".join(parts)
+
+
+def _variant(part: view.VariantPart) -> Iterable[str]:
+    if part.history:
+        yield f"**{escape(part.name)}**"
+        columns = ["figure", "first accepted", "last release", "today", "change", "allowed", "verdict"]
+        rows = [[r.name, r.first, r.last, f"**{r.today}**", r.change, r.allowed, _mark(r.mark)] for r in part.history]
+        yield _table(columns, rows, numbers=(1, 2, 3, 4))
+    for strip in part.strips:
+        yield f"Latency of {escape(strip.title)}: {escape(strip.description)}"
+    if part.operators:
+        rows = [[escape(r.name), str(r.before), str(r.after), r.change] for r in part.operators]
+        yield _table(["operator", "float", escape(part.kind), "change"], rows, numbers=(1, 2, 3))
+
+
+def _trend(part: TrendPart) -> Iterable[str]:
+    yield f"**{escape(part.name)}**"
+    if part.remarks:
+        yield "\n".join(f"- {escape(line)}" for line in part.remarks)
+    if part.releases:
+        yield _table(["date", "commit", *part.columns], part.releases, numbers=range(2, 2 + len(part.columns)))

@@ -1,0 +1,38 @@
+"""How long running a variant over data may take, where somebody waits for what is only worth knowing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from pytest_onnxlite.errors import OnnxliteError
+
+_end: ContextVar[float | None] = ContextVar("onnxlite_deadline", default=None)
+
+
+class OutOfTime(OnnxliteError):
+    """The time that was given is up."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Let runs of variants end with `OutOfTime` after so many seconds; an outer limit that ends sooner still counts."""
+    end, outer = time.monotonic() + seconds, _end.get()
+    token = _end.set(end if outer is None else min(end, outer))
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def check_time() -> None:
+    """Go on where there is time, or no limit.
+
+    Raises:
+        OutOfTime: the time is up.
+    """
+    end = _end.get()
+    if end is not None and time.monotonic() > end:
+        raise OutOfTime("the time given is up.")

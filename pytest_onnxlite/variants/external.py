@@ -1,0 +1,148 @@
+"""Models whose weights lie in files beside them: which files, which bytes of them, and none elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.variants.cache import hash_file, hash_tree
+from pytest_onnxlite.variants.canonical import graphs
+from pytest_onnxlite.variants.variant import first_line
+
+
+@dataclass(frozen=True)
+class ExternalFile:
+    """A file of weights.
+
+    Attributes:
+        path: the file.
+        used: bytes of it that tensors refer to, each counted once.
+        size: bytes of it.
+    """
+
+    path: Path
+    used: int
+    size: int
+
+
+def load_graph(path: Path) -> onnx.ModelProto:
+    """Read a model without its external data.
+
+    Raises:
+        OnnxliteError: it cannot be read or is no ONNX model.
+    """
+    try:
+        proto: onnx.ModelProto = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise OnnxliteError(f"{path} cannot be read: {error.strerror}.") from None
+    except Exception as error:
+        raise OnnxliteError(
+            f"{path} ({path.stat().st_size} bytes) is not an ONNX model: {first_line(error)}. It is truncated, a Git LFS "
+            "pointer that was not fetched, or no model."
+        ) from None
+    return proto
+
+
+def _external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    for graph in graphs(proto.graph):
+        yield from (t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
+        for node in graph.node:
+            for attribute in node.attribute:
+                tensors = [attribute.t] if attribute.HasField("t") else attribute.tensors
+                yield from (t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def has_external_data(proto: onnx.ModelProto) -> bool:
+    """Tell whether a model has weights outside of its file."""
+    return any(True for _ in _external_tensors(proto))
+
+
+def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[ExternalFile]:
+    """Return the files that a model's weights lie in; reads none of them.
+
+    Raises:
+        OnnxliteError: one is missing, too short, or lies outside of the model's folder, where a file that is not
+            the model's could be read.
+    """
+    proto = load_graph(path) if proto is None else proto
+    ranges: dict[Path, set[tuple[int, int | None]]] = defaultdict(set)
+    folder = path.parent.resolve()
+    for tensor in _external_tensors(proto):
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        file = (folder / location).resolve()
+        if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
+            raise OnnxliteError(
+                f"{path}: the weights of {tensor.name!r} are said to lie in {location!r}, outside of the model's folder. "
+                "Nothing is read from there. Save the model anew, with its data beside it."
+            )
+        if not file.is_file():
+            raise OnnxliteError(
+                f"{path}: the weights of {tensor.name!r} should lie in {location!r} beside it, and there is no such file. "
+                "Copy it there: a model with external data ships as several files."
+            )
+        length = int(entries["length"]) if "length" in entries else None
+        ranges[file].add((int(entries.get("offset", 0)), length))
+    return [_measured(file, parts, path) for file, parts in sorted(ranges.items())]
+
+
+def _measured(file: Path, parts: set[tuple[int, int | None]], model: Path) -> ExternalFile:
+    size = file.stat().st_size
+    used = end = 0
+    for start, stop in sorted((start, size if length is None else start + length) for start, length in parts):
+        if stop > size:
+            raise OnnxliteError(
+                f"{model}: its weights reach to byte {stop:,} of {file.name}, which has {size:,}. It was cut short, or is "
+                "a Git LFS pointer that was not fetched. Fetch or save it again."
+            )
+        used += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return ExternalFile(file, used, size)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that a variant consists of, the one it is opened by first.
+
+    Raises:
+        OnnxliteError: see `external_files`.
+    """
+    if path.suffix != ".onnx":
+        return [path]
+    return [path, *(file.path for file in external_files(path))]
+
+
+def hash_model(path: Path) -> str:
+    """Return the SHA-256 of a model: of its file, or of all its files with their names.
+
+    Raises:
+        OnnxliteError: see `external_files`.
+    """
+    files = files_of(path)
+    if len(files) == 1:
+        return hash_tree(path)
+    # How the first is called says nothing; the others are called so in it.
+    digest = hashlib.sha256(hash_file(path).encode())
+    for file in files[1:]:
+        digest.update(f";{file.relative_to(path.parent.resolve()).as_posix()}:{hash_file(file)}".encode())
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return the bytes of a model that are used, external data included, and those of its files that are not.
+
+    Raises:
+        OnnxliteError: see `external_files`.
+    """
+    if path.is_dir():
+        return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()), 0
+    if path.suffix != ".onnx":
+        return path.stat().st_size, 0
+    files = external_files(path)
+    used = sum(file.used for file in files)
+    return path.stat().st_size + used, sum(file.size for file in files) - used
