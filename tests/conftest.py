@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from pytest_onnxlite.variants.cache import Cache
 from projects import REPOSITORY, Digits, Project
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_ci() -> Iterator[None]:
+    """Runs within the tests say the same in CI, where pytest tells reasons twice, and leave no job's summary."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for the whole run, so that the example models are converted once."""
@@ -27,12 +37,21 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def digits(shared_cache: Path) -> Digits:
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed, which the example models are converted with")
     from digits import load_digits
 
     _, (x, y) = load_digits()
     trained = REPOSITORY / "examples" / "models" / "cnn.keras"
     builder = Builder(ModelSpec("cnn", trained=trained, evaluation=Dataset(x, y)), Cache(shared_cache), lambda _: None)
     return Digits(trained, builder.onnx.path, builder.int8.path, x, y)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Runs within this run go in the order that is written, whatever is installed beside."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
+    return pytester
 
 
 @pytest.fixture

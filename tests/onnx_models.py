@@ -28,31 +28,41 @@ def save_graph(path: Path, nodes: Sequence[Any], inputs: Any, outputs: Any, weig
     return path
 
 
-def lookup(path: Path, answers: Sequence[int], classes: int = 10) -> Path:
-    """A model whose answer to the input i, (batch, 1) int64, is answers[i]."""
-    table = np.zeros((len(answers), classes), np.float32)
+def lookup(path: Path, answers: Sequence[int], classes: int = 10, int8: bool = False) -> Path:
+    """A model whose answer to the input i, (batch, 1) int64, is answers[i]; the answers are stored in 8 bits if asked."""
+    table = np.zeros((len(answers), classes), np.uint8 if int8 else np.float32)
     table[np.arange(len(answers)), answers] = 1
+    name = "float_table" if int8 else "table"
     return save_graph(
         path,
         [
-            helper.make_node("Gather", ["table", "index"], ["row"], axis=0),
+            *([helper.make_node("DequantizeLinear", ["table", "scale", "zero"], [name])] if int8 else []),
+            helper.make_node("Gather", [name, "index"], ["row"], axis=0),
             helper.make_node("Squeeze", ["row", "axes"], ["digit"]),
         ],
         [helper.make_tensor_value_info("index", TensorProto.INT64, ["batch", 1])],
         [helper.make_tensor_value_info("digit", TensorProto.FLOAT, ["batch", classes])],
-        {"table": table, "axes": np.array([1], np.int64)},
+        {
+            "table": table,
+            "axes": np.array([1], np.int64),
+            **({"scale": np.float32(1), "zero": np.uint8(0)} if int8 else {}),
+        },
     )
 
 
-def dense(path: Path, layers: int, width: int = 256, seed: int = 0) -> Path:
-    """A chain of dense layers of one width: twice the layers is twice the work."""
+def dense(path: Path, layers: int, width: int = 256, seed: int = 0, int8: bool = False) -> Path:
+    """A chain of dense layers of one width: twice the layers is twice the work. With one number in 8 bits if asked."""
     rng = np.random.default_rng(seed)
     nodes, weights, last = [], {}, "x"
     for i in range(layers):
         weights[f"w{i}"] = rng.normal(0, (2 / width) ** 0.5, (width, width)).astype(np.float32)
         nodes.append(helper.make_node("MatMul", [last, f"w{i}"], [f"m{i}"], name=f"matmul{i}"))
-        last = "y" if i == layers - 1 else f"r{i}"
+        last = "y" if i == layers - 1 and not int8 else f"r{i}"
         nodes.append(helper.make_node("Relu", [f"m{i}"], [last], name=f"relu{i}"))
+    if int8:
+        weights |= {"small": np.int8(0), "scale": np.float32(1), "zero": np.int8(0)}
+        nodes.append(helper.make_node("DequantizeLinear", ["small", "scale", "zero"], ["nothing"], name="dequantize"))
+        nodes.append(helper.make_node("Add", [last, "nothing"], ["y"], name="add"))
     return save_graph(
         path,
         nodes,
@@ -140,6 +150,23 @@ def edit(source: Path, target: Path, change: Any) -> Path:
     change(model)
     onnx.save(model, target)
     return target
+
+
+def stretched(source: Path, target: Path, factor: float) -> Path:
+    """The example CNN with one channel larger by a factor, which the next layer takes back: the same function."""
+
+    def change(model: onnx.ModelProto) -> None:
+        weights = weights_of(model)
+        first, bias, second = (
+            next(name for name in weights if name.endswith(ending))
+            for ending in ("2_1/convolution/ReadVariableOp:0", "2_1/Squeeze:0", "3_1/convolution/ReadVariableOp:0")
+        )
+        for name, index, by in ((first, 5, factor), (bias, 5, factor), (second, np.s_[:, 5], 1 / factor)):
+            changed = weights[name].copy()
+            changed[index] *= np.float32(by)
+            set_weight(model, name, changed)
+
+    return edit(source, target, change)
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:

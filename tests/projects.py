@@ -59,7 +59,7 @@ class Project:
             f"""
             import numpy as np
             import pytest
-            from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec
+            from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
 
             data = np.load("data.npz")
 
@@ -79,7 +79,7 @@ class Project:
     def run(self, *arguments: str, subprocess: bool = False) -> pytest.RunResult:
         """Run pytest there, with the cache that all tests share."""
         run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest
-        return run("-p", "no:randomly", f"--onnxlite-cache-dir={self._cache}", *arguments)
+        return run(f"--onnxlite-cache-dir={self._cache}", *arguments)
 
     def save(self, *arguments: str) -> pytest.RunResult:
         """Save baselines, which must succeed."""

@@ -73,10 +73,11 @@ def statically_quantized(model: RandomModel, feeds: list[dict[str, np.ndarray]],
 
 def prepared(source: Path) -> Path:
     target = source.with_name("prepared.onnx")
-    try:
-        quant_pre_process(str(source), str(target))
-    except Exception:  # symbolic shape inference gives up on some models; releases go on without it
-        quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
+    with contextlib.chdir(source.parent):  # it leaves a work file where it fails
+        try:
+            quant_pre_process(str(source), str(target))
+        except Exception:  # symbolic shape inference gives up on some models; releases go on without it
+            quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
     return target
 
 

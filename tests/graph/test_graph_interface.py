@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from graph_models import convnet, dense, dynamic, static
+from onnx import numpy_helper
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.graph import (
@@ -77,6 +79,24 @@ def test_what_is_no_model_is_refused_with_its_name(tmp_path, content, message):
     assert isinstance(caught.value, ValueError)
 
 
+def test_a_tensor_without_a_data_type_is_damage():
+    model = edited(convnet())
+    model.graph.initializer[0].data_type = onnx.TensorProto.UNDEFINED
+    for ask in (check_graph, summarize):
+        with pytest.raises(GraphError, match=f"tensor '{model.graph.initializer[0].name}' has no data type"):
+            ask(model)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [0.0, 1e-45, np.inf, np.nan])
+def test_broken_scales_are_findings_and_no_warnings_of_numpy(bad):
+    model = edited(static(convnet(), per_channel=True))
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("_scale"):
+            tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, bad, np.float32), tensor.name))
+    assert {finding.code for finding in check_graph(model, convnet())} & {"OLX301", "OLX302", "OLX303"}
+
+
 def test_an_object_of_another_type_is_refused():
     with pytest.raises(GraphError, match="found list"):
         check_graph([])  # type: ignore[arg-type]
@@ -105,6 +125,14 @@ def test_an_ir_model_without_a_weight_has_nothing_that_produces_it():
 def test_an_excluded_node_that_is_quantized_is_a_finding():
     assert [f.code for f in check_graph(dynamic(convnet()), convnet(), excluded=["fc"])] == ["OLX609"]
     assert [f.code for f in check_graph(static(convnet()), convnet(), excluded=["fc"])] == ["OLX609"]
+
+
+def test_an_excluded_node_is_float_where_its_activation_alone_is_dequantized():
+    q = static(convnet(), nodes_to_exclude=["fc"])
+    makers = {name: n.op_type for n in q.graph.node for name in n.output}
+    fc = next(n for n in q.graph.node if n.name == "fc")
+    assert [makers.get(name) for name in fc.input] == ["DequantizeLinear", None]
+    assert check_graph(q, convnet(), excluded=["fc"]) == []
 
 
 def test_an_ignored_code_must_match():

@@ -8,19 +8,27 @@ from __future__ import annotations
 import collections
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from graph_mutations import array, put
-from graph_running import LEVELS, prepared, quantized, quiet, run, statically_quantized
+from graph_running import LEVELS, prepared, quantized, quiet, run, session, statically_quantized
 from hypothesis import event, given
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 
+from pytest_onnxlite import DynamicInt8, OnnxliteError, StaticInt8
 from pytest_onnxlite.graph import GraphError, check_graph, signature, summarize
 from pytest_onnxlite.graph.strategies import BLOCKS, OPSETS, RandomModel, inputs_for, models
+from pytest_onnxlite.recipes import Calibration as Method
+from pytest_onnxlite.recipes import Format, Integer, Recipe
+from pytest_onnxlite.variants.proof import require_sound
+from pytest_onnxlite.variants.quantization import Calibration, quantize
+from pytest_onnxlite.variants.sessions import TensorInfo
 
 MODERATE = ("normal", "zero_channel", "constant")
 JUMPY = {"if", "sigmoid", "loop", "lstm"}
@@ -70,6 +78,21 @@ def abs_model(model: onnx.ModelProto) -> onnx.ModelProto:
     return twin
 
 
+def assert_right(
+    model: RandomModel, q: onnx.ModelProto | str, feed: dict[str, np.ndarray], *, near: bool = True
+) -> None:
+    """Compare a quantized model that nothing was found wrong with to the float one, its numbers too where `near`."""
+    expected, got = run(model.proto, feed), run(q, feed)
+    assert got.shape == expected.shape
+    assert got.dtype == expected.dtype
+    assert np.isfinite(got).all() or not np.isfinite(expected).all()
+    # How far off is wrong can be said where weights and inputs are of one size and nothing jumps.
+    calm = model.weights in MODERATE and max(float(np.abs(v).max(initial=0)) for v in feed.values()) < 10
+    if near and calm and not JUMPY & set(dict(model.blocks)) and expected.size:
+        magnitude = run(abs_model(model.proto), {name: np.abs(values) for name, values in feed.items()})
+        assert np.abs(got - expected).max() <= 0.25 * max(np.abs(magnitude).max(), 1e-6)
+
+
 @pytest.mark.parametrize("form", ["dynamic", "dynamic per channel", "static"])
 @given(data=st.data())
 def test_quantization_ends_in_an_error_a_finding_or_a_right_model(form, data):
@@ -93,15 +116,51 @@ def test_quantization_ends_in_an_error_a_finding_or_a_right_model(form, data):
     tallies[form][outcome] += 1
     if errors:
         return
-    expected, got = run(model.proto, feed), run(q, feed)
-    assert got.shape == expected.shape
-    assert got.dtype == expected.dtype
-    assert np.isfinite(got).all() or not np.isfinite(expected).all()
-    # How far off is wrong can be said where weights and inputs are of one size and nothing jumps.
-    calm = model.weights in MODERATE and max(float(np.abs(v).max(initial=0)) for v in feed.values()) < 10
-    if calm and not JUMPY & set(dict(model.blocks)) and expected.size:
-        magnitude = run(abs_model(model.proto), {name: np.abs(values) for name, values in feed.items()})
-        assert np.abs(got - expected).max() <= 0.25 * max(np.abs(magnitude).max(), 1e-6)
+    assert_right(model, q, feed)
+
+
+def recipes(form: str) -> st.SearchStrategy[Recipe]:
+    """Draw what a user may ask for."""
+    types, flags = st.sampled_from(get_args(Integer)), st.booleans()
+    if form == "dynamic":
+        return st.builds(DynamicInt8, weight_type=st.just("auto") | types, per_channel=flags, reduce_range=flags)
+    return st.builds(
+        StaticInt8,
+        # Most often the one that takes no second of histograms.
+        method=st.just("minmax") | st.sampled_from(get_args(Method)),
+        format=st.sampled_from(get_args(Format)),
+        per_channel=flags,
+        weight_type=st.just("int8"),
+        activation_type=types,
+        reduce_range=flags,
+    )
+
+
+@pytest.mark.parametrize("form", ["dynamic", "static"])
+@given(data=st.data())
+def test_our_own_quantization_ends_in_a_clear_error_or_in_a_right_model(form, data):
+    model, recipe = data.draw(models()), data.draw(recipes(form))
+    feed = feed_of(data.draw, model, extremes=False, min_dim=1)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = model.save(Path(folder)), Path(folder) / "int8.onnx"
+        (declared,) = signature(model.proto).inputs
+        infos = (TensorInfo("x", feed["x"].dtype.name, tuple(dim or "N" for dim in declared.shape or ())),)
+        try:
+            decided = quantize(source, recipe, "m", target, Calibration(feed["x"], infos) if form == "static" else None)
+            require_sound(target, source, decided["excluded"], "m", recipe)
+        except OnnxliteError as error:
+            outcome = str(error).partition("\n")[0].partition(":")[2].partition(":")[0].partition(",")[0].strip()
+            event(outcome)
+            tallies[f"ours, {form}"][outcome] += 1
+            return
+        try:
+            session(str(target))
+        except Exception as error:  # what the first run in a child process, of every variant, would find out
+            tallies[f"ours, {form}"][f"does not load: {type(error).__name__}"] += 1
+            return
+        tallies[f"ours, {form}"]["sound"] += 1
+        # The other methods cut off what is rare, and in a handful of values all are.
+        assert_right(model, str(target), feed, near=form == "dynamic" or recipe.method == "minmax")
 
 
 @given(models(blocks=FLAT, weights=("normal",), storages=("inline",)), st.integers(-20, 20))
@@ -149,7 +208,12 @@ def test_quantizing_twice_gives_the_same_bytes_and_leaves_the_input_alone(model)
         assert {name: (Path(folder) / name).read_bytes() for name in before} == before
 
 
-@given(models(blocks=[b for b in SMOOTH if b != "empty"], weights=("normal",), opsets=STATIC_OPSETS), st.data())
+RUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+# QLinearMatMul before 1.32 cannot run what its quantizer makes of a product with three dims.
+UNSPLIT = {"empty"} if RUNTIME >= (1, 32) else {"empty", "matmul_3d"}
+
+
+@given(models(blocks=[b for b in SMOOTH if b not in UNSPLIT], weights=("normal",), opsets=STATIC_OPSETS), st.data())
 def test_how_a_batch_is_split_changes_neither_float_nor_static_outputs(model, data):
     if model.source in ("steps", "tokens") and "lstm" in dict(model.blocks):
         return  # there the first dim is time
@@ -179,19 +243,16 @@ def test_optimization_levels_agree(model, data):
 
 
 @given(models(blocks=("dense", "relu", "residual", "shared_weight"), storages=("inline",)))
-def test_per_channel_weights_are_as_near_as_per_tensor_ones(model):
+def test_per_channel_weights_are_within_half_a_step_per_tensor(model):
+    # Not nearer in every case: of two roundings the finer one can be the less lucky.
     originals = {t.name: array(model.proto, t.name) for t in model.proto.graph.initializer}
-    errors = []
-    for per_channel in (False, True):
-        q = quantized(model, prepare=False, per_channel=per_channel)
-        total = 0.0
-        for name, original in originals.items():
-            if f"{name}_quantized" in {t.name for t in q.graph.initializer}:
-                integers = array(q, f"{name}_quantized").astype(np.float64)
-                back = (integers - array(q, f"{name}_zero_point")) * array(q, f"{name}_scale")
-                total += float(np.abs(back - original).max(initial=0))
-        errors.append(total)
-    assert errors[1] <= errors[0] * 1.0001 + 1e-30
+    one, each = (quantized(model, prepare=False, per_channel=per_channel) for per_channel in (False, True))
+    for name, original in originals.items():
+        if f"{name}_quantized" in {t.name for t in one.graph.initializer}:
+            integers = array(each, f"{name}_quantized").astype(np.float64)
+            back = (integers - array(each, f"{name}_zero_point")) * array(each, f"{name}_scale")
+            half = float(array(one, f"{name}_scale")) / 2
+            assert np.abs(back - original).max(initial=0) <= half * 1.0001 + 1e-30
 
 
 @given(models(blocks=("dense", "gemm", "residual"), storages=("inline",), max_blocks=3), st.data())
@@ -233,6 +294,7 @@ def test_a_damaged_file_ends_in_findings_or_in_a_clear_error(model, data):
             assert "damaged.onnx" in str(error)  # noqa: PT017
 
 
+@pytest.mark.filterwarnings("error:::pytest_onnxlite")
 @given(models(opsets=STATIC_OPSETS, blocks=("dense", "conv", "gemm", "flatten")), st.data())
 def test_a_parameter_turned_bad_in_any_model_is_found(model, data):
     feed = feed_of(data.draw, model, extremes=False)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from graph_models import convnet, dense, dynamic, finish, initializer, rng, static, value
 from graph_running import Feeds
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -109,6 +111,26 @@ def test_dynamic_models_are_sound(make, per_channel, reduce_range):
     assert check_graph(q, model) == []
 
 
+def test_weights_that_were_transposed_under_their_own_name_are_compared():
+    """As ONNX Runtime's quantizers before 1.29 leave them, of a Gemm that reads them transposed."""
+    model = square_gemm()
+    text = dynamic(model).SerializeToString()
+    kept = onnx.load_from_string(text)
+    for tensor in kept.graph.initializer:
+        tensor.name = tensor.name.replace("_Transposed", "")
+    for node in kept.graph.node:
+        node.input[:] = [name.replace("_Transposed", "") for name in node.input]
+    assert check_graph(kept, model) == []
+    weight = next(tensor for tensor in kept.graph.initializer if tensor.name.endswith("_quantized"))
+    turned = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight).T), weight.name)
+    weight.CopyFrom(turned)
+    assert "OLX701" in {finding.code for finding in check_graph(kept, model)}
+
+
+# Its quantizer fails on a scale that it has changed itself, to fit a bias into 32 bits.
+NO_SCALE_FOR_A_BIAS = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 27)
+
+
 @pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
 @pytest.mark.parametrize("reduce_range", [False, True], ids=["full", "reduced"])
 @pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qlinear"])
@@ -116,13 +138,17 @@ def test_dynamic_models_are_sound(make, per_channel, reduce_range):
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_static_models_are_sound(make, per_channel, reduce_range, form, activation):
     model = make()
-    q = static(
-        model,
-        per_channel=per_channel,
-        reduce_range=reduce_range,
-        quant_format=form,
-        activation_type=activation,
-    )
+    options = {
+        "per_channel": per_channel,
+        "reduce_range": reduce_range,
+        "quant_format": form,
+        "activation_type": activation,
+    }
+    if NO_SCALE_FOR_A_BIAS and make is tricky_weights and per_channel and form == QuantFormat.QOperator:
+        with pytest.raises(ValueError, match="could not be broadcast"):
+            static(model, **options)
+        return
+    q = static(model, **options)
     codes = {finding.code for finding in check_graph(q, model)}
     # The forecast of saturation is true of full-range int8 weights beside uint8 activations.
     assert codes <= ({"OLX611"} if activation == QuantType.QUInt8 and not reduce_range else set())
@@ -218,10 +244,11 @@ needs_real = pytest.mark.skipif(not REAL, reason="pip install --no-deps rapidocr
 
 
 def prepare(path: Path, target: Path) -> Path:
-    try:
-        quant_pre_process(path, target)
-    except Exception:  # symbolic shape inference gives up on some of them
-        quant_pre_process(path, target, skip_symbolic_shape=True)
+    with contextlib.chdir(target.parent):  # it leaves a work file where it fails
+        try:
+            quant_pre_process(path, target)
+        except Exception:  # symbolic shape inference gives up on some of them
+            quant_pre_process(path, target, skip_symbolic_shape=True)
     return target
 
 

@@ -13,7 +13,7 @@ import pytest
 from graph_models import dynamic, finish, initializer, rng, static, value
 from graph_running import prepared, quiet, run, session
 from onnx import TensorProto, helper
-from onnxruntime.quantization import quantize_dynamic
+from onnxruntime.quantization import QuantFormat, quantize_dynamic
 
 from pytest_onnxlite.graph import check_graph
 
@@ -88,6 +88,13 @@ def _(folder):
     return node.attribute[0].i == 1
 
 
+@fault("quantizer-per-channel-3d-matmul-qoperator")
+def _(folder):
+    q = static(matmul(1, 4, 3), quant_format=QuantFormat.QOperator)
+    assert "OLX311" in {finding.code for finding in check_graph(q)}
+    return refuses(lambda: run(q, {"x": normal(2, 2, 4)}), "QLinearMatMul")
+
+
 @fault("quantizer-writes-axis-before-opset-13")
 def _(folder):
     q = static(matmul(4, 3, opset=12))
@@ -107,6 +114,21 @@ def _(folder):
     q = static(model, [feed])
     assert "OLX505" in {finding.code for finding in check_graph(q, model)}
     return not run(model, feed).any() and bool((run(q, feed) < 0).all())
+
+
+@fault("quantizer-drops-relu-of-distribution-calibration")
+def _(folder):
+    from onnxruntime.quantization import CalibrationMethod
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("Relu", ["h"], ["y"], "relu"),
+    ]
+    weights = [initializer("w", np.eye(4, dtype=np.float32))]
+    model = finish(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], weights)
+    feed = {"x": np.array([[-1, 1, -1, 1]], np.float32)}
+    q = static(model, [feed], calibrate_method=CalibrationMethod.Distribution)
+    return not (run(model, feed) < 0).any() and bool((run(q, feed) < -0.5).any())
 
 
 @fault("preprocessing-adds-opset-imports")

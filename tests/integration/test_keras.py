@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError
+from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError, StaticInt8
+from pytest_onnxlite.measure import accuracy
+from pytest_onnxlite.measure.measurement import Accuracy
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -155,6 +158,9 @@ def test_a_warm_run_imports_no_tensorflow(build: Make, model: Any, tmp_path: Pat
     command = [sys.executable, "-c", WARM, str(path), str(tmp_path / "cache")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+    # The cold one does, so that the answer means something.
+    cold = subprocess.run([*command[:-1], str(tmp_path / "other")], capture_output=True, text=True, check=True)
+    assert cold.stdout.split()[-1] == "True"
 
 
 class Doubling(keras.layers.Layer):  # type: ignore[misc]
@@ -181,10 +187,27 @@ def test_a_lambda_layer_is_refused_with_the_way_out(build: Make, tmp_path: Path)
     assert "safe_mode" not in str(raised.value)
 
 
+class Subclassed(keras.Model):  # type: ignore[misc]
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def test_what_keras_exports_itself_is_taken_as_an_onnx_file(build: Make, model: Any, tmp_path: Path) -> None:
+    # Its outputs are called otherwise than the layers: of one output each, no name is needed.
+    model.export(tmp_path / "exported.onnx", format="onnx", verbose=False)
+    builder = build(model, onnx=tmp_path / "exported.onnx")
+    assert [info.name for info in builder.onnx.outputs_info] != ["digit"]
+    found = accuracy.measure(builder, builder.int8, 64)
+    assert isinstance(found, Accuracy)
+    assert max(found.only_reference, found.only_candidate) <= 3
+    assert np.allclose(builder.onnx.predict(X), model.predict(X, verbose=0), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda folder: keras.Sequential([keras.layers.Dense(3)]), "does not know its input shape"),
+        (lambda folder: Subclassed(), r"save the call itself, with model\.export\(folder\)"),
         (lambda folder: {"weights": 1}, "expected a path to a .keras or .h5 file"),
         (lambda folder: _touch(folder / "model.onnx"), "An ONNX file goes to onnx= or int8="),
         (lambda folder: _touch(folder / "model.h5"), "Keras cannot load"),
@@ -194,6 +217,13 @@ def test_a_lambda_layer_is_refused_with_the_way_out(build: Make, tmp_path: Path)
 def test_what_is_no_trained_model(build: Make, tmp_path: Path, make: Any, message: str) -> None:
     with pytest.raises(OnnxliteError, match=message):
         build(make(tmp_path)).onnx  # noqa: B018
+
+
+def test_evaluation_data_of_another_shape(build: Make, model: Any) -> None:
+    with pytest.raises(
+        OnnxliteError, match=r"small trained: .*takes \(N, 8, 8, 1\) float32, the data is \(N, 4, 8, 1\)"
+    ):
+        build(model, X[:, :4]).onnx  # noqa: B018
 
 
 def _touch(path: Path) -> Path:
@@ -247,15 +277,45 @@ def test_per_channel_has_a_scale_for_each_channel(build: Make, model: Any) -> No
     assert max(np.prod(t.dims) for t in proto.graph.initializer if t.name.endswith("_scale")) > 1
 
 
-def test_a_changed_input_rebuilds_what_depends_on_it(build: Make, model: Any, tmp_path: Path) -> None:
+class Counting(Cache):
+    """A cache that notes what is built."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.built: list[str] = []
+
+    def _build(self, place: Path, build: Callable[[Path], None]) -> None:
+        super()._build(place, build)
+        self.built.append(place.name.split("-")[0])
+
+
+def test_a_changed_byte_rebuilds_what_depends_on_it_and_nothing_else(model: Any, tmp_path: Path) -> None:
     path = save(model, tmp_path, "keras")
-    first = build(path)
-    onnx_path, int8_path = first.onnx.path, first.int8.path
-    other_recipe = build(path, recipe=DynamicInt8(per_channel=True))
-    assert other_recipe.onnx.path == onnx_path
-    assert other_recipe.int8.path != int8_path
+
+    def built(x: Any = X, y: Any = Y, **options: Any) -> list[str]:
+        cache = Counting(tmp_path / "cache")
+        builder = Builder(ModelSpec("small", trained=path, evaluation=Dataset(x, y), **options), cache, lambda _: None)
+        assert builder.int8.path != builder.onnx.path
+        return sorted(cache.built)
+
+    assert built() == ["int8", "onnx", "trained"]
+    assert built() == []
+    changed = X.copy()
+    changed[5, 1, 2, 0] += 1
+    assert built(x=changed) == ["trained"]
+    assert built(y=(Y + 1) % 3) == []  # nothing was computed from the labels
+    assert built(recipe=DynamicInt8(per_channel=True)) == ["int8"]
+    assert built(recipe=StaticInt8(), calibration=X[:8]) == ["int8"]
+    assert built(recipe=StaticInt8(), calibration=changed[:8]) == ["int8"]
+    assert built(recipe=StaticInt8(), calibration=X[:8]) == []
+    entry = next((tmp_path / "cache").glob("onnx-*/model.onnx"))
+    entry.write_bytes(entry.read_bytes()[:-1] + b"?")
+    assert built() == ["onnx"]
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"another file, the same weights"
+    assert built() == ["onnx", "trained"]
     small(5).save(path)
-    assert build(path).onnx.path != onnx_path
+    assert built() == ["int8", "onnx", "trained"]
 
 
 def test_no_temporary_file_is_left(build: Make, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -65,6 +66,43 @@ def test_both_sides_run_near_the_bottom_of_a_stack(
 
     at_depth(depth, measure)
     assert max(depths) < 30
+
+
+def test_neither_side_is_traced(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # pytest-benchmark pauses a coverage tool for the candidate; a reference that is traced would let anything pass.
+    traced = []
+    opened = Stopwatch._open
+
+    def open_and_note(self: Stopwatch, path: Path) -> Any:
+        run = opened(self, path)
+
+        def noting() -> Any:
+            traced.append(sys.gettrace() or sys.getprofile())
+            return run()
+
+        return noting
+
+    monkeypatch.setattr(Stopwatch, "_open", open_and_note)
+    model = dense(tmp_path / "a.onnx", 2)
+    before = threading.gettrace(), threading.getprofile()
+    threading.settrace(lambda *_: None)
+    threading.setprofile(lambda *_: None)
+    try:
+        latency.measure(
+            benchmark,
+            model,
+            {"baseline": Reference("previous artefact", model, 2.0)},
+            FEEDS,
+            batch_size=1,
+            threads=1,
+            resolution=0.5,
+            max_time=1,
+        )
+    finally:
+        threading.settrace(before[0])  # type: ignore[arg-type]
+        threading.setprofile(before[1])
+    assert traced
+    assert not any(traced)
 
 
 def test_time_per_inference_is_that_of_a_bare_loop(benchmark: Any, tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -60,10 +64,21 @@ def test_what_fails_leaves_nothing(cache: Cache) -> None:
 
     with pytest.raises(OnnxliteError, match="no"):
         cache.entry("onnx", {}, fail)
-    assert list(cache.folder.iterdir()) == []
+    assert names(cache) == []
 
 
-def test_two_at_once_end_with_one_whole_entry(cache: Cache) -> None:
+def names(cache: Cache) -> list[str]:
+    """What lies in the cache folder, but for the locks."""
+    return sorted(path.name for path in cache.folder.iterdir() if path.name != "locks")
+
+
+def test_two_at_once_end_with_one_whole_entry_where_nothing_can_be_locked(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     barrier = threading.Barrier(2)
 
     def build(folder: Path) -> None:
@@ -77,7 +92,95 @@ def test_two_at_once_end_with_one_whole_entry(cache: Cache) -> None:
     for thread in threads:
         thread.join()
     assert found[0] == found[1]
-    assert [path.name for path in cache.folder.iterdir()] == [found[0].name]
+    assert names(cache) == [found[0].name]
+
+
+BUILDER = """
+import os, signal, sys, time
+from pathlib import Path
+from pytest_onnxlite.variants.cache import Cache
+log, how = Path(sys.argv[2]), sys.argv[3]
+
+def build(folder):
+    with log.open("a") as file:
+        file.write("built ")
+    if how == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    (folder / "model").write_text("content")
+
+entry = Cache(Path(sys.argv[1])).entry("onnx", {}, build)
+assert (entry / "model").read_text() == "content"
+"""
+
+
+def start(cache: Cache, log: Path, how: str = "builds") -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", BUILDER, str(cache.folder), str(log), how])
+
+
+def test_processes_that_want_the_same_build_it_once(cache: Cache, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    children = [start(cache, log) for _ in range(3)]
+    assert [child.wait(60) for child in children] == [0, 0, 0]
+    assert log.read_text() == "built "
+    assert len(names(cache)) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
+def test_a_builder_that_dies_stops_nobody(cache: Cache, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert start(cache, log, "dies").wait(60) < 0
+    assert names(cache)[0].startswith(".building-")
+    assert start(cache, log).wait(60) == 0
+    assert log.read_text() == "built built "
+
+
+HOUR = 3600.0
+
+
+def used(entry: Path, hours_ago: float) -> None:
+    then = time.time() - hours_ago * HOUR
+    os.utime(entry / "manifest.json", (then, then))
+
+
+def test_the_least_recently_used_entries_go_until_the_others_fit(cache: Cache) -> None:
+    entries = [cache.entry("onnx", {"model": i}, Build("x" * 1000)) for i in range(4)]
+    for entry, hours in zip(entries, (2, 5, 3, 4), strict=True):
+        used(entry, hours)
+    size = sum(path.stat().st_size for path in entries[0].iterdir())
+    assert cache.trim(4 * size, time.time()) == []
+    assert cache.trim(2 * size, time.time()) == [entries[1], entries[3]]
+    assert names(cache) == sorted([entries[0].name, entries[2].name])
+    assert len(list((cache.folder / "locks").iterdir())) == 2
+
+
+def test_reading_an_entry_is_using_it(cache: Cache) -> None:
+    entries = [cache.entry("onnx", {"model": i}, Build()) for i in range(2)]
+    for entry in entries:
+        used(entry, 5)
+    build = Build()
+    cache.entry("onnx", {"model": 0}, build)
+    assert build.count == 0
+    assert cache.trim(0, time.time()) == [entries[1]]
+
+
+def test_what_this_run_or_another_may_be_using_stays(cache: Cache) -> None:
+    long, recent, idle = (cache.entry("onnx", {"model": i}, Build()) for i in range(3))
+    used(long, 3)  # by this run, which began four hours ago
+    used(recent, 0.5)  # by whoever
+    used(idle, 5)
+    assert cache.trim(0, time.time() - 4 * HOUR) == [idle]
+
+
+def test_what_a_killed_run_left_goes(cache: Cache) -> None:
+    kept = cache.entry("onnx", {}, Build())
+    for name, hours in (("killed", 5.0), ("at work", 0.1)):
+        left = cache.folder / f".building-{name}"
+        left.mkdir()
+        then = time.time() - hours * HOUR
+        os.utime(left, (then, then))
+    cache.trim(1 << 30, time.time())
+    assert names(cache) == [".building-at work", kept.name]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

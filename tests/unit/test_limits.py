@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.judge import limits as rules
-from pytest_onnxlite.judge.verdict import BASELINE, Mode, Outcome, Verdict
+from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.limits import LIMITS, AccuracyLimit, LatencyLimit, MemoryLimit, SizeLimit
 from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Latency, Memory, Peak, Size
-from pytest_onnxlite.settings import AccuracyLimit, LatencyLimit, MemoryLimit, SizeLimit
+from pytest_onnxlite.settings import MARKERS, Mode
 
 MIB = 1 << 20
 PLAIN = rules.Absent(Outcome.NOT_COMPARED, "only under --onnxlite-baseline")
@@ -26,7 +27,7 @@ SAVED = Baseline(
 
 
 def accuracy(lost: int, total: int = 1000, reference: int = 950) -> Accuracy:
-    return Accuracy(reference - lost, total, 1, "d" * 64, "trained", reference, max(lost, 0), max(-lost, 0))
+    return Accuracy("top1", reference - lost, total, 1, "d" * 64, "trained", reference, max(lost, 0), max(-lost, 0))
 
 
 def only(verdicts: list[Verdict], against: str) -> Verdict:
@@ -55,12 +56,12 @@ def only(verdicts: list[Verdict], against: str) -> Verdict:
     ],
 )
 def test_accuracy_drop_is_counted_and_inclusive(lost: int, limit: AccuracyLimit, outcome: Outcome) -> None:
-    assert only(rules.judge_accuracy(limit, accuracy(lost), "top1", PLAIN), "trained").outcome is outcome
+    assert only(rules.judge_accuracy(limit, accuracy(lost), PLAIN), "trained").outcome is outcome
 
 
 @pytest.mark.parametrize(("total", "outcome"), [(99, Outcome.FAIL), (100, Outcome.PASS)])
 def test_too_few_samples_are_an_error(total: int, outcome: Outcome) -> None:
-    verdict = only(rules.judge_accuracy(AccuracyLimit(), accuracy(0, total, total), "top1", PLAIN), "trained")
+    verdict = only(rules.judge_accuracy(AccuracyLimit(), accuracy(0, total, total), PLAIN), "trained")
     assert verdict.outcome is outcome
     assert outcome is Outcome.PASS or "Give at least 100 samples" in verdict.message
 
@@ -71,7 +72,7 @@ def test_too_few_samples_are_an_error(total: int, outcome: Outcome) -> None:
 )
 def test_accuracy_against_the_baseline(correct: int, outcome: Outcome) -> None:
     found = replace(accuracy(0), correct=correct)
-    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, "top1", SAVED), BASELINE)
+    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, SAVED), BASELINE)
     assert verdict.outcome is outcome
     assert verdict.evidence["lost_since_first"] == 960 - correct
 
@@ -84,7 +85,7 @@ def test_accuracy_against_the_baseline(correct: int, outcome: Outcome) -> None:
     ],
 )
 def test_accuracy_under_other_conditions_is_not_compared(found: Accuracy) -> None:
-    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, "top1", SAVED), BASELINE)
+    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, SAVED), BASELINE)
     assert verdict.outcome is Outcome.NOT_COMPARABLE
     assert "--onnxlite-accept" in verdict.message
 
@@ -165,7 +166,7 @@ def test_latency_fails_only_when_two_sets_agree_on_a_quiet_machine(found: Latenc
 
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.99, Outcome.PASS), (1.0, Outcome.PASS), (1.01, Outcome.FAIL)])
 def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: Outcome) -> None:
-    found = latency(ratio, ratio, QUIET, purpose="onnx", most=1.0)
+    found = latency(ratio, ratio, QUIET, purpose="float", most=1.0)
     verdicts = rules.judge_latency(LatencyLimit(max_ratio=1.0), found, PLAIN)
     assert only(verdicts, "onnx").outcome is outcome
     assert only(verdicts, BASELINE).outcome is Outcome.NOT_COMPARED
@@ -188,7 +189,7 @@ def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:
 def test_latency_says_how_sure_it_is() -> None:
     comparison = latency((1.09, *(1.12,) * 6, 1.15)).comparisons[BASELINE]
     assert rules.ratio_text(comparison) == (
-        "1.12x (99.5 % ≥ 1.09x, 8 session pairs, against the previous release, noise ±2.7 %)"
+        "1.12x (99.5 % ≥ 1.09x, 8 replicates, against the previous release, noise ±2.7 %)"
     )
 
 
@@ -262,3 +263,14 @@ def test_bytes_are_written_for_people(value: int, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(2.0, "2 s"), (1.5e-3, "1.5 ms"), (5.81e-5, "58.1 µs"), (3e-8, "30 ns")])
 def test_times_are_written_for_people(value: Any, text: str) -> None:
     assert rules.time_text(value) == text
+
+
+def test_what_pytest_lists_of_the_markers_is_what_they_take() -> None:
+    # Written twice, because the plugin loads the list in every run, and what markers ask only where one is used.
+    assert {
+        name: (
+            ", ".join(field.name for field in fields(limit)),
+            (limit.__doc__ or "").split("\n")[0].split(": ", 1)[-1].removesuffix("."),
+        )
+        for name, limit in LIMITS.items()
+    } == MARKERS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError
-from pytest_onnxlite.measure.accuracy import top1_right
+from pytest_onnxlite.measure.metrics import as_metric
 from pytest_onnxlite.run import baseline_findings, covers_all
 from pytest_onnxlite.variants.sessions import TensorInfo, to_feeds
 
@@ -98,8 +98,8 @@ def test_inputs_that_do_not_fit(inputs: Any, message: str) -> None:
 
 def test_top1_of_scores_and_of_a_probability() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    assert top1_right(scores, np.array([0, 1, 1])).tolist() == [True, True, False]
-    assert top1_right(scores[:, 1:], np.array([[0], [1], [1]])).tolist() == [True, True, False]
+    assert as_metric("top1")(scores, np.array([0, 1, 1])).tolist() == [True, True, False]
+    assert as_metric("top1")(scores[:, 1:], np.array([[0], [1], [1]])).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_top1_of_scores_and_of_a_probability() -> None:
 )
 def test_top1_of_what_it_cannot_judge(outputs: Any, labels: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        top1_right(outputs, labels)
+        as_metric("top1")(outputs, labels)
 
 
 @pytest.mark.parametrize(
@@ -139,19 +139,38 @@ def test_which_runs_are_full(tmp_path: Path, arguments: list[str], testpaths: li
     assert covers_all(arguments, tmp_path, tmp_path, testpaths) is full
 
 
-RECORD = {"model": "digits", "variant": "int8"}
+RECORD = {"model": "digits", "variant": "int8", "limits": {"size": {}}}
+DIGITS = {("digits", "int8"): ["size"]}
+FACES = {("faces", "int8"): ["size"]}
+MORE = {("digits", "int8"): ["accuracy", "size", "latency"]}
 
 
 @pytest.mark.parametrize(
     ("records", "unjudged", "saved", "full", "wrong", "remarks"),
     [
-        ([RECORD], [], [("digits", "int8")], True, "", ""),
-        ([RECORD], [], [("digits", "int8"), ("faces", "int8")], True, "no test looked at the baseline faces/", ""),
-        ([RECORD], [], [("digits", "int8"), ("faces", "int8")], False, "", "not looked at in this run: faces/"),
-        ([], [], [], True, "nothing was guarded", ""),
-        ([], [], [("digits", "int8")], False, "nothing was guarded", ""),
+        ([RECORD], [], DIGITS, True, "", ""),
+        ([RECORD], [], DIGITS | FACES, True, "no test looked at the baseline faces/", ""),
+        ([RECORD], [], DIGITS | FACES, False, "", "not looked at in this run: faces/"),
+        ([], [], {}, True, "nothing was guarded", ""),
+        ([], [], DIGITS, False, "nothing was guarded", ""),
         # The test that looks at it failed before: that is red enough.
-        ([], ["test_release"], [("digits", "int8")], True, "", "not looked at in this run: digits/"),
+        ([], ["test_release"], DIGITS, True, "", "not looked at in this run: digits/"),
+        ([RECORD], [], MORE, True, "no test asked for: accuracy, latency of digits/int8.json", ""),
+        ([RECORD], [], MORE, False, "", "not looked at in this run: accuracy, latency of digits/int8.json"),
+        (
+            [RECORD],
+            ["test_release"],
+            MORE,
+            True,
+            "",
+            "not looked at in this run: accuracy, latency of digits/int8.json",
+        ),
+        # Several tests look at one baseline.
+        ([RECORD, {**RECORD, "limits": {"accuracy": {}, "latency": {}}}], [], MORE, True, "", ""),
+        # A check that the baseline lacks is its test's to say.
+        ([{**RECORD, "limits": {"size": {}, "graph": {}}}], [], DIGITS, True, "", ""),
+        # One that cannot be read holds nothing, and is red where it was looked at.
+        ([RECORD], [], {("digits", "int8"): []}, True, "", ""),
     ],
 )
 def test_what_a_run_as_a_whole_concludes(

@@ -44,30 +44,30 @@ def store(tmp_path: Path) -> BaselineStore:
 def test_what_is_saved_is_loaded(store: BaselineStore, source: Path) -> None:
     baseline = a_baseline(source)
     assert store.load("digits", "int8") is None
-    assert store.save(baseline, source)
+    assert store.save(baseline, [source])
     assert store.load("digits", "int8") == baseline
     assert store.artefact(baseline).read_bytes() == source.read_bytes()
     assert store.saved() == [("digits", "int8")]
 
 
 def test_saving_the_same_again_writes_nothing(store: BaselineStore, source: Path) -> None:
-    store.save(a_baseline(source), source)
+    store.save(a_baseline(source), [source])
     path = store.path("digits", "int8")
     before = path.stat().st_mtime_ns, path.read_bytes()
-    assert not store.save(a_baseline(source), source)
+    assert not store.save(a_baseline(source), [source])
     assert (path.stat().st_mtime_ns, path.read_bytes()) == before
 
 
 def test_the_artefact_before_is_removed(store: BaselineStore, source: Path) -> None:
-    store.save(a_baseline(source), source)
+    store.save(a_baseline(source), [source])
     source.write_bytes(b"the second release")
-    store.save(a_baseline(source), source)
+    store.save(a_baseline(source), [source])
     assert [p.read_bytes() for p in store.folder.glob("*/*.onnx")] == [b"the second release"]
 
 
 def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
     store = BaselineStore(tmp_path / "baselines", tmp_path / "elsewhere")
-    store.save(a_baseline(source), source)
+    store.save(a_baseline(source), [source])
     assert not list((tmp_path / "baselines").rglob("*.onnx"))
     assert store.artefact(a_baseline(source)).is_relative_to(tmp_path / "elsewhere")
 
@@ -75,7 +75,7 @@ def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
 def test_an_artefact_that_was_not_kept_says_so(store: BaselineStore, source: Path) -> None:
     baseline = a_baseline(source)
     baseline = replace(baseline, artefact=replace(baseline.artefact, kept=False))
-    store.save(baseline, source)
+    store.save(baseline, [source])
     assert not list(store.folder.rglob("*.onnx"))
     with pytest.raises(NoArtefact, match="onnxlite_keep_artefact = false"):
         store.artefact(baseline)
@@ -83,7 +83,7 @@ def test_an_artefact_that_was_not_kept_says_so(store: BaselineStore, source: Pat
 
 def test_a_changed_artefact_is_noticed(store: BaselineStore, source: Path) -> None:
     baseline = a_baseline(source)
-    store.save(baseline, source)
+    store.save(baseline, [source])
     store.artefact(baseline).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(BrokenBaseline, match="not the file that was measured"):
         store.artefact(baseline)
@@ -124,7 +124,7 @@ def test_a_broken_file_is_named_and_left_alone(store: BaselineStore, source: Pat
         store.load("digits", "int8")
     assert str(path) in str(raised.value)
     with pytest.raises(BrokenBaseline):
-        store.save(a_baseline(source), source)
+        store.save(a_baseline(source), [source])
     assert path.read_text() == text
 
 
@@ -145,7 +145,7 @@ def test_an_unreadable_file_is_broken(store: BaselineStore) -> None:
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OnnxliteError, match="cannot be written"):
-        BaselineStore(tmp_path / "baselines", tmp_path / "file").save(a_baseline(source), source)
+        BaselineStore(tmp_path / "baselines", tmp_path / "file").save(a_baseline(source), [source])
 
 
 SAVER = """
@@ -160,7 +160,7 @@ print("ready", flush=True)
 for i in range(10**9):
     source = folder / "candidate.onnx"
     source.write_bytes(str(i).encode() * 200_000)
-    store.save(a_baseline(source, graph={"signature": {"i": i}, "operators": {}}), source)
+    store.save(a_baseline(source, graph={"signature": {"i": i}, "operators": {}}), [source])
 """
 
 

@@ -1,0 +1,138 @@
+"""One small real model of each kind of layer: trained a little, converted, quantized and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
+from pytest_onnxlite.measure import accuracy
+from pytest_onnxlite.measure.measurement import Score
+from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.cache import Cache
+
+keras = pytest.importorskip("keras", reason="TensorFlow is not installed")
+layers = keras.layers
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(48, 12, 12, 3)).astype(np.float32)
+LINES = RNG.normal(size=(48, 20, 6)).astype(np.float32)
+VOLUMES = RNG.normal(size=(48, 6, 6, 6, 2)).astype(np.float32)
+ROWS = RNG.normal(size=(48, 10)).astype(np.float32)
+TOKENS = RNG.integers(0, 30, (48, 12)).astype(np.int32)
+
+
+def through(shape: tuple[int, ...], *stack: Any, dtype: str = "float32") -> Any:
+    return keras.Sequential([keras.Input(shape, name="x", dtype=dtype), *stack, layers.Flatten(), layers.Dense(3)])
+
+
+def residual() -> Any:
+    x = keras.Input((12, 12, 3), name="x")
+    a = layers.Conv2D(8, 3, padding="same")(x)
+    b = layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", activation="relu")(a))
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Add()([a, b]))))
+
+
+def attention() -> Any:
+    x = keras.Input((20, 6), name="x")
+    a = layers.MultiHeadAttention(2, 4)(x, x)
+    return keras.Model(
+        x, layers.Dense(3)(layers.GlobalAveragePooling1D()(layers.LayerNormalization()(layers.Add()([a, x]))))
+    )
+
+
+def shared() -> Any:
+    x = keras.Input((10,), name="x")
+    dense = layers.Dense(10, activation="relu")
+    return keras.Model(x, layers.Dense(3)(dense(dense(x))))
+
+
+def nested() -> Any:
+    inner = keras.Sequential([keras.Input((10,)), layers.Dense(8, activation="relu")], name="inner")
+    x = keras.Input((10,), name="x")
+    return keras.Model(x, layers.Dense(3)(inner(x)))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):  # type: ignore[misc]
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.hidden = layers.Dense(8, activation="relu")
+        self.answer = layers.Dense(3)
+
+    def call(self, x: Any) -> Any:
+        return self.answer(self.hidden(x))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Scaled(layers.Layer):  # type: ignore[misc]
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale
+
+
+MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
+    "dense": (lambda: through((10,), layers.Dense(16, activation="relu")), ROWS),
+    "conv1d": (lambda: through((20, 6), layers.Conv1D(8, 3, activation="relu")), LINES),
+    "conv2d": (lambda: through((12, 12, 3), layers.Conv2D(8, 3, activation="relu"), layers.MaxPooling2D()), IMAGES),
+    "conv3d": (lambda: through((6, 6, 6, 2), layers.Conv3D(4, 3, activation="relu")), VOLUMES),
+    "depthwise": (lambda: through((12, 12, 3), layers.DepthwiseConv2D(3), layers.ReLU()), IMAGES),
+    "separable": (lambda: through((12, 12, 3), layers.SeparableConv2D(8, 3), layers.ReLU()), IMAGES),
+    "transposed": (lambda: through((12, 12, 3), layers.Conv2DTranspose(4, 3, strides=2)), IMAGES),
+    "batch norm": (
+        lambda: through((12, 12, 3), layers.Conv2D(8, 3), layers.BatchNormalization(), layers.ReLU()),
+        IMAGES,
+    ),
+    "layer norm": (lambda: through((10,), layers.Dense(16), layers.LayerNormalization()), ROWS),
+    "embedding": (lambda: through((12,), layers.Embedding(30, 8), dtype="int32"), TOKENS),
+    "lstm": (lambda: through((20, 6), layers.LSTM(8)), LINES),
+    "gru": (lambda: through((20, 6), layers.GRU(8)), LINES),
+    "bidirectional": (lambda: through((20, 6), layers.Bidirectional(layers.LSTM(8))), LINES),
+    "attention": (attention, LINES),
+    "residual": (residual, IMAGES),
+    "shared": (shared, ROWS),
+    "nested": (nested, ROWS),
+    "rescaling": (lambda: through((12, 12, 3), layers.Rescaling(1 / 255), layers.Conv2D(8, 3)), IMAGES * 255),
+    "normalization": (lambda: through((10,), layers.Normalization(mean=1.0, variance=4.0), layers.Dense(8)), ROWS),
+    "custom": (lambda: through((10,), Scaled(), layers.Dense(8)), ROWS),
+    "no input": (lambda: keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(3)]), ROWS),
+    "subclassed": (Subclassed, ROWS),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_kind_of_layer_is_converted_quantized_and_judged(name: str, tmp_path: Path) -> None:
+    make, x = MODELS[name]
+    keras.utils.set_random_seed(0)
+    model = make()
+    model.compile("adam", "mse")
+    model.fit(x, RNG.normal(size=(len(x), 3)), epochs=1, verbose=0)
+    path: Any = tmp_path / "model.keras"
+    if name == "subclassed":
+        path = tmp_path / "exported"
+        model.export(path, verbose=False)
+    else:
+        model.save(path)
+    for recipe in (DynamicInt8(), StaticInt8()):
+        spec = ModelSpec(
+            "layer",
+            trained=path,
+            evaluation=Dataset(x),
+            calibration=x,
+            metric="cosine",
+            recipe=recipe,
+            batch_size=len(x),
+            custom_objects={"Scaled": Scaled},
+        )
+        builder = Builder(spec, Cache(tmp_path / "cache"), lambda _: None)
+        expected = model.predict(x, verbose=0)
+        assert np.abs(builder.onnx.predict(x) - expected).max() < 1e-3 * max(1, np.abs(expected).max())  # type: ignore[operator]
+        found = accuracy.measure(builder, builder.int8, len(x))
+        assert isinstance(found, Score)
+        assert found.value > 0.98, (recipe, found.value)

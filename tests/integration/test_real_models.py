@@ -1,0 +1,194 @@
+"""Real models, by their users' road: the ONNX files in two packages' wheels, guarded as a team would guard them."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from projects import Project
+
+
+def wheel(package: str, *parts: str) -> Path:
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        pytest.skip(f"the package {package} is not installed (pip install --no-deps {package.replace('_', '-')})")
+    return Path(next(iter(found.submodule_search_locations))).joinpath(*parts)
+
+
+RELEASE = """
+    import pytest
+
+    @pytest.mark.onnxlite_accuracy(max_drop=0.1)
+    @pytest.mark.onnxlite_size(ratio={ratio})
+    @pytest.mark.onnxlite_memory
+    @pytest.mark.onnxlite_graph
+    def test_release(onnxlite_int8):
+        assert onnxlite_int8.graph.operators
+"""
+
+
+def guard(project: Project, path: Path, x: Any, ratio: float, spec: str, explain: int = 10) -> tuple[list[str], str]:
+    """Guard a model's INT8 variant; return the limits it breaks, and what the user reads."""
+    project.write({"onnx": path}, 0, test=textwrap.dedent(RELEASE.format(ratio=ratio)), spec=spec)
+    given = x if isinstance(x, dict) else {"x": x}
+    np.savez(project.path / "data.npz", **given)
+    conftest = project.path / "conftest.py"
+    samples = "dict(data)" if isinstance(x, dict) else "data['x']"
+    conftest.write_text(conftest.read_text().replace("Dataset(data['x'])", f"Dataset({samples})"))
+    result = project.run("--onnxlite-save-baseline", f"--onnxlite-explain-time={explain}")
+    text = result.stdout.str()
+    red = re.findall(r"^digits int8: (\w+)$", text, re.MULTILINE)
+    result.assert_outcomes(passed=int(not red), failed=int(bool(red)))
+    return red, text
+
+
+# -- text in pictures ----------------------------------------------------------------------------------------
+
+
+def pages(height: int, width: int, count: int = 8) -> Any:
+    """Real handwritten digits in black on white, 40 pixels high, `(count, 3, height, width) float32` from -1 to 1."""
+    from digits import load_digits
+
+    _, (x, _) = load_digits()
+    across, down = width // 40, height // 40
+    nearest = np.arange(40) * 28 // 40
+    drawn = x[: count * across * down, :, :, 0][:, nearest][:, :, nearest].reshape(count, down, across, 40, 40)
+    found = np.ones((count, height, width), np.float32)
+    found[:, : 40 * down, : 40 * across] = 1 - 2 * drawn.transpose(0, 1, 3, 2, 4).reshape(count, 40 * down, 40 * across)
+    return np.repeat(found[:, None], 3, axis=1)
+
+
+DETECTION = "ch_PP-OCRv4_det_infer.onnx", pages, (160, 160, 3)
+RECOGNITION = "ch_PP-OCRv4_rec_infer.onnx", pages, (48, 160, 8)
+DIRECTION = "ch_ppocr_mobile_v2.0_cls_infer.onnx", pages, (48, 192, 8)
+NOT_PREPARED = "prepared without symbolic shape inference: "
+GRAPH_GREW = "Why: no weight is left to quantize, and the graph itself takes .* more than before.*Raise ratio="
+BROUGHT_IN = r"Why: p2o\.\w+\.\d+ \(\w+\) brings the error in: [-\d.]+ dB of its own, the other quantized layers"
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "ratio", "red", "said"),
+    [
+        (RECOGNITION, "DynamicInt8()", 0.3, [], [NOT_PREPARED]),
+        (RECOGNITION, "StaticInt8()", 0.3, [], [NOT_PREPARED, "converted from opset 12 to 13"]),
+        # So small that what quantizing adds to the graph outweighs what it takes from the weights.
+        (DIRECTION, "DynamicInt8()", 0.3, ["size"], [GRAPH_GREW]),
+        (DIRECTION, "StaticInt8(format='qoperator')", 0.4, [], ["converted from opset 11 to 13"]),
+        # Its weights are in Constant nodes; in INT8 nothing is left of what it finds.
+        (
+            DETECTION,
+            "DynamicInt8()",
+            0.3,
+            ["accuracy"],
+            [
+                BROUGHT_IN,
+                r"Output channel \d+ has weights \d+ times as large as the median channel's",
+                "quantize it statically, per channel, or leave it in float",
+            ],
+        ),
+        (DETECTION, "StaticInt8()", 0.33, ["accuracy"], [BROUGHT_IN, r"Leave the layers .* \(recipe exclude="]),
+    ],
+)
+def test_text_in_pictures(
+    project: Project, model: tuple[str, Any, Any], recipe: str, ratio: float, red: list[str], said: list[str]
+) -> None:
+    file, make, shape = model
+    path = wheel("rapidocr_onnxruntime", "models", file)
+    spec = f"metric='cosine', recipe={recipe}, calibration=data['x'][:4]"
+    found, text = guard(project, path, make(*shape), ratio, spec)
+    assert found == red, text
+    assert [pattern for pattern in said if not re.search(pattern, text)] == [], text
+
+
+# -- voices in sound -----------------------------------------------------------------------------------------
+
+
+def sound(windows: int) -> Any:
+    """Voices whose loudness and pitch come and go, 16 kHz: windows of 512 samples with 64 before each."""
+    rng = np.random.default_rng(0)
+    t = np.arange(512 * windows) / 16000
+    pitch = np.cumsum(120 + 60 * np.sin(2 * np.pi * 2 * t)) / 16000
+    voice = np.sum([np.sin(2 * np.pi * k * pitch) / k for k in range(1, 12)], axis=0)
+    heard = voice * np.maximum(0, np.sin(2 * np.pi * 2 * t)) * 0.2 + rng.normal(0, 0.005, t.size)
+    padded = np.concatenate([np.zeros(64), heard]).astype(np.float32)
+    return np.stack([padded[i : i + 576] for i in range(0, heard.size, 512)])
+
+
+def steps(path: Path, windows: int = 24) -> dict[str, Any]:
+    """What the float model is fed with on its way through the sound: each window with the state before it."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    state, fed = np.zeros((2, 1, 128), np.float32), []
+    for window in sound(windows):
+        given = {"input": window[None], "state": state, "sr": np.array(16000, np.int64)}
+        fed.append({name: given[name] for name in names})
+        _, state = session.run(None, fed[-1])
+    return {name: np.stack([step[name] for step in fed]) for name in names}
+
+
+LEFT_IN_FLOAT = r"LSTM \(QDQ quantization leaves LSTM in float\)"
+LAST_CONVOLUTION = r"Why: \S+ \(Conv\) brings the error in: [\d.]+ dB of its own"
+
+
+@pytest.mark.parametrize(
+    ("file", "recipe", "red", "said"),
+    [
+        ("silero_vad.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
+        ("silero_vad_16k_op15.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
+        ("silero_vad_16k_op15.onnx", "StaticInt8()", ["accuracy", "size"], [LAST_CONVOLUTION, LEFT_IN_FLOAT]),
+        ("silero_vad_half.onnx", "DynamicInt8()", [], []),
+        # Its branches read weights of the outer graph.
+        ("silero_vad_op18_ifless.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
+        ("silero_vad_openvino_16k.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
+        ("silero_vad_openvino_16k.onnx", "StaticInt8()", ["size"], [LEFT_IN_FLOAT]),
+    ],
+)
+def test_voices_in_sound(project: Project, file: str, recipe: str, red: list[str], said: list[str]) -> None:
+    path = wheel("silero_vad", "data", file)
+    found, text = guard(project, path, steps(path), 0.45, f"{STEP}, recipe={recipe}, calibration=dict(data)")
+    assert found == red, text
+    assert [pattern for pattern in said if not re.search(pattern, text)] == [], text
+
+
+STEP = "metric='mae', output='output', batched=False"
+
+
+@pytest.mark.parametrize("file", ["silero_vad.onnx", "silero_vad_op18_ifless.onnx"])
+def test_where_all_layers_are_in_branches_static_quantization_is_refused(project: Project, file: str) -> None:
+    path = wheel("silero_vad", "data", file)
+    x = steps(path, 4)
+    with pytest.raises(AssertionError, match="'errors': 1"):
+        guard(project, path, x, 0.45, f"{STEP}, recipe=StaticInt8(), calibration=dict(data)")
+    project.run().stdout.fnmatch_lines(
+        ["*quantization changed nothing: the * layers of onnx.onnx that have weights lie in branches or loop bodies*"]
+    )
+    # Where no recipe is named, none is chosen that cannot do it.
+    guard(project, path, x, 0.45, f"{STEP}, calibration=dict(data)", explain=0)
+    project.run("--onnxlite-explain-time=0").stdout.fnmatch_lines(
+        ["*DynamicInt8(), uint8 weights: the model computes in branches or loop bodies*"]
+    )
+
+
+def test_the_way_out_that_a_failure_shows_is_one(project: Project) -> None:
+    path = wheel("silero_vad", "data", "silero_vad_16k_sequence.onnx")
+    x = {
+        "input": np.stack([sound(24), sound(24)[::-1]]),
+        **{name: np.zeros((2, 1, 1, 128), np.float32) for name in "hc"},
+    }
+    spec = "metric='cosine', output='speech_probs', batched=False, recipe=DynamicInt8({})"
+    found, text = guard(project, path, x, 0.35, spec.format(""))
+    assert found == ["accuracy"]
+    blamed = re.search(r"Why: (\S+) \(Conv\) brings the error in", text)
+    gain = re.search(r"Left in float, each by itself.*?\n\s+(\S+): \+", text, re.DOTALL)
+    assert blamed, text
+    assert gain, text
+    assert blamed[1] == gain[1]
+    found, text = guard(project, path, x, 0.35, spec.format(f"exclude=[{gain[1]!r}]"))
+    assert found == [], text

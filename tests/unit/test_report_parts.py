@@ -1,0 +1,280 @@
+"""The parts of the reports that need no run: escapes, places of marks, states, the history of baselines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_onnxlite.__main__ import main
+from pytest_onnxlite.baseline.record import Artefact, Baseline
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.judge.verdict import Mode
+from pytest_onnxlite.report import document as document_module
+from pytest_onnxlite.report import html, markdown, trend
+from pytest_onnxlite.report.annotations import annotate, workspace_prefix
+from pytest_onnxlite.report.course import trend_part
+from pytest_onnxlite.report.marks import mark_of, worst
+from pytest_onnxlite.report.plots import nice_ticks, spark, strip
+from pytest_onnxlite.run import Run
+
+from pages import structure_faults
+
+# -- annotations ---------------------------------------------------------------------------------------------
+
+
+def record(**verdict: Any) -> dict[str, Any]:
+    given = {"red": True, "outcome": "fail", "check": "size", "message": "too large", **verdict}
+    return {"model": "m", "variant": "int8", "file": "tests/test_a.py", "line": 7, "verdicts": [given]}
+
+
+def document(*records: Any, **more: Any) -> dict[str, Any]:
+    return {"records": list(records), "unjudged": [], "session": [], **more}
+
+
+def test_an_annotation_escapes_what_ends_a_part_of_it() -> None:
+    odd = {**record(message="100 %\r\nof a:b,c"), "file": "a,b/c:d%.py"}
+    assert annotate(document(odd)) == ["::error file=a%2Cb/c%3Ad%25.py,line=7,title=m int8%3A size::100 %25%0Aof a:b,c"]
+
+
+def test_annotations_are_of_what_is_red_and_of_the_run() -> None:
+    what = "failed before its limits were judged"
+    lost = {"test": "t.py::test_b", "file": "t.py", "line": 3, "reason": "def test_b():\nE   ValueError: no model"}
+    lost["what"] = what
+    notes = annotate(document(record(red=False), record(), unjudged=[lost], session=["nothing was guarded"]), "sub/")
+    assert notes == [
+        "::error file=sub/tests/test_a.py,line=7,title=m int8%3A size::too large",
+        "::error file=sub/t.py,line=3,title=test_b%3A failed before its limits were judged::E   ValueError: no model",
+        "::error title=pytest-onnxlite::nothing was guarded",
+    ]
+
+
+def test_a_long_annotation_is_cut_where_a_line_ends() -> None:
+    (note,) = annotate(document(record(message="\n".join(map(str, range(40))))))
+    assert note.endswith("%0A11%0A...")
+
+
+@pytest.mark.parametrize(
+    ("root", "workspace", "prefix"),
+    [("w/sub/x", "w", "sub/x/"), ("w", "w", ""), ("w", None, ""), ("other", "w", "")],
+)
+def test_annotations_are_relative_to_the_repository(
+    tmp_path: Path, root: str, workspace: str | None, prefix: str
+) -> None:
+    environ = {} if workspace is None else {"GITHUB_WORKSPACE": str(tmp_path / workspace)}
+    assert workspace_prefix(tmp_path / root, environ) == prefix
+
+
+# -- Markdown ------------------------------------------------------------------------------------------------
+
+
+def test_a_fence_is_longer_than_any_in_the_text() -> None:
+    assert markdown.block("a ```` b").startswith("`````text\n")
+    assert markdown.block("plain") == "```text\nplain\n```"
+
+
+def test_text_in_a_table_breaks_no_table() -> None:
+    assert markdown.escape("a|b\nc<d>*e*_f_") == "a\\|b c&lt;d&gt;\\*e\\*\\_f\\_"
+
+
+# -- states --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "red", "key", "word"),
+    [
+        ("pass", False, "pass", "pass"),
+        ("fail", True, "fail", "fail"),
+        ("fail", False, "accepted", "accepted"),
+        ("improved", False, "improved", "improved"),
+        ("missing", True, "unsure", "missing"),
+        ("missing", False, "none", "missing"),
+        ("not compared", False, "none", "not compared"),
+    ],
+)
+def test_a_verdict_has_a_sign_and_a_word(outcome: str, red: bool, key: str, word: str) -> None:
+    mark = mark_of({"outcome": outcome, "red": red})
+    assert (mark.key, mark.word) == (key, word)
+    assert mark.sign
+
+
+def test_the_worst_state_stands_for_all() -> None:
+    verdicts = [
+        {"outcome": "pass", "red": False},
+        {"outcome": "missing", "red": True},
+        {"outcome": "fail", "red": True},
+    ]
+    assert worst(verdicts).key == "fail"
+    assert worst(verdicts[:2]).key == "unsure"
+    assert worst([{"outcome": "not compared", "red": False}, verdicts[0]]).key == "pass"
+
+
+# -- plots ---------------------------------------------------------------------------------------------------
+
+ratios = st.lists(st.floats(0.01, 100), min_size=8, max_size=40)
+
+
+@given(first=ratios, second=ratios, most=st.none() | st.floats(0.5, 2))
+def test_every_mark_of_a_strip_lies_inside(first: list[float], second: list[float], most: float | None) -> None:
+    plot = strip("a against b", "s", [("First", first, None), ("Second", second, None)], most)
+    across = [x for row in plot.rows for x, _ in row.dots] + [plot.equal.x] + ([plot.limit.x] if plot.limit else [])
+    across += [x for row in plot.rows for x in (row.lower, row.median, row.upper)]
+    assert all(0 <= x <= 100 for x in across)
+    assert [len(row.dots) for row in plot.rows] == [len(first), len(second)]
+    assert all(plot.plot_top < y < plot.plot_bottom for row in plot.rows for _, y in row.dots)
+    assert all(row.lower <= row.median <= row.upper for row in plot.rows)
+
+
+@given(low=st.floats(-100, 100), span=st.floats(1e-3, 100), most=st.integers(2, 6))
+def test_ticks_are_few_and_inside(low: float, span: float, most: int) -> None:
+    ticks = nice_ticks(low, low + span, most)
+    assert 1 <= len(ticks) <= most
+    assert all(low - 1e-9 <= tick <= low + span + 1e-9 for tick in ticks)
+
+
+def test_a_spark_leaves_a_gap_where_nothing_is_known() -> None:
+    plot = spark("size", "", "s", [3.0, None, 1.0, 2.0])
+    assert len(plot.dots) == 3
+    assert len(plot.segments) == 1
+    assert plot.dots[0][1] < plot.dots[2][1] < plot.dots[1][1]  # larger is higher
+    flat = spark("size", "", "s", [5.0, 5.0])
+    assert flat.dots[0][1] == flat.dots[1][1]
+
+
+# -- the document --------------------------------------------------------------------------------------------
+
+
+def test_the_document_is_rounded_sorted_and_holds_infinity_as_text() -> None:
+    noisy = record(explanation={"why": "", "lines": [], "sqnr": float("inf"), "a": (1 / 3, 2)})
+    run = Run(records={"t": [noisy]}, unjudged={"u": {"file": "u.py", "line": 2, "reason": "no model"}})
+    built = document_module.build(run, Mode.COMPARE)
+    (verdict,) = built["records"][0]["verdicts"]
+    assert verdict["explanation"] == {"why": "", "lines": [], "sqnr": "inf", "a": [0.333333, 2]}
+    assert built["unjudged"] == [{"test": "u", "file": "u.py", "line": 2, "reason": "no model"}]
+    assert built["verdict"] == "fail"
+    assert json.loads(document_module.as_text(built)) == built
+
+
+@pytest.mark.parametrize("broken", ["findings", "unjudged", "red", "nothing"])
+def test_the_documents_verdict_is_a_pass_only_where_nothing_is_wrong(broken: str) -> None:
+    run = Run(records={"t": [record(red=broken == "red")]})
+    if broken == "findings":
+        run.findings = ["nobody looked"]
+    if broken == "unjudged":
+        run.unjudged = {"u": {"file": "u.py", "line": 2, "reason": ""}}
+    assert document_module.build(run, Mode.COMPARE)["verdict"] == ("pass" if broken == "nothing" else "fail")
+
+
+def test_a_run_that_guarded_nothing_has_a_page_that_says_so() -> None:
+    built = document_module.build(Run(findings=["nothing was guarded"]), Mode.COMPARE)
+    page = html.render(built)
+    assert structure_faults(page) == []
+    assert "nothing was guarded" in page
+    assert "1 problem to look at" in markdown.render(built)
+
+
+# -- the history of baselines --------------------------------------------------------------------------------
+
+
+def git(folder: Path, *arguments: str) -> None:
+    names = {f"GIT_{who}_{what}": "tests" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **names}, check=True, capture_output=True)
+
+
+def save(folder: Path, correct: int, size: int, ratio: float, data: str = "d") -> None:
+    baseline = Baseline(
+        "digits",
+        "int8",
+        Artefact("int8-0.onnx", "0", size, kept=False),
+        accuracy={"correct": correct, "total": 1000, "batch_size": 1, "metric": "top1", "data_sha256": data},
+        size={"bytes": size},
+        first={"latency_ratio": ratio},
+    )
+    path = folder / "digits" / "int8.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(baseline.as_dict()))
+
+
+def test_the_history_has_every_saved_figure_and_names_broken_files(tmp_path: Path) -> None:
+    folder = tmp_path / "project dir" / "baselines"
+    git(tmp_path, "init", "-q")
+    for step, arguments in enumerate([(970, 400, 1.0), (972, 380, 1.02), None, (968, 380, 1.05)]):
+        if arguments is None:
+            (folder / "digits" / "int8.json").write_text("<<<<<<< HEAD")
+        else:
+            save(folder, *arguments)
+        (tmp_path / "other.txt").write_text(str(step))
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-qm", f"step {step}")
+    save(folder, 1, 1, 9.0)  # what was not committed is no release
+    (entry,) = trend.history(folder)
+    assert (entry["model"], entry["variant"]) == ("digits", "int8")
+    assert [release["figures"] for release in entry["releases"]] == [
+        {"accuracy": 0.97, "size": 400, "latency": 1.0},
+        {"accuracy": 0.972, "size": 380, "latency": 1.02},
+        {"accuracy": 0.968, "size": 380, "latency": 1.05},
+    ]
+    assert all(len(release["commit"]) == 40 for release in entry["releases"])
+    (broken,) = entry["broken"]
+    assert "int8.json" in broken
+    assert "is not JSON" in broken
+
+
+def test_other_evaluation_data_is_told_in_the_trend(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    for data in "dde":
+        save(tmp_path / "b", 970, 400 + ord(data), 1.0, data)
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-qm", data, "--allow-empty")
+    (entry,) = trend.history(tmp_path / "b")
+    part = trend_part(entry, {})
+    assert len(part.releases) == 2  # a save that changes nothing is no release
+    assert [line for line in part.remarks if "other evaluation data" in line] == list(part.remarks)
+    assert len(part.remarks) == 1
+
+
+def test_a_retired_model_ends_where_it_was_deleted(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    save(tmp_path / "b", 970, 400, 1.0)
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "saved")
+    git(tmp_path, "rm", "-rq", "b")
+    git(tmp_path, "commit", "-qm", "retired")
+    (tmp_path / "b").mkdir()
+    (entry,) = trend.history(tmp_path / "b")
+    assert len(entry["releases"]) == 1
+    assert entry["broken"] == []
+
+
+def test_a_history_without_baselines_is_told(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a.txt").write_text("a")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "a")
+    with pytest.raises(OnnxliteError, match="no commit of the repository has a baseline"):
+        trend.history(tmp_path)
+    with pytest.raises(OnnxliteError, match="there is no folder"):
+        trend.history(tmp_path / "nowhere")
+
+
+# -- the command ---------------------------------------------------------------------------------------------
+
+
+def test_a_baseline_that_was_not_kept_is_shown_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path, 970, 400, 1.0)
+    assert main(["show", str(tmp_path)]) == 0
+    assert "97.0 %" in capsys.readouterr().out
+    (tmp_path / "digits" / "int8.json").write_text("{}")
+    assert main(["show", str(tmp_path)]) == 1
+    assert "broken" in capsys.readouterr().out
+
+
+def test_an_empty_folder_guards_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(tmp_path)]) == 2
+    assert "holds no baseline" in capsys.readouterr().err
