@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from study_models import Model, feeds_of
+from study_models import Model, feeds_of, true_ratio
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.judge.limits import PREVIOUS, judge_latency
+from pytest_onnxlite.limits import LatencyLimit
 from pytest_onnxlite.measure import latency
-from pytest_onnxlite.settings import LatencyLimit
 from pytest_onnxlite.variants.sessions import open_session
 
 LIMIT = LatencyLimit(max_slowdown=0.05)
@@ -52,11 +52,15 @@ def test_guard(benchmark: Any, case: dict[str, Any]) -> None:
     )
     seconds = time.perf_counter() - start
     (verdict,) = judge_latency(LIMIT, found, NOTHING_SAVED)
+    # How much slower it is in this process, by bare loops: two threads are worth another share in each.
+    reference = Model(case["model"], Path(case["reference"]), case["batch_size"])
+    true = true_ratio(model, reference, case["threads"], 4) if case["twin"] else 1.0
     row = {
         "kind": "guard",
         **case,
         "outcome": verdict.outcome.value,
         "seconds": seconds,
+        "true": true,
     }
     _write({**row, "comparison": asdict(found.comparisons["baseline"]), "inference": found.seconds})
 

@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.judge.limits import judge_memory
+from pytest_onnxlite.limits import MemoryLimit
 from pytest_onnxlite.measure import memory
-from pytest_onnxlite.settings import MemoryLimit
 
 HERE = Path(__file__).parent
 MIB = 1 << 20
