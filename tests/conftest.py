@@ -21,10 +21,15 @@ from projects import REPOSITORY, Digits, Project
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_ci() -> Iterator[None]:
-    """Runs within the tests say the same in CI, where pytest tells reasons twice, and leave no job's summary."""
+def _no_outer_run() -> Iterator[None]:
+    """Runs within the tests know nothing of the run around them.
+
+    In CI pytest tells reasons twice, a job's summary would be written to, and beside a worker of pytest-xdist nothing
+    would be timed.
+    """
+    names = ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        for name in (*names, "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
             patch.delenv(name, raising=False)
         yield
 

@@ -262,6 +262,7 @@ def test_a_layer_that_was_quantized_in_the_last_release_is_named(
 # -- latency and memory --------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_conv_turned_into_conv_integer_is_named(project: Project, tmp_path: Path, explain: Run) -> None:
     source = conv_stack(tmp_path / "float.onnx")
     int8 = quantize(source, tmp_path / "int8.onnx", weight_type=QuantType.QInt8)
@@ -277,6 +278,7 @@ def test_a_conv_turned_into_conv_integer_is_named(project: Project, tmp_path: Pa
     assert "Why: ConvInteger +" in explained.text
 
 
+@pytest.mark.alone
 def test_an_operator_that_was_added_since_the_last_release_is_named(
     project: Project, tmp_path: Path, explain: Run
 ) -> None:

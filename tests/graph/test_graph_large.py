@@ -76,6 +76,7 @@ def random_pair(folder: Path, layers: int, size: int) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.mark.alone
 @needs_proc
 def test_100_mb_are_checked_in_2_s_and_twice_their_memory(tmp_path):
     q, _ = random_pair(tmp_path, layers=25, size=2048)
@@ -88,6 +89,7 @@ def test_100_mb_are_checked_in_2_s_and_twice_their_memory(tmp_path):
     assert found["bytes"] < 2 * size + 24 * MIB
 
 
+@pytest.mark.alone
 @needs_proc
 def test_100_mb_of_float_beside_their_int8_form_are_checked_in_2_s(tmp_path):
     q, f = random_pair(tmp_path, layers=7, size=2048)

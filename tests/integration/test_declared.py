@@ -218,6 +218,7 @@ def test_workers_share_them(declare: Write) -> None:
     assert "onnxlite::digits::int8::latency: latency and memory cannot be measured" in said(result)
 
 
+@pytest.mark.alone
 def test_latency_and_memory_are_measured(declare: Write) -> None:
     project = declare(HEAD + "latency = {max_slowdown = 0.9, max_time = 5}\nmemory = {max_growth = 1.0}\n")
     project.save()

@@ -104,6 +104,7 @@ def test_listing_runs_nothing(guard: Guard) -> None:
 # -- other plugins -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("option", "reason"),
     [

@@ -354,6 +354,7 @@ def test_a_score_has_a_baseline(project: Project, net: Path, tmp_path: Path) -> 
 # -- shapes and types ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_model_without_a_batch_dimension(project: Project, tmp_path: Path) -> None:
     weight = RNG.normal(size=(16, 4)).astype(np.float32)
     path = save_graph(
@@ -435,6 +436,7 @@ def external(path: Path, target: Path, location: str = "net.data") -> Path:
     return target
 
 
+@pytest.mark.alone
 def test_external_data_is_counted_kept_and_compared(project: Project, tmp_path: Path) -> None:
     big = dense(tmp_path / "big.onnx", 3, 256)
     folder = project.path / "models"

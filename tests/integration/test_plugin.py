@@ -252,6 +252,7 @@ def test_a_baseline_that_no_test_looks_at_is_red(digits_project: Make) -> None:
     deselecting.stdout.fnmatch_lines(["baselines not looked at in this run: faces/int8.json"])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("check", ["accuracy", "size", "latency", "memory", "graph"])
 def test_what_a_baseline_holds_and_no_marker_asks_for_is_red(project: Project, tmp_path: Path, check: str) -> None:
     x = np.random.default_rng(0).normal(size=(300, 32)).astype(np.float32)

@@ -154,6 +154,7 @@ def masked(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\d[\d.,]*", "#", text)).strip()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_an_output_in_the_readme_is_what_is_printed(
     project: Project, digits: Digits, tmp_path: Path, name: str
@@ -177,6 +178,7 @@ def code_blocks(section: str) -> dict[str, str]:
     return dict(blocks)
 
 
+@pytest.mark.alone
 def test_the_first_five_minutes_work_as_they_stand(pytester: pytest.Pytester, digits: Digits) -> None:
     for name, code in code_blocks("Five minutes").items():
         (pytester.path / name).write_text(code)

@@ -425,7 +425,14 @@ def test_nothing_is_left_by_a_run_that_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", f"--onnxlite-cache-dir={tmp_path / 'cache'}"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTEST_ADDOPTS": ""}
     with subprocess.Popen(
-        command, cwd=tmp_path / "project", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=tmp_path / "project",
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell that starts jobs in the background has them ignore the signal, and their children after them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as run:
         # Until it calibrates: the quantizer's own model lies there.
         while run.poll() is None and not list((tmp_path / "temporary").glob("*/*augmented*")):

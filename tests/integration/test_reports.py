@@ -118,6 +118,7 @@ def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 # -- the JSON has all that the reports need ------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_the_document_says_where_how_and_beside_what(reported: Reported) -> None:
     document = reported.document
     assert document["verdict"] == "fail"
@@ -425,6 +426,7 @@ def test_the_browser_sees_what_is_wrong(chromium: browser.Browser, page: Path, t
 # -- later, elsewhere ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_the_trend_shows_each_saved_baseline(reported: Reported, page: Path) -> None:
     text = Outline(page.read_text()).text
     assert "Trend over the saved baselines" in text
@@ -469,6 +471,7 @@ def test_history_without_a_repository_is_told(reported: Reported, tmp_path: Path
     assert "git cannot read the history" in done.stderr
 
 
+@pytest.mark.alone
 def test_show_prints_what_is_guarded(reported: Reported, tmp_path: Path) -> None:
     done = command("show", cwd=reported.path)
     assert done.returncode == 0, done.stdout
@@ -500,6 +503,7 @@ def bundled(reported: Reported, tmp_path: Path) -> Path:
     return Path(shutil.copytree(source, tmp_path / "elsewhere"))
 
 
+@pytest.mark.alone
 def test_a_failure_names_its_bundle_which_says_how_to_replay_it(reported: Reported, bundled: Path) -> None:
     assert "Replay it elsewhere: python -m pytest_onnxlite replay " in reported.output
     text = (bundled / "README.txt").read_text()
@@ -534,6 +538,7 @@ def test_a_replay_is_red_again_elsewhere(bundled: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.alone
 def test_a_replay_of_what_is_well_passes(bundled: Path, digits: Digits) -> None:
     """The same samples, answered by the model that was not ruined."""
     path = bundled / "bundle.json"
@@ -557,6 +562,7 @@ def test_a_bundle_that_was_changed_is_told(bundled: Path, tmp_path: Path) -> Non
     assert (none.returncode, "is no bundle" in none.stderr) == (2, True)
 
 
+@pytest.mark.alone
 def test_every_other_check_is_replayed_on_made_up_inputs(project: Project, tmp_path: Path) -> None:
     """Twice the layers: size, latency, memory and graph, without a sample of the user's."""
     x = np.random.default_rng(0).normal(size=(8, 256)).astype(np.float32)

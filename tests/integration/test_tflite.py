@@ -75,6 +75,7 @@ def project_of(project: Project, variant: str, markers: str) -> Project:
     return project
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("variant", ["tflite", "tflite_int8"])
 def test_the_same_markers_judge_it_beside_its_baseline(project: Project, variant: str) -> None:
     markers = """
@@ -112,6 +113,7 @@ def test_the_graph_marker_is_for_onnx(project: Project) -> None:
     result.stderr.fnmatch_lines(["*graph of the tflite variant is not judged; it is of onnx and int8*"])
 
 
+@pytest.mark.alone
 def test_a_ratio_is_to_the_float_tflite_model(project: Project) -> None:
     project_of(project, "tflite_int8", "@pytest.mark.onnxlite_latency(max_ratio=0.0011)")
     result = project.run()

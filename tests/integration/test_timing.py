@@ -31,6 +31,7 @@ def stack_depth() -> int:
     return depth
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("depth", [0, 40, 200])
 def test_both_sides_run_near_the_bottom_of_a_stack(
     benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
@@ -68,6 +69,7 @@ def test_both_sides_run_near_the_bottom_of_a_stack(
     assert max(depths) < 30
 
 
+@pytest.mark.alone
 def test_neither_side_is_traced(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # pytest-benchmark pauses a coverage tool for the candidate; a reference that is traced would let anything pass.
     traced = []
@@ -105,6 +107,7 @@ def test_neither_side_is_traced(benchmark: Any, tmp_path: Path, monkeypatch: pyt
     assert not any(traced)
 
 
+@pytest.mark.alone
 def test_time_per_inference_is_that_of_a_bare_loop(benchmark: Any, tmp_path: Path) -> None:
     stopwatch = Stopwatch(dense(tmp_path / "a.onnx", 8), FEEDS, 1, benchmark)
     stopwatch.calibrate()
@@ -126,6 +129,7 @@ def test_time_per_inference_is_that_of_a_bare_loop(benchmark: Any, tmp_path: Pat
     assert median(stopwatch.data) == pytest.approx(median(bare), rel=0.1)
 
 
+@pytest.mark.alone
 def test_the_collector_of_garbage_is_left_as_it_was(benchmark: Any, tmp_path: Path) -> None:
     import gc
 
