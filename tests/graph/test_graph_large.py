@@ -1,4 +1,7 @@
-"""Time and memory of all checks on large models, measured in a process of their own."""
+"""Time and memory of all checks on large models, each measured in a process of its own.
+
+`python benchmarks/graph_time.py` prints them beside what else reads a model.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,23 @@ from pytest_onnxlite.graph import check_graph
 def peak():
     return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
+def load(path):
+    onnx.load(path)
+
+def look(path):
+    for tensor in onnx.load(path).graph.initializer:
+        numpy.abs(onnx.numpy_helper.to_array(tensor).astype("float32")).max()
+
+def full_check(path):
+    onnx.checker.check_model(path, full_check=True)
+
+def session(path):
+    import onnxruntime
+    onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
 what, *paths = sys.argv[1:]
 before, start = peak(), time.process_time()
-codes = [f.code for f in check_graph(*paths)] if what == "check" else [len(onnx.load(paths[0]).graph.node)]
+codes = [f.code for f in check_graph(*paths)] if what == "check" else [globals()[what](path) for path in paths]
 print(json.dumps({"seconds": time.process_time() - start, "bytes": peak() - before, "codes": codes}))
 """
 
@@ -76,27 +93,25 @@ def random_pair(folder: Path, layers: int, size: int) -> tuple[Path, Path]:
     return paths
 
 
-@pytest.mark.alone
 @needs_proc
-def test_100_mb_are_checked_in_2_s_and_twice_their_memory(tmp_path):
+def test_100_mb_are_checked_in_the_time_of_a_few_looks_and_twice_their_memory(tmp_path):
     q, _ = random_pair(tmp_path, layers=25, size=2048)
     size = q.stat().st_size
     assert size > 100 * MIB
     found = measure("check", q)
     assert found["codes"] == []
-    assert found["seconds"] < 2
+    assert found["seconds"] < 4 * measure("look", q)["seconds"]
     # Reading takes the bytes and the message made of them for a moment; a tensor is looked at beside.
     assert found["bytes"] < 2 * size + 24 * MIB
 
 
-@pytest.mark.alone
 @needs_proc
-def test_100_mb_of_float_beside_their_int8_form_are_checked_in_2_s(tmp_path):
+def test_100_mb_of_float_beside_their_int8_form_are_checked_in_the_time_of_a_few_looks(tmp_path):
     q, f = random_pair(tmp_path, layers=7, size=2048)
     assert f.stat().st_size > 100 * MIB
     found = measure("check", q, f)
     assert found["codes"] == []
-    assert found["seconds"] < 2
+    assert found["seconds"] < 4 * measure("look", q, f)["seconds"]
     assert found["bytes"] < 2 * (q.stat().st_size + f.stat().st_size)
 
 
