@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import onnx_ir as ir
 import pytest
 from graph_models import dynamic, finish, initializer, rng, static, value
 from graph_running import prepared, quiet, run, session
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, quantize_dynamic
 
 from pytest_onnxlite.graph import check_graph
@@ -129,6 +130,19 @@ def _(folder):
     feed = {"x": np.array([[-1, 1, -1, 1]], np.float32)}
     q = static(model, [feed], calibrate_method=CalibrationMethod.Distribution)
     return not (run(model, feed) < 0).any() and bool((run(q, feed) < -0.5).any())
+
+
+@fault("quantizer-bias-scale-underflows")
+def _(folder):
+    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")
+    weights = [initializer("w", normal(2, 3, 3, 3) * np.float32(1e-25)), initializer("b", np.zeros(2, np.float32))]
+    model = finish([node], [value("x", ["N", 3, 8, 8])], [value("y", ["N", 2, 6, 6])], weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the quantizer divides zero by zero
+        q = static(model, [{"x": normal(1, 3, 8, 8) * np.float32(1e-20)}])
+    assert {finding.code for finding in check_graph(q, model)} == {"OLX302", "OLX323", "OLX324"}
+    (bias,) = [numpy_helper.to_array(t) for t in q.graph.initializer if t.name == "b_quantized"]
+    return bool((bias == np.iinfo(np.int32).min).all())
 
 
 @fault("preprocessing-adds-opset-imports")
