@@ -38,6 +38,8 @@ RED = ("fail", "inconclusive", "not measured", "not comparable")
 THEIRS = PercentageRegressionCheck("median", 10.0)
 # In how many of the first rounds our checks are not alone.
 BESIDE_ROUNDS = 4
+# In how many of the first rounds the twins that are 10 % slower are checked.
+TENTH_ROUNDS = 12
 
 
 @contextlib.contextmanager
@@ -228,6 +230,7 @@ def whole(models: list[Model], folder: Path, rounds: int) -> int:
             case
             for case in cases
             if not (busy and case["threads"] == 2 and case["batch_size"] > 100 and number % 12 != 1)
+            and not (case["twin"] == 0.10 and number >= TENTH_ROUNDS)
         ]
         run_round(chosen, number, busy, plain=number < BESIDE_ROUNDS, out=out)
         print(f"round {number + 1} of {rounds}", flush=True)
