@@ -1,6 +1,6 @@
 """A dense model of more than 2 GB with external data, quantized here: peak memory, time, and what came of it.
 
-python benchmarks/large_model.py      a minute and three times the model's size of memory; needs Linux's /proc
+python benchmarks/large_model.py      two minutes and six times the model's size of memory; needs Linux's /proc
 """
 
 from __future__ import annotations
