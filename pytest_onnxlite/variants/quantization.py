@@ -278,6 +278,12 @@ def _raise_opset(prepared: Path, model: str) -> list[str]:
             f"{model}: static quantization needs opset {_STATIC_OPSET}, the model has {version}, and onnx cannot convert "
             f"it: {first_line(error)}. Export it at a newer opset, or use DynamicInt8()."
         ) from None
+    # An older onnx (1.17) forgets on the way where they are.
+    outside = {t.name: t for graph in graphs(proto.graph) for t in graph.initializer if t.external_data}
+    for graph in graphs(converted.graph):
+        for tensor in graph.initializer:
+            if tensor.name in outside:
+                tensor.CopyFrom(outside[tensor.name])
     onnx.save(converted, prepared)
     return [f"converted from opset {version} to {_STATIC_OPSET}"]
 

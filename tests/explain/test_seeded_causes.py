@@ -332,10 +332,13 @@ def test_a_doubled_activation_is_named(project: Project, tmp_path: Path, explain
     project.save()
     project.replace("onnx.onnx", after)
     found = explain("--onnxlite-baseline").explanation("memory")
-    assert found["why"].startswith("gate allocates 8.00 MiB in a run, was 4.00 MiB") or found["why"].startswith(
-        "widen allocates 8.00 MiB in a run, was 4.00 MiB"
+    # Which of them allocate what flows between them is the runtime's affair: older ones run the gate in place.
+    grown = {node["node"] for node in found["nodes"] if node["change"] >= 4 << 20}
+    assert "widen" in grown
+    assert grown <= {"gate", "widen", "ReorderOutput"}
+    assert re.match(
+        rf"({'|'.join(grown)}) allocates 8.00 MiB in a run, was 4.00 MiB: its activations grew", found["why"]
     ), found
-    assert {"gate", "widen"} <= {node["node"] for node in found["nodes"] if node["change"] >= 4 << 20}
     assert found["run"]["bytes"] > found["run"]["reference"]
 
 
