@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,8 @@ def forgotten(stage: Stage) -> pytest.RunResult:
     return project.compare()
 
 
+# The README shows what a newer one prints.
+OLDER_RUNTIME = tuple(map(int, version("onnxruntime").split(".")[:2])) < (1, 32)
 SCENARIOS: dict[str, Scenario] = {
     "pass": passing,
     "accuracy": accuracy,
@@ -166,6 +169,9 @@ def test_an_output_in_the_readme_is_what_is_printed(
     shown = block(name, readme)
     if os.environ.get("ONNXLITE_UPDATE_README"):
         README.write_text(readme[: shown.start(2)] + printed + readme[shown.end(2) :], encoding="utf-8")
+    elif name == "memory" and OLDER_RUNTIME:
+        # Which nodes allocate is the runtime's affair.
+        assert masked(printed).partition("; most by")[0] == masked(shown[2]).partition("; most by")[0]
     else:
         assert masked(printed) == masked(shown[2])
 
