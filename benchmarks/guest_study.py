@@ -92,15 +92,18 @@ def start_up(folder: Path, rounds: int) -> str:
     return "\n".join(lines)
 
 
-def guard(folder: Path) -> str:
-    """Return the table of the guard on this repository's examples, without and with a cache."""
+def spied(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Make a folder with the plugin that writes what was imported; returns where to, and the environment it needs."""
     folder.mkdir()
     (folder / "spy.py").write_text(SPY)
     said = folder / "imported.json"
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
-        "ONNXLITE_STUDY": str(said),
-    }
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    return said, {"PYTHONPATH": path, "ONNXLITE_STUDY": str(said)}
+
+
+def guard(folder: Path) -> str:
+    """Return the table of the guard on this repository's examples, without and with a cache."""
+    said, environment = spied(folder)
     lines = ["| `pytest --onnxlite-baseline` on the two examples | by the clock | imported |", "|---|---|---|"]
     for name in ("cold", "warm", "warm again"):
         arguments = ("-p", "spy", "--onnxlite-baseline", f"--onnxlite-cache-dir={folder / 'cache'}", "-q")
@@ -111,10 +114,7 @@ def guard(folder: Path) -> str:
 
 def declared(folder: Path) -> str:
     """Return the table of collecting declared models."""
-    folder.mkdir()
-    (folder / "spy.py").write_text(SPY)
-    said = folder / "imported.json"
-    environment = {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    said, environment = spied(folder)
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     lines = ["| declared in pyproject.toml | collected in | by the clock | imported |", "|---|---|---|---|"]
     for count in (1, MODELS):
@@ -127,7 +127,7 @@ def declared(folder: Path) -> str:
         )
         # Other plugins import what they like.
         options = ["-pspy", *(f"-p{plugin}" for plugin in START["with both"]), "--collect-only", "-q"]
-        runs = [child(folder, *options, ONNXLITE_STUDY=str(said), **environment) for _ in range(3)]
+        runs = [child(folder, *options, **environment) for _ in range(3)]
         inside = median(float(re.findall(r"tests? collected in ([\d.]+)s", text)[0]) for _, _, text in runs)
         seconds = median(seconds for seconds, _, _ in runs)
         imported = json.loads(said.read_text())

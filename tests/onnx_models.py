@@ -152,6 +152,16 @@ def edit(source: Path, target: Path, change: Any) -> Path:
     return target
 
 
+def ruin(source: Path, target: Path) -> Path:
+    """Mix up the largest layer, so that a part of the answers is wrong."""
+
+    def change(model: onnx.ModelProto) -> None:
+        name, weights = max(weights_of(model).items(), key=lambda entry: entry[1].size)
+        set_weight(model, name, np.roll(weights, 40, axis=0))
+
+    return edit(source, target, change)
+
+
 def stretched(source: Path, target: Path, factor: float) -> Path:
     """The example CNN with one channel larger by a factor, which the next layer takes back: the same function."""
 

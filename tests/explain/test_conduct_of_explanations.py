@@ -19,7 +19,7 @@ from pytest_onnxlite.graph.summary import FloatLeft
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
 
-from onnx_models import dense, edit, set_weight, weights_of
+from onnx_models import dense, ruin
 from projects import Digits, Project
 
 Run = Callable[..., Any]
@@ -81,11 +81,7 @@ def test_runs_end_when_their_time_is_up(digits: Digits) -> None:
 def test_an_explanation_without_time_says_what_is_missing_and_leaves_the_verdict(
     project: Project, digits: Digits, tmp_path: Path, explain: Run
 ) -> None:
-    def ruin(model: Any) -> None:
-        name, weights = max(weights_of(model).items(), key=lambda entry: entry[1].size)
-        set_weight(model, name, np.roll(weights, 40, axis=0))
-
-    int8 = edit(digits.int8, tmp_path / "ruined.onnx", ruin)
+    int8 = ruin(digits.int8, tmp_path / "ruined.onnx")
     project.write({"onnx": digits.onnx, "int8": int8}, digits.x, digits.y)
     explained = explain("--onnxlite-explain-time=0.000001")
     explained.result.assert_outcomes(failed=1)

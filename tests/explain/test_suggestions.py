@@ -16,7 +16,7 @@ import pytest
 from pytest_onnxlite.explain.suggest import changes, neighbours
 from pytest_onnxlite.recipes import DynamicInt8, StaticInt8, recipe_text, recipe_toml
 
-from onnx_models import edit, set_weight, stretched, weights_of
+from onnx_models import ruin, stretched
 from pages import Outline, missing_figures
 from projects import Digits, Project
 
@@ -187,11 +187,7 @@ def test_the_search_keeps_to_its_time(project: Project, digits: Digits, explain:
 def test_a_suggestion_replaces_a_file_of_the_users(
     project: Project, digits: Digits, tmp_path: Path, explain: Run
 ) -> None:
-    def ruin(model: Any) -> None:
-        name, weights = max(weights_of(model).items(), key=lambda entry: entry[1].size)
-        set_weight(model, name, np.roll(weights, 40, axis=0))
-
-    ruined = edit(digits.int8, tmp_path / "ruined.onnx", ruin)
+    ruined = ruin(digits.int8, tmp_path / "ruined.onnx")
     project.write({"onnx": digits.onnx, "int8": ruined}, digits.x, digits.y)
     suggestion = explain("--onnxlite-suggest").record["suggestion"]
     assert suggestion["recipe"] == "DynamicInt8()"

@@ -53,6 +53,17 @@ def collected(result: pytest.RunResult) -> list[str]:
     return [line for line in result.stdout.lines if line.startswith("onnxlite::")]
 
 
+# The same model for tests with markers.
+MARKED = """
+import numpy as np, pytest
+from pytest_onnxlite import Dataset, ModelSpec
+@pytest.fixture(scope="session")
+def onnxlite_model():
+    data = np.load("data.npz")
+    return ModelSpec(
+        "marked", onnx="models/onnx.onnx", int8="models/int8.onnx", evaluation=Dataset(data["x"], data["y"])
+    )
+"""
 LIMITS = """
 variants = ["onnx", "int8"]
 accuracy = {variant = "int8", max_drop = 0.01}
@@ -90,18 +101,7 @@ def test_they_are_saved_compared_and_found_worse(declare: Write) -> None:
 
 def test_the_same_limit_means_the_same_in_both_forms(declare: Write) -> None:
     project = declare(HEAD + "accuracy = {max_drop = 0.05, relative = true}\nsize = {ratio = 0.5}\n", wrong=30)
-    project.pytester.makeconftest(
-        """
-        import numpy as np, pytest
-        from pytest_onnxlite import Dataset, ModelSpec
-        @pytest.fixture(scope="session")
-        def onnxlite_model():
-            data = np.load("data.npz")
-            return ModelSpec(
-                "marked", onnx="models/onnx.onnx", int8="models/int8.onnx", evaluation=Dataset(data["x"], data["y"])
-            )
-        """
-    )
+    project.pytester.makeconftest(MARKED)
     (project.path / "test_release.py").write_text(
         """import pytest
 @pytest.mark.onnxlite_accuracy(max_drop=0.05, relative=True)
@@ -167,18 +167,7 @@ def test_a_run_that_does_not_reach_them_is_no_full_one(declare: Write) -> None:
     (project.path / "tests" / "test_other.py").write_text(
         "import pytest\n@pytest.mark.onnxlite_size(ratio=1.0)\ndef test_other(onnxlite_int8): pass\n"
     )
-    project.pytester.makeconftest(
-        """
-        import numpy as np, pytest
-        from pytest_onnxlite import Dataset, ModelSpec
-        @pytest.fixture(scope="session")
-        def onnxlite_model():
-            data = np.load("data.npz")
-            return ModelSpec(
-                "marked", onnx="models/onnx.onnx", int8="models/int8.onnx", evaluation=Dataset(data["x"], data["y"])
-            )
-        """
-    )
+    project.pytester.makeconftest(MARKED)
     project.save()
     project.compare().assert_outcomes(passed=4)
     part = project.compare("tests")

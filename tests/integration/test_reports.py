@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 
@@ -22,7 +23,7 @@ from pytest_onnxlite.report import html, markdown
 from pytest_onnxlite.report.annotations import annotate
 
 import browser
-from onnx_models import dense, edit, quantize, set_weight, weights_of
+from onnx_models import dense, quantize, ruin
 from pages import Outline, missing_figures, network_faults, structure_faults
 from projects import REPOSITORY, Digits, Project
 
@@ -63,16 +64,6 @@ class Reported:
     document: dict[str, Any]
     output: str
     summary: str
-
-
-def ruin(source: Path, target: Path) -> Path:
-    """Mix up the largest layer, so that a part of the answers is wrong."""
-
-    def change(model: onnx.ModelProto) -> None:
-        name, weights = max(weights_of(model).items(), key=lambda entry: entry[1].size)
-        set_weight(model, name, np.roll(weights, 40, axis=0))
-
-    return edit(source, target, change)
 
 
 @pytest.fixture(scope="module")
@@ -603,15 +594,21 @@ def test_what_is_too_large_goes_in_by_its_hash(
     assert "not replayed: accuracy against onnx: the candidate is not here: it was too large" in done.stdout
 
 
-def test_a_metric_that_is_no_count_is_reported_and_replayed(project: Project, tmp_path: Path) -> None:
+def rated_by(project: Project, folder: Path, metric: str) -> npt.NDArray[np.float32]:
+    """Write a project whose INT8 model loses a little by a metric that is no count; returns its evaluation data."""
     x = np.random.default_rng(0).normal(size=(60, 64)).astype(np.float32)
-    source = dense(tmp_path / "a.onnx", 2, width=64)
+    source = dense(folder / "a.onnx", 2, width=64)
     project.write(
-        {"onnx": source, "int8": quantize(source, tmp_path / "b.onnx")},
+        {"onnx": source, "int8": quantize(source, folder / "b.onnx")},
         x,
-        spec="metric='mae'",
+        spec=metric,
         markers="@pytest.mark.onnxlite_accuracy(max_drop=0)",
     )
+    return x
+
+
+def test_a_metric_that_is_no_count_is_reported_and_replayed(project: Project, tmp_path: Path) -> None:
+    x = rated_by(project, tmp_path, "metric='mae'")
     options = ("--onnxlite-html=r.html", "--onnxlite-markdown=r.md", "--onnxlite-report=r.json")
     project.run("--onnxlite-bundle=bundles", *options).assert_outcomes(failed=1)
     document = json.loads((project.path / "r.json").read_text())
@@ -626,14 +623,7 @@ def test_a_metric_that_is_no_count_is_reported_and_replayed(project: Project, tm
 
 
 def test_a_metric_of_the_projects_own_is_not_replayed(project: Project, tmp_path: Path) -> None:
-    x = np.random.default_rng(0).normal(size=(60, 64)).astype(np.float32)
-    source = dense(tmp_path / "a.onnx", 2, width=64)
-    project.write(
-        {"onnx": source, "int8": quantize(source, tmp_path / "b.onnx")},
-        x,
-        spec="metric=lambda outputs, labels: -float(abs(outputs - labels).mean())",
-        markers="@pytest.mark.onnxlite_accuracy(max_drop=0)",
-    )
+    rated_by(project, tmp_path, "metric=lambda outputs, labels: -float(abs(outputs - labels).mean())")
     project.run("--onnxlite-bundle=bundles").assert_outcomes(failed=1)
     (folder,) = project.path.glob("bundles/*")
     assert not list(folder.glob("*.npz"))  # one figure for all samples: none of them is to blame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,6 +15,7 @@ import pytest
 
 from pytest_onnxlite.measure import latency
 from pytest_onnxlite.measure.latency import Reference, Stopwatch
+from pytest_onnxlite.measure.measurement import Latency
 
 from onnx_models import dense
 
@@ -31,6 +33,35 @@ def stack_depth() -> int:
     return depth
 
 
+def at_each_run(monkeypatch: pytest.MonkeyPatch, note: Callable[[], object]) -> None:
+    """Note something where each inference of either side runs."""
+    opened = Stopwatch._open
+
+    def open_and_note(self: Stopwatch, path: Path) -> Any:
+        run = opened(self, path)
+
+        def noting() -> Any:
+            note()
+            return run()
+
+        return noting
+
+    monkeypatch.setattr(Stopwatch, "_open", open_and_note)
+
+
+def compare_with_itself(benchmark: Any, model: Path) -> Latency:
+    return latency.measure(
+        benchmark,
+        model,
+        {"baseline": Reference("previous artefact", model, 2.0)},
+        FEEDS,
+        batch_size=1,
+        threads=1,
+        resolution=0.5,
+        max_time=1,
+    )
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("depth", [0, 40, 200])
 def test_both_sides_run_near_the_bottom_of_a_stack(
@@ -39,33 +70,10 @@ def test_both_sides_run_near_the_bottom_of_a_stack(
     # Where CPython's frames reach the end of a chunk, every call pays for a new one; which depth that is, nobody
     # knows. A few dozen frames never fill the first.
     depths = set()
-    opened = Stopwatch._open
-
-    def open_and_note(self: Stopwatch, path: Path) -> Any:
-        run = opened(self, path)
-
-        def noting() -> Any:
-            depths.add(stack_depth())
-            return run()
-
-        return noting
-
-    monkeypatch.setattr(Stopwatch, "_open", open_and_note)
+    at_each_run(monkeypatch, lambda: depths.add(stack_depth()))
     model = dense(tmp_path / "a.onnx", 2)
 
-    def measure() -> Any:
-        return latency.measure(
-            benchmark,
-            model,
-            {"baseline": Reference("previous artefact", model, 2.0)},
-            FEEDS,
-            batch_size=1,
-            threads=1,
-            resolution=0.5,
-            max_time=1,
-        )
-
-    at_depth(depth, measure)
+    at_depth(depth, lambda: compare_with_itself(benchmark, model))
     assert max(depths) < 30
 
 
@@ -73,33 +81,13 @@ def test_both_sides_run_near_the_bottom_of_a_stack(
 def test_neither_side_is_traced(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # pytest-benchmark pauses a coverage tool for the candidate; a reference that is traced would let anything pass.
     traced = []
-    opened = Stopwatch._open
-
-    def open_and_note(self: Stopwatch, path: Path) -> Any:
-        run = opened(self, path)
-
-        def noting() -> Any:
-            traced.append(sys.gettrace() or sys.getprofile())
-            return run()
-
-        return noting
-
-    monkeypatch.setattr(Stopwatch, "_open", open_and_note)
+    at_each_run(monkeypatch, lambda: traced.append(sys.gettrace() or sys.getprofile()))
     model = dense(tmp_path / "a.onnx", 2)
     before = threading.gettrace(), threading.getprofile()
     threading.settrace(lambda *_: None)
     threading.setprofile(lambda *_: None)
     try:
-        latency.measure(
-            benchmark,
-            model,
-            {"baseline": Reference("previous artefact", model, 2.0)},
-            FEEDS,
-            batch_size=1,
-            threads=1,
-            resolution=0.5,
-            max_time=1,
-        )
+        compare_with_itself(benchmark, model)
     finally:
         threading.settrace(before[0])  # type: ignore[arg-type]
         threading.setprofile(before[1])
