@@ -257,8 +257,10 @@ def _failing(against: list[str], batch_size: int, builder: Builder, variant: Var
         # Where there is nothing to ask, every wrong answer may be one that was right.
         right = np.logical_or.reduce(rated) if rated else np.ones(len(own), bool)
         return np.flatnonzero(~own & right)
-    sign = 1 if builder.spec.rating.higher_is_better else -1
-    loss = np.maximum.reduce([sign * (other - own) for other in rated]) if rated else -sign * own
+    metric = builder.spec.rating
+    loss: Array = np.maximum.reduce(
+        [metric.loss(own, other) for other in rated] or [metric.loss(own, np.zeros_like(own))]
+    )
     rows: Array = np.argsort(-loss, kind="stable")
     return rows[loss[rows] > 0]
 

@@ -19,7 +19,6 @@ from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.explain.case import Case
 from pytest_onnxlite.explain.explainer import explain, suspect_operators, suspects
 from pytest_onnxlite.explain.saturation import forecast
-from pytest_onnxlite.explain.standin import StandIn
 from pytest_onnxlite.explain.suggest import Judged, search
 from pytest_onnxlite.judge import limits as rules
 from pytest_onnxlite.judge.scores import judge_score
@@ -34,6 +33,7 @@ from pytest_onnxlite.limits import (
 )
 from pytest_onnxlite.measure import accuracy, latency, memory, size, structure
 from pytest_onnxlite.measure.measurement import Score
+from pytest_onnxlite.measure.standin import StandIn
 from pytest_onnxlite.settings import Mode, Settings
 from pytest_onnxlite.spec import Array, ModelSpec, count_samples, hash_inputs, take
 from pytest_onnxlite.variants.builder import Builder, Progress

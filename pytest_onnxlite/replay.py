@@ -6,8 +6,6 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import perf_counter
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Clock, Guardian
 from pytest_onnxlite.limits import LIMITS, Limit
 from pytest_onnxlite.measure import accuracy
+from pytest_onnxlite.measure.standin import StandIn
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
 from pytest_onnxlite.settings import Mode, Settings
@@ -30,27 +29,6 @@ from pytest_onnxlite.variants.variant import Variant
 
 # The fewest samples on which a file is run for the first time.
 _FEWEST = 2
-
-
-class _Rounds:
-    """Times blocks as pytest-benchmark's `pedantic` does, where there is no pytest."""
-
-    def __init__(self) -> None:
-        self.stats: Any = None
-
-    def pedantic(self, function: Callable[[], Any], teardown: Callable[[], None], rounds: int, iterations: int) -> None:
-        """Time `rounds` blocks of `iterations` calls; `teardown` runs after each and may end it by raising."""
-        data: list[float] = []
-        self.stats = SimpleNamespace(options={"timer": perf_counter}, stats=SimpleNamespace(data=data))
-        loop = range(iterations)
-        nothing: dict[str, Any] = {}
-        for _ in range(rounds):
-            start = perf_counter()
-            for _ in loop:
-                function(*(), **nothing)
-            end = perf_counter()
-            data.append((end - start) / iterations)
-            teardown()
 
 
 def replay(folder: Path, say: Callable[[str], None]) -> int:
@@ -186,7 +164,7 @@ def _judge(
         }
         limits.append((kind, LIMITS[f"onnxlite_{check}"](**values)))
     if limits:
-        records = guardian.judge(manifest["test"], spec, {kind: variant}, tuple(limits), Clock(_Rounds()))
+        records = guardian.judge(manifest["test"], spec, {kind: variant}, tuple(limits), Clock(StandIn()))
         found += [verdict for record in records for verdict in record.verdicts]
     wanted = {(verdict["check"], verdict["against"]) for verdict in red}
     return [verdict for verdict in found if (verdict["check"], verdict["against"]) in wanted or verdict["red"]], reasons
@@ -280,5 +258,5 @@ def _lost(own: Array, manifest: Mapping[str, Any], builder: Builder, batch_size:
     if reference is None:
         return rows, "rated, but there is no float model here to compare with"
     other = accuracy.rate(builder, reference, batch_size)[: len(rows)]
-    loss = other - own if builder.spec.rating.higher_is_better else own - other
+    loss = builder.spec.rating.loss(own, other)
     return [row for row, worse in zip(rows, loss, strict=True) if worse > 0], "worse than the float model's again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from pytest_onnxlite.measure.measurement import Accuracy, Score
 from pytest_onnxlite.measure.metrics import Array, Metric, as_labels
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Outputs, Variant
+
+_Read = Callable[[Variant], Array | Outputs]
 
 
 def measure(builder: Builder, variant: Variant, batch_size: int) -> Accuracy | Score:
@@ -24,11 +28,12 @@ def measure(builder: Builder, variant: Variant, batch_size: int) -> Accuracy | S
     """
     metric = builder.spec.rating
     reference = builder.accuracy_reference()
-    labels = _labels(builder, variant, batch_size)
-    own = _rate(builder, variant, metric, labels, batch_size)
+    read = _reader(builder, batch_size)
+    labels = _labels(builder, variant, read)
+    own = _rate(builder, variant, labels, read)
     name, other = "", None
     if reference is not None and reference.kind != variant.kind:
-        name, other = reference.kind, _rate(builder, reference, metric, labels, batch_size)
+        name, other = reference.kind, _rate(builder, reference, labels, read)
     data = builder.evaluation
     if own.dtype.kind == "b":
         beside = own if other is None else other
@@ -43,7 +48,7 @@ def measure(builder: Builder, variant: Variant, batch_size: int) -> Accuracy | S
             only_reference=int((beside & ~own).sum()),
             only_candidate=int((own & ~beside).sum()),
         )
-    loss = None if other is None else (other - own if metric.higher_is_better else own - other)
+    loss = None if other is None else metric.loss(own, other)
     return Score(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
@@ -64,10 +69,16 @@ def rate(builder: Builder, variant: Variant, batch_size: int) -> Array:
     Raises:
         OnnxliteError: see `measure`.
     """
-    return _rate(builder, variant, builder.spec.rating, _labels(builder, variant, batch_size), batch_size)
+    read = _reader(builder, batch_size)
+    return _rate(builder, variant, _labels(builder, variant, read), read)
 
 
-def _labels(builder: Builder, variant: Variant, batch_size: int) -> Any:
+def _reader(builder: Builder, batch_size: int) -> _Read:
+    """Return what reads the output of a variant, and runs each once: it may be asked for as labels and to be rated."""
+    return cache(lambda variant: read_output(builder, variant, batch_size))
+
+
+def _labels(builder: Builder, variant: Variant, read: _Read) -> Any:
     """Return what a variant's outputs are compared with: labels, else what the reference variant answers."""
     metric = builder.spec.rating
     labels: Any = builder.evaluation.y if metric.against == "labels" else None
@@ -80,7 +91,7 @@ def _labels(builder: Builder, variant: Variant, batch_size: int) -> Any:
             "there is neither. Give evaluation=Dataset(x, y), or the float model as onnx= or trained=."
         )
     try:
-        return as_labels(metric, read_output(builder, reference, batch_size))
+        return as_labels(metric, read(reference))
     except ValueError as error:
         raise OnnxliteError(f"{variant.model} {reference.kind}: {error}.") from None
 
@@ -94,8 +105,9 @@ def _relative_base(metric: Metric, values: Array, labels: Any) -> float:
     return base
 
 
-def _rate(builder: Builder, variant: Variant, metric: Metric, labels: Any, batch_size: int) -> Array:
-    outputs = read_output(builder, variant, batch_size)
+def _rate(builder: Builder, variant: Variant, labels: Any, read: _Read) -> Array:
+    metric = builder.spec.rating
+    outputs = read(variant)
     try:
         rated = metric(outputs, labels)
         if rated.ndim == 1 and len(rated) != len(builder.evaluation):

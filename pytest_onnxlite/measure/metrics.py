@@ -38,6 +38,11 @@ class Metric:
         """Whether it is one of ours, which reads one output."""
         return isinstance(self.function, _TopK) or (self.name in _NAMED and self == _NAMED[self.name])
 
+    def loss(self, own: Array, other: Array) -> Array:
+        """Return how much worse values of this metric are than others, each by itself."""
+        loss: Array = other - own if self.higher_is_better else own - other
+        return loss
+
     def __call__(self, outputs: Any, labels: Any) -> Array:
         """Return one value for each sample, `(N,) bool` or `(N,) float64`; or `() float64`, one for all.
 

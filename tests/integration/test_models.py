@@ -16,6 +16,7 @@ from pytest_onnxlite.measure import accuracy
 from pytest_onnxlite.measure.measurement import Accuracy, Score
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
+from pytest_onnxlite.variants.variant import OnnxVariant
 
 from onnx_models import dense, edit, quantize, save_graph, set_weight, two_outputs, weights_of
 from projects import Project
@@ -188,6 +189,23 @@ def test_a_keras_file_given_as_onnx(build: Make, tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(OnnxliteError, match=r"onnx=.*m\.keras.* is a trained Keras model; give it as trained="):
         build(onnx=path).onnx  # noqa: B018
+
+
+def test_the_model_that_gives_the_labels_is_run_once(
+    build: Make, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = build(onnx=net, int8=quantize(net, tmp_path / "a.onnx"), metric="cosine")
+    runs = []
+    run = OnnxVariant.run
+
+    def counting(self: OnnxVariant, inputs: Any, batch_size: int) -> Any:
+        runs.append(self.kind)
+        return run(self, inputs, batch_size)
+
+    _ = builder.int8  # both files are run before they are believed
+    monkeypatch.setattr(OnnxVariant, "run", counting)
+    accuracy.measure(builder, builder.int8, 1)
+    assert sorted(runs) == ["int8", "onnx"]
 
 
 def test_cosine_of_one_value_sees_nothing(build: Make, tmp_path: Path) -> None:
