@@ -1,6 +1,6 @@
 """What the plugin costs: unused, cold and warm, for many declared models, and for each marker.
 
-python benchmarks/guest_study.py      about two minutes on two cores; prints tables
+python benchmarks/guest_study.py      about five minutes on two cores; installs into a temporary folder, prints tables
 python benchmarks/guest_study.py --write docs/guest.md      puts them there too
 """
 
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -29,12 +31,15 @@ MODELS = 500
 TESTS = 500
 MARK = "<!-- measured -->"
 
-# The plugins loaded, by the name of the row; nothing else is loaded by itself.
+# What is installed in an environment of its own, by the name of the row. Without what the plugin needs where it is
+# used: unused, it has to do without.
+PYTEST = f"pytest=={version('pytest')}"
+BENCHMARK = f"pytest-benchmark=={version('pytest-benchmark')}"
 START = {
-    "pytest alone": (),
-    "with pytest-benchmark": ("pytest_benchmark.plugin",),
-    "with pytest-onnxlite": ("pytest_onnxlite.plugin",),
-    "with both": ("pytest_benchmark.plugin", "pytest_onnxlite.plugin"),
+    "pytest alone": ([PYTEST], []),
+    "with pytest-benchmark": ([PYTEST, BENCHMARK], []),
+    "with pytest-onnxlite": ([PYTEST], [str(REPOSITORY)]),
+    "with both": ([PYTEST, BENCHMARK], [str(REPOSITORY)]),
 }
 
 # Says at the end what was imported.
@@ -47,9 +52,11 @@ def pytest_unconfigure():
 """
 
 
-def child(folder: Path, *arguments: str, **environment: str) -> tuple[float, float, str]:
+def child(
+    folder: Path, *arguments: str, python: str | Path = sys.executable, **environment: str
+) -> tuple[float, float, str]:
     """Run pytest; return its seconds by the clock, those of its processor time, and what it printed."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     # Python keeps what it compiled, as it does wherever nobody forbids it.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -65,29 +72,57 @@ def child(folder: Path, *arguments: str, **environment: str) -> tuple[float, flo
     return seconds, busy, done.stdout
 
 
+def environments(folder: Path) -> dict[str, Path]:
+    """Return the Python of each row of the start-up table, in an environment of its own, installed as users do it."""
+    pythons = {}
+    for number, (name, (packages, alone)) in enumerate(START.items()):
+        venv.create(folder / str(number), with_pip=True)
+        python = folder / str(number) / ("Scripts" if os.name == "nt" else "bin") / "python"
+        for arguments in (packages, ["--no-deps", *alone] if alone else []):
+            if arguments:
+                pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+                subprocess.run(pip, check=True)
+        pythons[name] = python
+    return pythons
+
+
+def middle(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, and the order statistics that enclose it in 95 % of such samples (a sign test's)."""
+    ordered = sorted(values)
+    away = 0.98 * len(ordered) ** 0.5
+    low, high = max(0, int(len(ordered) / 2 - away)), min(len(ordered) - 1, int(len(ordered) / 2 + away))
+    return median(ordered), ordered[low], ordered[high]
+
+
 def start_up(folder: Path, rounds: int) -> str:
     """Return the table of start-up times: the rows take turns, in an order that changes.
 
-    A row is known by the fast tenth of its runs, since what else runs on the machine only ever adds time.
+    A row is compared with pytest alone in the same round, so that a machine that is slower for a while counts in both.
     """
     folder.mkdir()
-    (folder / "test_other.py").write_text("def test_other(): pass\n")
+    pythons = environments(folder)
+    tests = folder / "tests"
+    tests.mkdir()
+    (tests / "test_other.py").write_text("def test_other(): pass\n")
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in START}
     order = np.random.default_rng(0)
     for number in range(rounds + 1):
         for name in order.permutation(list(START)):
-            options = [f"-p{plugin}" for plugin in START[name]]
-            seconds, busy, _ = child(folder, "-q", *options, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+            seconds, busy, _ = child(tests, "-q", python=pythons[name])
             if number:  # the first compiles
-                measured[name].append((seconds, busy))
-    fast = {name: np.quantile(values, 0.1, axis=0) * 1e3 for name, values in measured.items()}
-    alone = fast["pytest alone"]
+                measured[name].append((seconds * 1e3, busy * 1e3))
     lines = [
-        f"| one empty test, the fast tenth of {rounds} rounds | by the clock | more than alone | processor time | more than alone |",
+        f"| one empty test, {rounds} rounds | by the clock | more than alone | processor time | more than alone |",
         "|---|---|---|---|---|",
     ]
-    for name, times in fast.items():
-        cells = [f"{time:.0f} ms | {time - base:+.1f} ms" for time, base in zip(times, alone, strict=True)]
+    for name, times in measured.items():
+        cells = []
+        for own, alone in zip(zip(*times, strict=True), zip(*measured["pytest alone"], strict=True), strict=True):
+            more, low, high = middle([a - b for a, b in zip(own, alone, strict=True)])
+            cells.append(
+                f"{median(own):.0f} ms | "
+                + ("" if name == "pytest alone" else f"{more:+.1f} ms ({low:+.1f} to {high:+.1f})")
+            )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -126,7 +161,7 @@ def declared(folder: Path) -> str:
             )
         )
         # Other plugins import what they like.
-        options = ["-pspy", *(f"-p{plugin}" for plugin in START["with both"]), "--collect-only", "-q"]
+        options = ["-pspy", "-ppytest_benchmark.plugin", "-ppytest_onnxlite.plugin", "--collect-only", "-q"]
         runs = [child(folder, *options, **environment) for _ in range(3)]
         inside = median(float(re.findall(r"tests? collected in ([\d.]+)s", text)[0]) for _, _, text in runs)
         seconds = median(seconds for seconds, _, _ in runs)
@@ -192,7 +227,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=25, help="rounds of the start-up table")
+    parser.add_argument("--rounds", type=int, default=60, help="rounds of the start-up table")
     parser.add_argument("--write", type=Path, help="a Markdown file whose measured part is replaced")
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users' plugins are compiled once

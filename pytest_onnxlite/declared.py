@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.fixtures import GUARD, GUARDIAN, or_fail
+from pytest_onnxlite.fixtures import GUARD, or_fail, session_of
 from pytest_onnxlite.limits import LIMITS, Guard, Limit, check_kind, in_order, listed, parse_limit, unknown
 from pytest_onnxlite.settings import FIXTURE_PREFIX, KINDS, UsageMistake
 
@@ -115,9 +115,9 @@ def _arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, Arra
         ) from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DeclaredFile:
-    """A pyproject.toml and the models that it declares."""
+    """A pyproject.toml and the models that it declares; a plugin, so that they are collected."""
 
     path: Path
     models: tuple[DeclaredModel, ...]
@@ -140,8 +140,10 @@ class DeclaredFile:
             if not any(folder == self.path or folder in self.path.parents for folder in folders):
                 config.args.append(str(self.path))
 
-    def collector(self, parent: pytest.Collector) -> OnnxliteModels:
-        """Return the collector of their tests, whose ids start with `onnxlite::`."""
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> OnnxliteModels | None:
+        """Collect their tests, whose ids start with `onnxlite::`."""
+        if file_path != self.path:
+            return None
         collector: OnnxliteModels = OnnxliteModels.from_parent(parent, name=ROOT, path=self.path, nodeid=ROOT)
         collector.models = self.models
         return collector
@@ -357,7 +359,7 @@ def _build(request: pytest.FixtureRequest) -> None:
     __tracebackhide__ = True
     item: OnnxliteCheck = request.node
     model, kind = item.parent.parent.model, item.parent.name
-    guardian = item.config.stash[GUARDIAN]()
+    guardian = session_of(item.config).guardian
     spec = or_fail(lambda: model.spec)
     item.funcargs["onnxlite_model"] = spec
     item.funcargs[f"{FIXTURE_PREFIX}{kind}"] = or_fail(lambda: guardian.variant(spec, kind))

@@ -8,16 +8,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.guard import Guardian
     from pytest_onnxlite.limits import Guard
+    from pytest_onnxlite.session import GuardSession
     from pytest_onnxlite.variants.variant import Variant
 
 Result = TypeVar("Result")
 
-# On pytest's config: returns the run's guardian, made when it is first asked for.
-GUARDIAN: pytest.StashKey[Callable[[], Guardian]] = pytest.StashKey()
+# The name under which the models that pyproject.toml declares are registered.
+DECLARED = "onnxlite-declared"
+_SESSION: pytest.StashKey[GuardSession] = pytest.StashKey()
 # On a test: the limits it is judged by.
 GUARD: pytest.StashKey[Guard] = pytest.StashKey()
+
+
+def session_of(config: pytest.Config) -> GuardSession:
+    """Return what guards this run; made when first asked for, and from then on called by pytest's hooks."""
+    if _SESSION not in config.stash:
+        from pytest_onnxlite.session import GuardSession
+
+        config.stash[_SESSION] = GuardSession(config)
+        config.pluginmanager.register(config.stash[_SESSION], "onnxlite-session")
+    return config.stash[_SESSION]
 
 
 def or_fail(call: Callable[[], Result]) -> Result:
@@ -34,7 +45,7 @@ def or_fail(call: Callable[[], Result]) -> Result:
 
 
 def _variant(request: pytest.FixtureRequest, spec: object, kind: str) -> Variant:
-    guardian = request.config.stash[GUARDIAN]()
+    guardian = session_of(request.config).guardian
     return or_fail(lambda: guardian.variant(spec, kind))
 
 

@@ -34,7 +34,7 @@ from pytest_onnxlite.limits import (
 from pytest_onnxlite.measure import accuracy, latency, memory, size, structure
 from pytest_onnxlite.measure.measurement import Score
 from pytest_onnxlite.measure.standin import StandIn
-from pytest_onnxlite.settings import Mode, Settings
+from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.spec import Array, ModelSpec, count_samples, hash_inputs, take
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache
@@ -205,7 +205,7 @@ class Guardian:
                     self._builder(spec),
                     variants[record["variant"]],
                     self._store,
-                    mode=self._settings.mode.value,
+                    mode=self._settings.mode,
                     all_data=self._settings.bundle_data,
                 )
                 name = f'"{path}"' if " " in str(path) else path
@@ -364,7 +364,7 @@ class Guardian:
         return median(found.comparisons["float"].first)
 
     def _reference(self, record: Record, model: str, kind: str) -> rules.Reference:
-        if self._settings.mode is Mode.PLAIN:
+        if self._settings.mode == "plain":
             return rules.Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline")
         try:
             baseline = self._store.load(model, kind)
@@ -429,7 +429,7 @@ class Guardian:
         self, record: Record, builder: Builder, variant: RuntimeVariant, limit: MemoryLimit, reference: rules.Reference
     ) -> list[Verdict]:
         artefact, reference = self._artefact(reference)
-        if isinstance(reference, rules.Absent) and self._settings.mode is not Mode.SAVE:
+        if isinstance(reference, rules.Absent) and self._settings.mode != "save":
             return [Verdict("memory", BASELINE, reference.outcome, "not measured", reference.reason)]
         batch_size, threads, feeds = self._conditions(builder, variant, limit)
         self._progress(f"measuring the memory of {variant.model} {variant.kind}")
@@ -455,14 +455,14 @@ class Guardian:
                     "gives none: give onnx= or trained=."
                 )
             references["float"] = latency.Reference(sibling.kind, sibling.path, limit.max_ratio)
-        elif sibling is not None and self._settings.mode is Mode.SAVE:
+        elif sibling is not None and self._settings.mode == "save":
             # Only to be stored, as what a machine like this can go by where the artefact is not kept.
             references["sibling"] = latency.Reference(sibling.kind, sibling.path, _ANY_RATIO)
         here = self._saved_latency(builder, limit, reference)
         beside, reference = self._best_reference(limit, reference, here, sibling)
         if beside is not None:
             references[BASELINE] = beside
-        if isinstance(reference, rules.Absent) and limit.max_ratio is None and self._settings.mode is not Mode.SAVE:
+        if isinstance(reference, rules.Absent) and limit.max_ratio is None and self._settings.mode != "save":
             return [Verdict("latency", BASELINE, reference.outcome, "not measured", reference.reason)]
         if clock.missing:
             return [Verdict("latency", BASELINE, Outcome.NOT_MEASURED, "not measured", clock.missing)]

@@ -19,7 +19,7 @@ from pytest_onnxlite.measure import accuracy
 from pytest_onnxlite.measure.standin import StandIn
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
-from pytest_onnxlite.settings import Mode, Settings
+from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, count_samples
 from pytest_onnxlite.variants import arrays
 from pytest_onnxlite.variants.builder import Builder
@@ -136,7 +136,7 @@ def _judge(
         return [], dict.fromkeys(checks, f"the {kind} variant cannot be run from a bundle.")
     spec = _spec(folder, manifest)
     settings = Settings(
-        mode=Mode.PLAIN if manifest["mode"] == Mode.PLAIN.value else Mode.COMPARE,
+        mode="plain" if manifest["mode"] == "plain" else "compare",
         accept=False,
         baseline_dir=folder / "baselines",
         artefact_dir=None,

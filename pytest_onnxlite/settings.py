@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pytest
@@ -89,14 +89,8 @@ MARKERS: dict[str, tuple[str, str]] = {
 }
 
 
-class Mode(StrEnum):
-    """What a run is for."""
-
-    PLAIN = "plain"
-    COMPARE = "compare"
-    SAVE = "save"
-
-
+# What a run is for.
+Mode = Literal["plain", "compare", "save"]
 NO_JINJA = "the HTML page is made with jinja2, which is not installed: pip install 'pytest-onnxlite[html]'"
 
 
@@ -104,7 +98,7 @@ class UsageMistake(Exception):
     """A mistake in options or markers; the plugin raises it as `pytest.UsageError`."""
 
 
-class Settings(NamedTuple):  # a dataclass costs every run of everybody half a millisecond more
+class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one costs each run of everybody's tests
     """The options of a run.
 
     Attributes:
@@ -188,9 +182,9 @@ class Settings(NamedTuple):  # a dataclass costs every run of everybody half a m
             )
         # What is typed wins over what the ini file says.
         saving = option("save_baseline") or (not option("baseline") and flag("save_baseline"))
-        mode = Mode.SAVE if saving else Mode.COMPARE if flag("baseline") else Mode.PLAIN
+        mode: Mode = "save" if saving else "compare" if flag("baseline") else "plain"
         accept = flag("accept")
-        if option("accept") and mode is not Mode.SAVE:
+        if option("accept") and mode != "save":
             raise UsageMistake("--onnxlite-accept goes with --onnxlite-save-baseline; alone it would accept nothing.")
         cache = option("cache") or config.getini("onnxlite_cache") or "on"
         if cache not in ("on", "off"):
@@ -205,7 +199,6 @@ class Settings(NamedTuple):  # a dataclass costs every run of everybody half a m
         if html is not None and importlib.util.find_spec("jinja2") is None:
             raise UsageMistake(f"--onnxlite-html: {NO_JINJA}")
         artefact_dir = config.getini("onnxlite_artefact_dir")
-        defaults = cls._field_defaults
         return cls(
             mode=mode,
             accept=accept,
@@ -217,9 +210,9 @@ class Settings(NamedTuple):  # a dataclass costs every run of everybody half a m
             cache_bytes=_mebibytes(str(config.getini("onnxlite_cache_size"))),
             report=path("report", config.rootpath),
             explain=flag("explain"),
-            explain_time=seconds("explain_time", defaults["explain_time"]),
+            explain_time=seconds("explain_time", cls.explain_time),
             suggest=flag("suggest"),
-            suggest_time=seconds("suggest_time", defaults["suggest_time"]),
+            suggest_time=seconds("suggest_time", cls.suggest_time),
             html=html,
             markdown=path("markdown", config.rootpath),
             bundle=path("bundle", config.rootpath),

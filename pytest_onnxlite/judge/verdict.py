@@ -57,14 +57,14 @@ class Verdict:
         if self.outcome in _GOOD or self.outcome is Outcome.NOT_COMPARED:
             return False
         if self.outcome is Outcome.FAIL:
-            return not (accept and mode is Mode.SAVE and self.against == BASELINE)
-        if mode is Mode.SAVE:
+            return not (accept and mode == "save" and self.against == BASELINE)
+        if mode == "save":
             if self.outcome is Outcome.MISSING:
                 return False
             return not (accept and self.outcome in (Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE))
         if self.outcome is Outcome.NOT_MEASURED:
-            return mode is Mode.COMPARE
-        return mode is Mode.COMPARE or self.against != BASELINE
+            return mode == "compare"
+        return mode == "compare" or self.against != BASELINE
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON data."""

@@ -50,7 +50,7 @@ def build(run: Run, mode: Mode) -> Document:
     content = {
         "schema": SCHEMA,
         "pytest_onnxlite": version_of("pytest-onnxlite"),
-        "mode": mode.value,
+        "mode": mode,
         "machine": {"fingerprint": fingerprint(machine), **machine},
         "environment": environment(),
         "verdict": "fail" if run.findings or run.unjudged or red else "pass",

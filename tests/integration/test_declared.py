@@ -329,6 +329,18 @@ def test_a_mistake_above_the_models_is_told(declare: Write, text: str, message: 
     assert message in said(result)
 
 
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--onnxlite-baseline"], pytest.ExitCode.USAGE_ERROR)])
+def test_a_pyproject_that_cannot_be_read_is_told_where_models_are_judged(
+    pytester: pytest.Pytester, options: list[str], code: int
+) -> None:
+    pytester.makeini("[pytest]")
+    pytester.mkdir("pyproject.toml")  # nobody can read it, whoever runs the test
+    pytester.makepyfile("def test_other(): pass")
+    result = pytester.runpytest_subprocess(*options)
+    assert result.ret == code
+    assert ("pyproject.toml may declare models, and cannot be read" in said(result)) is bool(options)
+
+
 def test_all_mistakes_are_told_at_once(declare: Write) -> None:
     result = declare(
         '[tool.onnxlite.models.a]\nonnx = "a"\nsise = {}\n[tool.onnxlite.models.b]\nonnx = "b"\nsise = {}\n'

@@ -32,6 +32,18 @@ def test_the_plugin_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_suite_that_does_not_use_it_loads_three_small_modules_and_no_more(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_other(): pass\ndef test_left_out(): pass")
+    code = (
+        "import pytest, sys; pytest.main(['-q', '-k', 'other', '-p', 'no:cacheprovider']);"
+        "print(sorted(m for m in sys.modules if m.startswith('pytest_onnxlite.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=pytester.path)
+    assert "1 passed, 1 deselected" in done.stdout
+    modules = [f"pytest_onnxlite.{name}" for name in ("fixtures", "plugin", "settings")]
+    assert done.stdout.splitlines()[-1] == str(modules)
+
+
 def test_a_suite_that_does_not_use_it_sees_nothing_of_it(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_other(): pass")
     result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider")

@@ -217,7 +217,7 @@ def test_memory_below_a_mebibyte_is_the_allocators() -> None:
     assert only(rules.judge_memory(MemoryLimit(), small, SAVED), BASELINE).outcome is Outcome.PASS
 
 
-RED: dict[str, dict[Outcome, bool]] = {
+RED: dict[Mode, dict[Outcome, bool]] = {
     "plain": {Outcome.FAIL: True, Outcome.NOT_COMPARED: False, Outcome.PASS: False},
     "compare": {o: o not in (Outcome.PASS, Outcome.IMPROVED, Outcome.NOT_COMPARED) for o in Outcome},
     "save": {
@@ -234,8 +234,8 @@ RED: dict[str, dict[Outcome, bool]] = {
 @pytest.mark.parametrize(
     ("mode", "outcome", "red"), [(mode, outcome, red) for mode, table in RED.items() for outcome, red in table.items()]
 )
-def test_which_outcomes_are_red(mode: str, outcome: Outcome, red: bool) -> None:
-    assert Verdict("size", BASELINE, outcome, "").is_red(Mode(mode)) is red
+def test_which_outcomes_are_red(mode: Mode, outcome: Outcome, red: bool) -> None:
+    assert Verdict("size", BASELINE, outcome, "").is_red(mode) is red
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_which_outcomes_are_red(mode: str, outcome: Outcome, red: bool) -> None:
     ],
 )
 def test_what_accepting_lets_go(against: str, outcome: Outcome, red: bool) -> None:
-    assert Verdict("accuracy", against, outcome, "").is_red(Mode.SAVE, accept=True) is red
-    assert Verdict("accuracy", against, outcome, "").is_red(Mode.COMPARE, accept=True) is True
+    assert Verdict("accuracy", against, outcome, "").is_red("save", accept=True) is red
+    assert Verdict("accuracy", against, outcome, "").is_red("compare", accept=True) is True
 
 
 @pytest.mark.parametrize(

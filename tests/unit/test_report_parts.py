@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from pytest_onnxlite.__main__ import main
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.judge.verdict import Mode
 from pytest_onnxlite.report import document as document_module
 from pytest_onnxlite.report import html, markdown, trend
 from pytest_onnxlite.report.annotations import annotate, workspace_prefix
@@ -153,7 +152,7 @@ def test_a_spark_leaves_a_gap_where_nothing_is_known() -> None:
 def test_the_document_is_rounded_sorted_and_holds_infinity_as_text() -> None:
     noisy = record(explanation={"why": "", "lines": [], "sqnr": float("inf"), "a": (1 / 3, 2)})
     run = Run(records={"t": [noisy]}, unjudged={"u": {"file": "u.py", "line": 2, "reason": "no model"}})
-    built = document_module.build(run, Mode.COMPARE)
+    built = document_module.build(run, "compare")
     (verdict,) = built["records"][0]["verdicts"]
     assert verdict["explanation"] == {"why": "", "lines": [], "sqnr": "inf", "a": [0.333333, 2]}
     assert built["unjudged"] == [{"test": "u", "file": "u.py", "line": 2, "reason": "no model"}]
@@ -168,11 +167,11 @@ def test_the_documents_verdict_is_a_pass_only_where_nothing_is_wrong(broken: str
         run.findings = ["nobody looked"]
     if broken == "unjudged":
         run.unjudged = {"u": {"file": "u.py", "line": 2, "reason": ""}}
-    assert document_module.build(run, Mode.COMPARE)["verdict"] == ("pass" if broken == "nothing" else "fail")
+    assert document_module.build(run, "compare")["verdict"] == ("pass" if broken == "nothing" else "fail")
 
 
 def test_a_run_that_guarded_nothing_has_a_page_that_says_so() -> None:
-    built = document_module.build(Run(findings=["nothing was guarded"]), Mode.COMPARE)
+    built = document_module.build(Run(findings=["nothing was guarded"]), "compare")
     page = html.render(built)
     assert structure_faults(page) == []
     assert "nothing was guarded" in page

@@ -1,0 +1,357 @@
+"""The hooks of a run in which something is guarded, or was to be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Generator
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail
+from pytest_onnxlite.limits import Guard
+from pytest_onnxlite.run import Run, baseline_findings, covers_all
+from pytest_onnxlite.settings import FIXTURE_PREFIX, Settings, UsageMistake
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.guard import Clock, Guardian
+
+
+# On a guarded test: what its guard recorded, None before it did.
+_RECORDS = pytest.StashKey[list[dict[str, Any]] | None]()
+
+
+class GuardSession:
+    """What is known and done in a run with guarded tests; a plugin of pytest's.
+
+    Attributes:
+        run: what the guarded tests said.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Read what was asked of the run; nothing of it is cached yet."""
+        self.run = Run()
+        self._began = time.time()
+        self._settings = Settings.from_config(config)
+        self._shared: Path | None = None
+        self._config = config
+        self._is_worker = hasattr(config, "workerinput")
+        self._worker: Any = config  # with what pytest-xdist puts there
+
+    # -- building, when first asked ----------------------------------------------------------------------
+
+    @cached_property
+    def guardian(self) -> Guardian:
+        """What judges; made when it is first asked for, since it brings ONNX Runtime."""
+        from pytest_onnxlite.guard import make_guardian
+
+        return make_guardian(self._settings, self._cache_dir(), self._progress)
+
+    def _cache_dir(self) -> Path:
+        """Return the cache folder; one for this run alone where nothing is or can be kept."""
+        if self._settings.cache_dir is not None:
+            return self._settings.cache_dir
+        cache = getattr(self._config, "cache", None)
+        if cache is not None and self._settings.cache:
+            try:
+                folder = Path(cache.mkdir("onnxlite"))
+            except OSError:
+                pass  # a read-only checkout
+            else:
+                if os.access(folder, os.W_OK):
+                    return folder
+        if self._is_worker:  # the controller deletes it, when every worker is done
+            folder = Path(self._worker.workerinput["onnxlite_folder"])
+            folder.mkdir(mode=0o700, exist_ok=True)
+            return folder
+        folder = Path(tempfile.mkdtemp(prefix="onnxlite-"))
+        self._config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        return folder
+
+    def _progress(self, text: str) -> None:
+        """Say what is being done, where the terminal is a person's."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if reporter is None or not reporter.isatty or self._config.get_verbosity() < 0:
+            return
+        if capture is None:
+            reporter.write_line(f"onnxlite: {text} ...")
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(f"onnxlite: {text} ...", light=True)
+
+    def pytest_sessionfinish(self) -> None:
+        """Keep the cache within its size, where it was used."""
+        if self._is_worker or not self._settings.cache or not ("guardian" in self.__dict__ or self.run.records):
+            return
+        from pytest_onnxlite.variants.cache import Cache
+
+        Cache(self._cache_dir()).trim(self._settings.cache_bytes, self._began)
+
+    # -- before the run ----------------------------------------------------------------------------------
+
+    def read_markers(self, items: list[pytest.Item]) -> None:
+        """Read the markers of guarded tests, and ask for pytest-benchmark's fixture where something is timed."""
+        mistakes = []
+        timed = []
+        for item in items:
+            if GUARD not in item.stash:
+                try:
+                    guard = Guard.from_item(item)
+                    if guard is not None:
+                        item.stash[GUARD] = guard
+                except UsageMistake as error:
+                    mistakes.append(str(error))
+                    continue
+            if GUARD in item.stash and item.stash[GUARD].times:
+                timed.append(item)
+        names: Any = lambda item: getattr(item, "fixturenames", [])  # noqa: E731
+        mistakes += [
+            f"{item.nodeid}: @pytest.mark.onnxlite_latency times with the fixture `benchmark`, which the test uses "
+            "itself. Move your own benchmark to another test."
+            for item in timed
+            if "benchmark" in names(item)
+        ]
+        if mistakes:
+            self._refuse("\n".join(mistakes))
+        if self._config.pluginmanager.hasplugin("benchmark"):
+            for item in timed:
+                # Tests made from one function by parametrization share this list.
+                if "benchmark" not in names(item):
+                    names(item).append("benchmark")
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Note that this is not a full run; a worker tells the controller."""
+        if items:
+            self.run.deselected = True
+            if self._is_worker:
+                self._worker.workeroutput["onnxlite_deselected"] = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse to measure beside other workers: in a full guard it could only end red."""
+        if not self._is_worker or self._settings.mode == "plain":
+            return
+        measured = [item for item in session.items if GUARD in item.stash and item.stash[GUARD].needs_quiet]
+        if measured:
+            workers = self._worker.workerinput["workercount"]
+            command = f"pytest --onnxlite-{'save-' if self._settings.mode == 'save' else ''}baseline"
+            self._refuse(
+                f"{measured[0].nodeid}{f' and {len(measured) - 1} more' if len(measured) > 1 else ''}: latency and memory "
+                "cannot be measured while pytest-xdist runs other tests beside. Nothing was run. Measure without -n, and "
+                "judge the rest with it:\n"
+                f'  {command} -m "onnxlite_latency or onnxlite_memory"\n'
+                f'  {command} -n {workers} -m "not onnxlite_latency and not onnxlite_memory"'
+            )
+
+    def _refuse(self, text: str) -> NoReturn:
+        """End the run before a test runs; a worker's exception would be a crash, so that the controller raises it."""
+        if self._is_worker:
+            self._worker.workeroutput["onnxlite_mistake"] = text
+        raise pytest.UsageError(text)
+
+    # -- pytest-xdist's controller -----------------------------------------------------------------------
+
+    def lend_folder(self, node: Any) -> None:
+        """Name a folder that the workers share, where they have no other to build in."""
+        if self._shared is None:
+            self._shared = Path(tempfile.gettempdir(), f"onnxlite-{os.urandom(8).hex()}")
+            self._config.add_cleanup(lambda: shutil.rmtree(str(self._shared), ignore_errors=True))
+        node.workerinput["onnxlite_folder"] = str(self._shared)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker says at its end."""
+        said: dict[str, Any] = getattr(node, "workeroutput", {})
+        if "onnxlite_mistake" in said:
+            raise pytest.UsageError(said["onnxlite_mistake"])
+        self.run.deselected = self.run.deselected or "onnxlite_deselected" in said
+
+    # -- a test ------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Judge the limits of a test after its body passed, in its own call phase."""
+        if GUARD not in item.stash:
+            return (yield)
+        item.stash[_RECORDS] = None
+        try:
+            result = yield
+            self._judge(item)
+        finally:
+            _put_away(item)
+        return result
+
+    def _judge(self, item: pytest.Item) -> None:
+        from pytest_onnxlite.report.failure import failure_text, skip_text
+
+        __tracebackhide__ = True
+        guard = item.stash[GUARD]
+        arguments: dict[str, Any] = getattr(item, "funcargs", {})
+        kinds = {kind for kind, _ in guard.limits}
+        variants = {kind: arguments[f"{FIXTURE_PREFIX}{kind}"] for kind in kinds}
+        # Absent where an overridden variant fixture does not depend on it.
+        spec, clock = arguments.get("onnxlite_model"), self._clock(arguments)
+        judge = self.guardian.judge
+        records = or_fail(
+            lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.beside, guard.declared_in)
+        )
+        path, line, _ = item.location
+        place = {"file": Path(path).as_posix(), "line": (line or 0) + 1}
+        data = [{**asdict(record), **place} for record in records]
+        item.stash[_RECORDS] = data
+        for record in data:
+            for verdict in record["verdicts"]:
+                name = f"onnxlite.{record['model']}.{record['variant']}.{verdict['check']}.{verdict['against']}"
+                item.user_properties.append((name, f"{verdict['outcome']}: {verdict['figure']}"))
+        text = failure_text(data)
+        if text:
+            if self._settings.bundle is not None:
+                text += self.guardian.bundle(data, spec, variants)
+            pytest.fail(text, pytrace=False)
+        reason = skip_text(data)
+        if reason:
+            pytest.skip(reason)
+
+    def _clock(self, arguments: dict[str, Any]) -> Clock:
+        from pytest_onnxlite.guard import Clock
+
+        benchmark = arguments.get("benchmark")
+        if benchmark is None:
+            return Clock(
+                missing="pytest-benchmark is switched off, and it does the timing. Run without -p no:benchmark."
+            )
+        if not benchmark.disabled:
+            return Clock(benchmark)
+        if self._is_worker:
+            return Clock(missing="nothing can be timed while pytest-xdist runs other tests beside. Run it without -n.")
+        return Clock(missing="pytest-benchmark is disabled, and it does the timing. Run without --benchmark-disable.")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the report carry what was recorded, so that it reaches the controller."""
+        report = yield
+        if GUARD in item.stash:
+            records = item.stash.get(_RECORDS, None) if report.when == "call" else None
+            if records and report.skipped and hasattr(report, "wasxfail"):
+                from pytest_onnxlite.report.failure import expect
+
+                expect(records, report.wasxfail)
+            report.onnxlite = {"records": records}  # type: ignore[attr-defined]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect what the reports carry."""
+        carried = getattr(report, "onnxlite", None)
+        if carried is not None:
+            self.run.note(report.nodeid, report.failed, carried["records"], report)
+        elif str(report.when) == "???":  # the worker that ran it crashed, and nobody knows whether it was guarded
+            self.run.note(report.nodeid, report.failed, None, report)
+
+    # -- the run -----------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Judge the run as a whole while its exit status can still change."""
+        collection_failed = session.testsfailed > 0
+        result = yield
+        if not self._is_worker and not self._config.option.collectonly:
+            self._conclude(session, collection_failed)
+            if self.run.findings:
+                session.testsfailed += 1
+        return result
+
+    def _conclude(self, session: pytest.Session, collection_failed: bool) -> None:
+        run, settings = self.run, self._settings
+        stopped = bool(session.shouldstop or session.shouldfail)
+        full = not (stopped or collection_failed) and self._is_full()
+        if settings.mode == "save":
+            self._save(stopped, full)
+        elif settings.mode == "compare":
+            from pytest_onnxlite.baseline.store import BaselineStore
+
+            saved = BaselineStore(settings.baseline_dir).held()
+            run.findings, run.remarks = baseline_findings(run.all_records(), list(run.unjudged), saved, full)
+        if run.records or run.findings or run.unjudged:
+            from pytest_onnxlite.report import delivery
+
+            run.findings += delivery.deliver(run, settings)
+
+    def _is_full(self) -> bool:
+        """Tell whether every test of the project was to run."""
+        declared = self._config.pluginmanager.get_plugin(DECLARED)
+        return not self.run.deselected and covers_all(
+            self._config.args,
+            self._config.invocation_params.dir,
+            self._config.rootpath,
+            self._config.getini("testpaths"),
+            [declared.path] if declared else [],
+        )
+
+    def _relative(self, path: str) -> str:
+        try:
+            return str(Path(path).relative_to(self._config.invocation_params.dir))
+        except ValueError:
+            return path
+
+    def _save(self, stopped: bool, full: bool) -> None:
+        run = self.run
+        if stopped:
+            run.findings.append("the run was stopped before its end; no baseline was saved.")
+            return
+        from pytest_onnxlite.baseline.saving import save_all
+
+        run.saved = save_all(run.all_records(), list(run.unjudged), self._settings, full)
+        run.findings += [
+            f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"
+        ]
+        if not run.saved and not run.unjudged:
+            run.findings.append(
+                "nothing was saved: no test of this run judged a model. Mark a test that takes a variant, such as "
+                "@pytest.mark.onnxlite_accuracy on a test with the argument onnxlite_int8."
+            )
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show a line for each model and variant."""
+        run = self.run
+        records = run.all_records()
+        if not records and not run.findings:
+            return
+        from pytest_onnxlite.report import terminal
+
+        titles = {
+            "plain": "onnxlite: not compared with baselines",
+            "compare": "onnxlite: compared with baselines",
+            "save": "onnxlite: saving baselines",
+        }
+        terminalreporter.section(titles[self._settings.mode])
+        if records:
+            for text, colour in terminal.table(records):
+                terminalreporter.write_line(text, **({colour: True} if colour else {"bold": True}))
+        for line in terminal.notes(records):
+            terminalreporter.write_line(line)
+        for entry in run.saved:
+            if entry.outcome != "refused":
+                terminalreporter.write_line(f"{entry.outcome}: {self._relative(entry.path)}")
+        for line in run.remarks:
+            terminalreporter.write_line(line, yellow=True)
+        for line in run.findings:
+            terminalreporter.write_line(f"ERROR: {line}", red=True)
+        for line in run.annotations:
+            terminalreporter.write_line(line)
+
+
+def _put_away(item: pytest.Item) -> None:
+    """Use pytest-benchmark's fixture where nothing came to be timed: it was asked for by us, and would warn."""
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    if benchmark is not None and benchmark.stats is None:
+        benchmark.disabled = True
+        benchmark(lambda: None)
