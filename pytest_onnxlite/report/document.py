@@ -30,6 +30,7 @@ _TOOLS = (
     "tensorflow",
     "keras",
     "tf2onnx",
+    "ai-edge-litert",
 )
 
 Document = dict[str, Any]

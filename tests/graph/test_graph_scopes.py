@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
+import pytest
 from graph_models import finish, initializer, rng, value
 from onnx import TensorProto, helper, version_converter
 
@@ -50,6 +52,47 @@ def test_a_summary_counts_branches():
     assert summary.operators == {"DequantizeLinear": 1, "If": 1, "MatMul": 2}
     assert summary.weight_bytes == {"FLOAT": 16 * 32 * 4 + 4, "INT8": 16 * 32 + 1}
     assert [(left.tensor, left.node) for left in summary.float_left] == [("if/else_branch/w", "if/else_branch/mm")]
+
+
+def repeating(operator: str, scale: float) -> onnx.ModelProto:
+    """A Loop, or a Scan over the first axis, whose body has a dequantized weight and a state."""
+    tensors = [initializer("s", np.float32(scale)), initializer("z", np.int8(0))]
+    tensors.append(initializer("w_q", np.clip(np.round(normal(16, 16) / 0.01), -127, 127).astype(np.int8)))
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w_q", "s", "z"], ["w"], "dq"),
+        helper.make_node("MatMul", ["state", "w"], ["next"], "mm"),
+    ]
+    state, following = value("state", ["N", 16]), value("next", ["N", 16])
+    if operator == "Loop":
+        nodes.append(helper.make_node("Identity", ["go"], ["go_on"], "go"))
+        turn, go = value("turn", [], TensorProto.INT64), value("go", [], TensorProto.BOOL)
+        body = helper.make_graph(
+            nodes, "body", [turn, go, state], [value("go_on", [], TensorProto.BOOL), following], tensors
+        )
+        node = helper.make_node("Loop", ["turns", "", "x"], ["y"], "repeat", body=body)
+        return finish([node], [value("x", ["N", 16])], [value("y", ["N", 16])], [initializer("turns", np.int64(3))])
+    nodes.append(helper.make_node("Identity", ["row"], ["same"], "row"))
+    inputs, outputs = [state, value("row", [2])], [following, value("same", [2])]
+    body = helper.make_graph(nodes, "body", inputs, outputs, tensors)
+    node = helper.make_node("Scan", ["x", "rows"], ["y", "unused"], "repeat", body=body, num_scan_inputs=1)
+    return finish(
+        [node],
+        [value("x", ["N", 16]), value("rows", [3, 2])],
+        [value("y", ["N", 16]), value("unused", [3, 2])],
+        [],
+    )
+
+
+@pytest.mark.parametrize("operator", ["Loop", "Scan"])
+def test_a_body_that_is_repeated_is_looked_into(operator: str) -> None:
+    sound = repeating(operator, 0.01)
+    feeds = {"x": normal(2, 16), "rows": normal(3, 2)}
+    feeds = {entry.name: feeds[entry.name] for entry in sound.graph.input}
+    session = onnxruntime.InferenceSession(sound.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.run(["y"], feeds)[0].shape == (2, 16)
+    assert check_graph(sound) == []
+    assert [(f.code, f.where) for f in check_graph(repeating(operator, 0))] == [("OLX302", "repeat/body/s")]
+    assert summarize(sound).operators["MatMul"] == 1
 
 
 def with_function(scale: float) -> onnx.ModelProto:

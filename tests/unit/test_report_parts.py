@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +161,19 @@ def test_the_document_is_rounded_sorted_and_holds_infinity_as_text() -> None:
     assert built["unjudged"] == [{"test": "u", "file": "u.py", "line": 2, "reason": "no model"}]
     assert built["verdict"] == "fail"
     assert json.loads(document_module.as_text(built)) == built
+
+
+def test_the_document_names_each_tool_that_a_variant_is_made_or_run_with() -> None:
+    extras = tomllib.loads(Path(__file__, "../../../pyproject.toml").resolve().read_text())["project"]
+    tools = [*extras["optional-dependencies"]["tensorflow"], *extras["optional-dependencies"]["litert"]]
+    named = document_module.environment()
+    for tool in ("onnxruntime", *(re.split("[<>=]", tool)[0] for tool in tools)):
+        try:
+            expected = importlib.metadata.version(tool)
+        except importlib.metadata.PackageNotFoundError:
+            assert tool not in named
+        else:
+            assert named[tool] == expected
 
 
 @pytest.mark.parametrize("broken", ["findings", "unjudged", "red", "nothing"])
