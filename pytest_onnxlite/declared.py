@@ -359,7 +359,7 @@ def _build(request: pytest.FixtureRequest) -> None:
     __tracebackhide__ = True
     item: OnnxliteCheck = request.node
     model, kind = item.parent.parent.model, item.parent.name
-    guardian = session_of(item.config).guardian
+    guardian = session_of(item.config).guardian()
     spec = or_fail(lambda: model.spec)
     item.funcargs["onnxlite_model"] = spec
     item.funcargs[f"{FIXTURE_PREFIX}{kind}"] = or_fail(lambda: guardian.variant(spec, kind))

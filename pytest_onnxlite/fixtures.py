@@ -45,7 +45,7 @@ def or_fail(call: Callable[[], Result]) -> Result:
 
 
 def _variant(request: pytest.FixtureRequest, spec: object, kind: str) -> Variant:
-    guardian = session_of(request.config).guardian
+    guardian = session_of(request.config).guardian()
     return or_fail(lambda: guardian.variant(spec, kind))
 
 

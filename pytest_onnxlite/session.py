@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Generator
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,6 +38,7 @@ class GuardSession:
         self.run = Run()
         self._began = time.time()
         self._settings = Settings.from_config(config)
+        self._guardian: Guardian | None = None
         self._shared: Path | None = None
         self._config = config
         self._is_worker = hasattr(config, "workerinput")
@@ -46,12 +46,16 @@ class GuardSession:
 
     # -- building, when first asked ----------------------------------------------------------------------
 
-    @cached_property
     def guardian(self) -> Guardian:
-        """What judges; made when it is first asked for, since it brings ONNX Runtime."""
-        from pytest_onnxlite.guard import make_guardian
+        """Return what judges; made when first asked for, since it brings ONNX Runtime.
 
-        return make_guardian(self._settings, self._cache_dir(), self._progress)
+        No property: pytest 8.1 looks for fixtures among the values of a plugin's properties.
+        """
+        if self._guardian is None:
+            from pytest_onnxlite.guard import make_guardian
+
+            self._guardian = make_guardian(self._settings, self._cache_dir(), self._progress)
+        return self._guardian
 
     def _cache_dir(self) -> Path:
         """Return the cache folder; one for this run alone where nothing is or can be kept."""
@@ -89,7 +93,7 @@ class GuardSession:
 
     def pytest_sessionfinish(self) -> None:
         """Keep the cache within its size, where it was used."""
-        if self._is_worker or not self._settings.cache or not ("guardian" in self.__dict__ or self.run.records):
+        if self._is_worker or not self._settings.cache or not (self._guardian or self.run.records):
             return
         from pytest_onnxlite.variants.cache import Cache
 
@@ -199,7 +203,7 @@ class GuardSession:
         variants = {kind: arguments[f"{FIXTURE_PREFIX}{kind}"] for kind in kinds}
         # Absent where an overridden variant fixture does not depend on it.
         spec, clock = arguments.get("onnxlite_model"), self._clock(arguments)
-        judge = self.guardian.judge
+        judge = self.guardian().judge
         records = or_fail(
             lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.beside, guard.declared_in)
         )
@@ -214,7 +218,7 @@ class GuardSession:
         text = failure_text(data)
         if text:
             if self._settings.bundle is not None:
-                text += self.guardian.bundle(data, spec, variants)
+                text += self.guardian().bundle(data, spec, variants)
             pytest.fail(text, pytrace=False)
         reason = skip_text(data)
         if reason:
