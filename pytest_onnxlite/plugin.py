@@ -6,6 +6,7 @@ which loads where something is guarded.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -87,14 +88,16 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
         config.pluginmanager.register(found, DECLARED)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Hand the guarded tests to what guards them; where there is none, nothing of it is loaded."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, object, object]:
+    """Hand the guarded tests to what guards them, after a conftest.py marked them; if there are none, it is not loaded."""
+    result = yield
     guarded = [
         item for item in items if GUARD in item.stash or any(mark.name in MARKERS for mark in item.iter_markers())
     ]
     if guarded:
         session_of(config).read_markers(guarded)
+    return result
 
 
 @pytest.hookimpl(optionalhook=True)

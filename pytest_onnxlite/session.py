@@ -16,7 +16,7 @@ import pytest
 from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail
 from pytest_onnxlite.limits import Guard
 from pytest_onnxlite.run import Run, baseline_findings, covers_all
-from pytest_onnxlite.settings import FIXTURE_PREFIX, Settings, UsageMistake
+from pytest_onnxlite.settings import FIXTURE_PREFIX, MARKERS, Settings, UsageMistake
 
 if TYPE_CHECKING:
     from pytest_onnxlite.guard import Clock, Guardian
@@ -184,6 +184,14 @@ class GuardSession:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Judge the limits of a test after its body passed, in its own call phase."""
         if GUARD not in item.stash:
+            late = [mark.name for mark in item.iter_markers() if mark.name in MARKERS]
+            if late:
+                pytest.fail(
+                    f"@pytest.mark.{late[0]} was added while the test was set up, and limits are read when tests are "
+                    "collected: nothing was judged. Decorate the test, or add the marker in a conftest.py's "
+                    "pytest_collection_modifyitems.",
+                    pytrace=False,
+                )
             return (yield)
         item.stash[_RECORDS] = None
         try:

@@ -270,6 +270,38 @@ class TestUnit(unittest.TestCase):
     assert red == {"test_function[2]", "TestRed::test_method", "TestInherited::test_method", "TestUnit::test_red"}
 
 
+@pytest.mark.parametrize("order", ["", "(tryfirst=True)", "(trylast=True)", "(wrapper=True)"])
+def test_markers_that_a_conftest_adds_are_read(guard: Guard, order: str) -> None:
+    project = guard(test="def test_release(onnxlite_int8): pass\n")
+    with (project.path / "conftest.py").open("a") as conftest:
+        conftest.write(f"""
+@pytest.hookimpl{order}
+def pytest_collection_modifyitems(items):
+    {"yield" if "wrapper" in order else ""}
+    for item in items:
+        item.add_marker(pytest.mark.onnxlite_size(ratio=0.001))
+""")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "at most 0.001" in said(result)
+
+
+@pytest.mark.parametrize("options", [[], ["--onnxlite-baseline"]])
+def test_a_marker_that_comes_too_late_is_no_pass(guard: Guard, options: list[str]) -> None:
+    project = guard(
+        test="""import pytest
+
+@pytest.fixture(autouse=True)
+def limit(request): request.node.add_marker(pytest.mark.onnxlite_size(ratio=1.0))
+
+def test_release(onnxlite_int8): pass
+"""
+    )
+    result = project.run(*options)
+    result.assert_outcomes(failed=1)
+    assert "onnxlite_size was added while the test was set up" in said(result)
+
+
 def test_parametrized_models_have_a_baseline_each(guard: Guard) -> None:
     project = guard(
         test="""import numpy as np, pytest
