@@ -18,7 +18,7 @@ import pytest
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.fixtures import GUARD, or_fail, session_of
 from pytest_onnxlite.limits import LIMITS, Guard, Limit, check_kind, in_order, listed, parse_limit, unknown
-from pytest_onnxlite.settings import FIXTURE_PREFIX, KINDS, UsageMistake
+from pytest_onnxlite.settings import KINDS, PREFIX, UsageMistake
 
 if TYPE_CHECKING:
     from pytest_onnxlite.spec import Array, Inputs, ModelSpec
@@ -362,4 +362,4 @@ def _build(request: pytest.FixtureRequest) -> None:
     guardian = session_of(item.config).guardian()
     spec = or_fail(lambda: model.spec)
     item.funcargs["onnxlite_model"] = spec
-    item.funcargs[f"{FIXTURE_PREFIX}{kind}"] = or_fail(lambda: guardian.variant(spec, kind))
+    item.funcargs[f"{PREFIX}{kind}"] = or_fail(lambda: guardian.variant(spec, kind))

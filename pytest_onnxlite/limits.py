@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_onnxlite.settings import FIXTURE_PREFIX, KINDS, RUNTIME_KINDS, VARIANT_FIXTURES, UsageMistake
+from pytest_onnxlite.settings import KINDS, PREFIX, RUNTIME_KINDS, VARIANT_FIXTURES, UsageMistake
 
 if TYPE_CHECKING:
     import pytest
@@ -186,13 +186,13 @@ def listed(names: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(others)} {last} {end}" if others else end
 
 
-def unknown(what: str, name: str, names: Collection[str]) -> str:
+def unknown(what: str, name: str, names: Collection[str], there: str = "It takes") -> str:
     """Say that a name is unknown, which known one is nearest, and which there are."""
     import difflib
 
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    return f"unknown {what} {name!r}{hint} It takes {', '.join(names)}."
+    return f"unknown {what} {name!r}{hint} {there} {', '.join(names)}."
 
 
 def parse_marker(mark: pytest.Mark, where: str) -> Limit:
@@ -295,7 +295,7 @@ def _choose_kind(where: str, marker: str, limit: Limit, taken: list[str]) -> str
     if limit.variant is not None and limit.variant not in taken:
         raise UsageMistake(
             f"{where}(variant={limit.variant!r}): the test does not take that variant. Add the fixture "
-            f"{FIXTURE_PREFIX}{limit.variant} to its arguments, or @pytest.mark.usefixtures to it."
+            f"{PREFIX}{limit.variant} to its arguments, or @pytest.mark.usefixtures to it."
         )
     if not taken:
         raise UsageMistake(

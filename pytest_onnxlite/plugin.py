@@ -27,6 +27,7 @@ from pytest_onnxlite.settings import (
     MARKERS,
     METAVARS,
     OPTIONS,
+    PREFIX,
     Settings,
     UsageMistake,
 )
@@ -93,7 +94,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Hand the guarded tests to what guards them, after a conftest.py marked them; if there are none, it is not loaded."""
     result = yield
     guarded = [
-        item for item in items if GUARD in item.stash or any(mark.name in MARKERS for mark in item.iter_markers())
+        item
+        for item in items
+        if GUARD in item.stash or any(mark.name.startswith(PREFIX) for mark in item.iter_markers())
     ]
     if guarded:
         session_of(config).read_markers(guarded)

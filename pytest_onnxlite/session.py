@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail
-from pytest_onnxlite.limits import Guard
+from pytest_onnxlite.limits import Guard, unknown
 from pytest_onnxlite.run import Run, baseline_findings, covers_all
-from pytest_onnxlite.settings import FIXTURE_PREFIX, MARKERS, Settings, UsageMistake
+from pytest_onnxlite.settings import MARKERS, PREFIX, Settings, UsageMistake
 
 if TYPE_CHECKING:
     from pytest_onnxlite.guard import Clock, Guardian
@@ -103,9 +104,13 @@ class GuardSession:
 
     def read_markers(self, items: list[pytest.Item]) -> None:
         """Read the markers of guarded tests, and ask for pytest-benchmark's fixture where something is timed."""
-        mistakes = []
-        timed = []
+        mistakes: list[str] = []
+        timed: list[pytest.Item] = []
+        registered = {re.split("[(:]", line)[0].strip() for line in self._config.getini("markers")}
         for item in items:
+            for mark in item.iter_markers():
+                if mark.name.startswith(PREFIX) and mark.name not in registered:
+                    mistakes.append(f"{item.nodeid}: {unknown('marker', mark.name, MARKERS, 'There are')}")
             if GUARD not in item.stash:
                 try:
                     guard = Guard.from_item(item)
@@ -208,7 +213,7 @@ class GuardSession:
         guard = item.stash[GUARD]
         arguments: dict[str, Any] = getattr(item, "funcargs", {})
         kinds = {kind for kind, _ in guard.limits}
-        variants = {kind: arguments[f"{FIXTURE_PREFIX}{kind}"] for kind in kinds}
+        variants = {kind: arguments[f"{PREFIX}{kind}"] for kind in kinds}
         # Absent where an overridden variant fixture does not depend on it.
         spec, clock = arguments.get("onnxlite_model"), self._clock(arguments)
         judge = self.guardian().judge

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 KINDS = ("trained", "onnx", "int8", "tflite", "tflite_int8")
 RUNTIME_KINDS = KINDS[1:]
-FIXTURE_PREFIX = "onnxlite_"
-VARIANT_FIXTURES = {f"{FIXTURE_PREFIX}{kind}": kind for kind in KINDS}
+PREFIX = "onnxlite_"
+VARIANT_FIXTURES = {f"{PREFIX}{kind}": kind for kind in KINDS}
 
 # The plugin's options: name, whether it is a flag, help. Each has an ini twin of the same name.
 OPTIONS: tuple[tuple[str, bool, str], ...] = (

@@ -112,6 +112,27 @@ def test_a_marker_needs_a_variant_it_can_judge(
     assert text in said(result)
 
 
+MISSPELT = """import pytest
+@pytest.mark.onnxlite_size
+@pytest.mark.onnxlite_acuracy(max_drop=0.01)
+def test_release(onnxlite_int8): pass
+"""
+
+
+def test_a_misspelt_marker_is_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(MISSPELT)
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "::test_release: unknown marker 'onnxlite_acuracy'; did you mean onnxlite_accuracy?" in said(result)
+
+
+def test_a_marker_of_the_projects_own_may_have_the_prefix(digits_project: Make) -> None:
+    project = digits_project(markers="@pytest.mark.onnxlite_nightly\n@pytest.mark.onnxlite_size(ratio=0.001)")
+    project.pytester.makeini("[pytest]\nmarkers =\n    onnxlite_nightly: takes long\n")
+    (project.path / "test_other.py").write_text("import pytest\n@pytest.mark.onnxlite_nightly\ndef test(): pass\n")
+    project.run().assert_outcomes(passed=1, failed=1)
+
+
 def test_all_mistakes_are_told_at_once(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
