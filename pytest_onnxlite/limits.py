@@ -23,7 +23,8 @@ def _number(low: float, high: float, says: str) -> Any:
 
 
 _DROP = _number(0.0, 1e12, "a number from 0 (0.01 is one point)")
-_GROWTH = _number(0.0, 100.0, "a number from 0 (0.05 is 5 %)")
+# Who writes 5 means 5 %, and would be guarded against nothing.
+_GROWTH = _number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
 _FLAG = {"type": bool, "says": "True or False"}
 _STRUCTURE = {"type": str, "choices": ("frozen",), "says": "'frozen', or nothing"}
 _NAMES = {"type": tuple, "says": "a list of finding codes, such as ['OLX114']"}
@@ -106,7 +107,7 @@ class LatencyLimit(Limit):
     check = "latency"
     kinds: ClassVar[tuple[str, ...]] = RUNTIME_KINDS
     rules: ClassVar[dict[str, Any]] = {
-        "max_slowdown": _number(0.005, 100.0, "a number from 0.005 (0.05 is 5 %)"),
+        "max_slowdown": _number(0.005, 1.0, "a number from 0.005 to 1 (0.05 is 5 %)"),
         "max_ratio": _number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
         "absolute": _FLAG,
         "batch_size": _whole(1),

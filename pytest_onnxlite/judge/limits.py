@@ -83,7 +83,11 @@ def judge_accuracy(limit: AccuracyLimit, found: Accuracy, reference: Reference) 
     """Judge right answers against the reference variant's and against the baseline's."""
     figure = percent(found.correct / found.total)
     verdicts = []
-    if found.reference:
+    unfit = _unfit(limit, found)
+    if unfit:
+        evidence = found.as_dict()
+        verdicts.append(Verdict("accuracy", found.reference or "limit", Outcome.FAIL, figure, unfit, evidence))
+    elif found.reference:
         verdicts.append(_judge_drop(limit, found, figure))
     if isinstance(reference, Absent):
         return [*verdicts, absent("accuracy", figure, reference)]
@@ -95,8 +99,15 @@ def judge_accuracy(limit: AccuracyLimit, found: Accuracy, reference: Reference) 
     ]
 
 
-def _too_small(limit: AccuracyLimit, total: int, reference_correct: int) -> str | None:
-    if limit.max_drop == 0 or allowed_drop(limit, total, reference_correct) >= 1:
+def _unfit(limit: AccuracyLimit, found: Accuracy) -> str | None:
+    """Say why a limit cannot be judged on the data, whatever the model answers."""
+    if limit.max_drop >= 1:
+        return (
+            f"max_drop={limit.max_drop:g} would let every answer be wrong: {found.metric} counts right ones, and max_drop "
+            "is a share of 1 (0.01 is one point)."
+        )
+    total, right = found.total, found.reference_correct if found.reference else found.correct
+    if limit.max_drop == 0 or allowed_drop(limit, total, right) >= 1:
         return None
     needed = int(1 / Decimal(str(limit.max_drop)))
     needed += 0 if needed * Decimal(str(limit.max_drop)) >= 1 else 1
@@ -121,15 +132,6 @@ def _judge_drop(limit: AccuracyLimit, found: Accuracy, figure: str) -> Verdict:
         "drop_interval": [round(low, 6), round(high, 6)],
         "interval_confidence": confidence,
     }
-    if limit.max_drop > 1:
-        return verdict(
-            Outcome.FAIL,
-            f"max_drop={limit.max_drop:g} is more than all answers: {found.metric} counts right ones, and max_drop is a share "
-            "of 1 (0.01 is one point).",
-        )
-    small = _too_small(limit, found.total, found.reference_correct)
-    if small:
-        return verdict(Outcome.FAIL, small)
     counted = (
         f"{figure} ({found.correct} of {found.total} right), the {found.reference} variant has "
         f"{percent(found.reference_correct / found.total)} ({found.reference_correct})"

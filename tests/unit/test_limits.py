@@ -53,10 +53,23 @@ def only(verdicts: list[Verdict], against: str) -> Verdict:
         (5, AccuracyLimit(max_drop=0.01), Outcome.PASS),
         (5, AccuracyLimit(max_drop=0.01, confidence=0.99), Outcome.FAIL),
         (0, AccuracyLimit(max_drop=0.01, confidence=0.99), Outcome.PASS),
+        # One point, written as 1, would let every answer be wrong.
+        (0, AccuracyLimit(max_drop=1), Outcome.FAIL),
+        (0, AccuracyLimit(max_drop=1.0, relative=True), Outcome.FAIL),
+        (0, AccuracyLimit(max_drop=0.99), Outcome.PASS),
     ],
 )
 def test_accuracy_drop_is_counted_and_inclusive(lost: int, limit: AccuracyLimit, outcome: Outcome) -> None:
     assert only(rules.judge_accuracy(limit, accuracy(lost), PLAIN), "trained").outcome is outcome
+
+
+@pytest.mark.parametrize(("max_drop", "text"), [(1, "every answer be wrong"), (0.0001, "Give at least 10000 samples")])
+def test_a_limit_that_fits_no_data_is_an_error_without_another_variant_too(max_drop: float, text: str) -> None:
+    alone = replace(accuracy(0), reference="", reference_correct=0)
+    for reference in (PLAIN, SAVED):
+        verdict = only(rules.judge_accuracy(AccuracyLimit(max_drop=max_drop), alone, reference), "limit")
+        assert verdict.outcome is Outcome.FAIL
+        assert text in verdict.message
 
 
 @pytest.mark.parametrize(("total", "outcome"), [(99, Outcome.FAIL), (100, Outcome.PASS)])
