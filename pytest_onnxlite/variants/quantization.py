@@ -17,7 +17,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.variants.canonical import drop_unused_opsets, graphs
-from pytest_onnxlite.variants.external import has_external_data, load_graph
+from pytest_onnxlite.variants.external import load_graph, size_of
 from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.variant import first_line
@@ -39,6 +39,8 @@ _QUANTIZED = frozenset(
 )
 # Scales for each channel are written with an axis, which QuantizeLinear has from here on.
 _STATIC_OPSET = 13
+# A protobuf message ends at 2 GiB, and what preparing adds has to have room in it.
+_IN_ONE_FILE = 3 << 29
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def quantize(
     _refuse_half(before, source, model)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
-        large = has_external_data(before)
+        large = size_of(source)[0] > _IN_ONE_FILE
         # Where symbolic shape inference fails, it leaves a work file in the current folder.
         with contextlib.chdir(folder):
             notes = _prepare(source, prepared, model, large)
@@ -240,7 +242,7 @@ def _prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]
     except Exception as error:
         reason = first_line(error)
     else:
-        return []
+        return ["prepared without folding constants, being larger than 1.5 GiB"] if large else []
     try:
         quant_pre_process(source, prepared, skip_symbolic_shape=True, **options)
     except Exception as error:

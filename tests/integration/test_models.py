@@ -12,8 +12,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, Metric, ModelSpec, OnnxliteError, StaticInt8
+from pytest_onnxlite.graph import check_graph, summarize
 from pytest_onnxlite.measure import accuracy
 from pytest_onnxlite.measure.measurement import Accuracy, Score
+from pytest_onnxlite.variants import quantization
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.variant import OnnxVariant
@@ -526,13 +528,47 @@ def test_a_data_file_that_was_cut_short_is_refused(build: Make, net: Path, tmp_p
         build(onnx=path).onnx  # noqa: B018
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("recipe", [DynamicInt8(), StaticInt8()], ids=["dynamic", "static"])
-def test_a_model_with_external_data_is_quantized(build: Make, tmp_path: Path, recipe: Any) -> None:
+def test_a_model_with_external_data_is_quantized(
+    build: Make, tmp_path: Path, recipe: Any, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr(quantization, "_IN_ONE_FILE", 0)  # as a model of more than 2 GB is
     path = external(dense(tmp_path / "big.onnx", 3, 256), tmp_path / "e.onnx", "e.data")
     x = RNG.normal(size=(20, 256)).astype(np.float32)
     builder = build(x, onnx=path, recipe=recipe, calibration=x)
     assert builder.int8.size < 0.3 * builder.onnx.size
     assert np.abs(builder.int8.predict(x) - builder.onnx.predict(x)).max() < 0.5  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("recipe", [DynamicInt8(), StaticInt8()], ids=["dynamic", "static"])
+def test_external_data_changes_nothing_of_how_a_model_is_quantized(build: Make, tmp_path: Path, recipe: Any) -> None:
+    # PyTorch's exporter writes weights beside the file, and computes some from others, which has to be folded first.
+    half = RNG.normal(size=(32, 64)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["half"], ["turned"], "turn"),
+        helper.make_node("Concat", ["turned", "turned"], ["w"], "join", axis=1),
+        helper.make_node("MatMul", ["x", "w"], ["y"], "product"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "exported",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 64])],
+        [onnx.numpy_helper.from_array(half, "half")],
+    )
+    inside = tmp_path / "inside.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), inside)
+    x = RNG.normal(size=(20, 64)).astype(np.float32)
+    found = []
+    for path in (inside, external(inside, tmp_path / "e.onnx", "e.data")):
+        builder = build(x, onnx=path, recipe=recipe, calibration=x)
+        assert [f for f in check_graph(builder.int8.path, path) if f.severity == "error"] == []
+        found.append((summarize(builder.int8.path), builder.int8.predict(x)))
+    assert found[0][0].operators == found[1][0].operators
+    assert found[0][0].weight_bytes == found[1][0].weight_bytes
+    np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
 def test_the_waste_of_a_data_file_is_said(project: Project, tmp_path: Path) -> None:
