@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.explain.case import Case, Explanation
@@ -18,7 +19,8 @@ from pytest_onnxlite.graph.summary import FloatLeft
 from pytest_onnxlite.graph.view import FLOATS, View
 from pytest_onnxlite.judge.limits import size_text
 from pytest_onnxlite.judge.verdict import BASELINE
-from pytest_onnxlite.variants.external import size_of
+from pytest_onnxlite.variants.canonical import graphs
+from pytest_onnxlite.variants.external import load_graph, size_of
 
 # A quantized weight is a quarter of its float form.
 _SAVED = 0.75
@@ -35,7 +37,8 @@ class Bytes:
         scales: scales and zero points.
         other: integers of other widths: biases, shapes, indices.
         unread: tensors that the file holds and nothing reads.
-        graph: what is left of the files: nodes, names, metadata.
+        notes: what exporters write beside nodes and values, and no runtime reads: source lines, stack traces.
+        graph: what is left of the files: nodes, names, the model's own metadata.
         waste: bytes of files of external data that no tensor refers to; they are not counted in the size.
     """
 
@@ -44,13 +47,14 @@ class Bytes:
     scales: int
     other: int
     unread: int
+    notes: int
     graph: int
     waste: int
 
     @property
     def total(self) -> int:
         """The size that is judged."""
-        return self.int8 + self.floats + self.scales + self.other + self.unread + self.graph
+        return self.int8 + self.floats + self.scales + self.other + self.unread + self.notes + self.graph
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
     opened = open_model(path)
     size, waste = size_of(path)
     if opened.model is None:
-        return Bytes(0, 0, 0, 0, 0, size, waste), []
+        return Bytes(0, 0, 0, 0, 0, 0, size, waste), []
     view = View(opened, opened.model)
     subject = Subject(view, None, ())
     parameters = {q.scale for q in subject.quantities.all} | {q.zero_point for q in subject.quantities.all}
@@ -105,11 +109,25 @@ def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
             kinds["floats"] += tensor.nbytes
         else:
             kinds["other"] += tensor.nbytes
-    names = ("int8", "floats", "scales", "other", "unread")
+    kinds["notes"] = _notes(load_graph(path))
+    names = ("int8", "floats", "scales", "other", "unread", "notes")
     counted = {name: kinds[name] for name in names}
     graph = size - sum(counted.values())
     unread.sort(key=lambda entry: (-entry.bytes, entry.tensor))
     return Bytes(**counted, graph=max(graph, 0), waste=waste), unread
+
+
+def _notes(proto: onnx.ModelProto) -> int:
+    """Return the bytes of the text that no runtime reads: not of the model's own metadata, which its users may."""
+    noted: list[Any] = []
+    for graph in graphs(proto.graph):
+        noted += [graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info]
+    for function in proto.functions:
+        noted += [function, *function.node, *function.value_info]
+    # Each is a field of its own: a tag, and its length.
+    texts = [entry.ByteSize() for thing in noted for entry in thing.metadata_props]
+    texts += [len(thing.doc_string.encode()) for thing in noted if thing.doc_string]
+    return sum(size + 2 + (size > 127) for size in texts)
 
 
 def explain_size(case: Case) -> Explanation:
@@ -218,6 +236,12 @@ def _why(
             f"{unread[0].tensor} ({size_text(unread[0].bytes)}){more} lies in the file and nothing reads it: a copy that was "
             "left behind. Remove it."
         )
+    if found.notes >= max(excess / 2, (largest.bytes * _SAVED if largest else 0)):
+        return (
+            f"notes of the exporter's take {size_text(found.notes)} of {size_text(found.total)}: source lines and stack traces "
+            "beside the nodes, which no runtime reads. Remove them from the float model: for each node of model.graph.node, "
+            'node.ClearField("metadata_props") and node.ClearField("doc_string").'
+        )
     if grown and grown[0].change >= excess / 2:
         first = grown[0]
         if not first.previous:
@@ -250,6 +274,7 @@ def _kinds_line(found: Bytes, before: Bytes | None, name: str) -> str:
         "scales": "scales",
         "other": "other integers",
         "unread": "unread",
+        "notes": "exporter's notes",
         "graph": "graph",
     }
     parts = []

@@ -214,6 +214,32 @@ def test_a_float_copy_left_behind_is_named(project: Project, digits: Digits, tmp
     assert sum(v for k, v in found["bytes"].items() if k != "waste") == Path(project.path / "int8.onnx").stat().st_size
 
 
+def test_what_an_exporter_wrote_beside_the_nodes_is_named_and_can_be_removed(
+    project: Project, tmp_path: Path, explain: Run
+) -> None:
+    def note(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File model.py, line 1, in forward\n" * 2400)
+            node.doc_string = "x" * 100
+
+    net = hidden(tmp_path / "a.onnx", 2048)
+    x = np.ones((4, 32), np.float32)
+    spec = "recipe=DynamicInt8()"
+    project.write({"onnx": edit(net, tmp_path / "noted.onnx", note)}, x, markers=SIZE, spec=spec)
+    found = explain().explanation("size")
+    assert found["why"].startswith("notes of the exporter's take 79."), found
+    assert found["bytes"]["notes"] > 33 * 2400
+    assert "exporter's notes 79." in found["lines"][0]
+
+    def clear(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+
+    project.replace("onnx.onnx", edit(tmp_path / "noted.onnx", tmp_path / "cleared.onnx", clear))
+    project.run().assert_outcomes(passed=1)
+
+
 def hidden(path: Path, width: int) -> Path:
     """A net with one hidden layer of this width."""
     from onnx import TensorProto, helper
