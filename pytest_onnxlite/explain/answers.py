@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pytest_onnxlite.judge.statistics import binomial_tail
 
 Array = npt.NDArray[Any]
 
@@ -16,6 +19,8 @@ MOST_SAMPLES = 20
 # This share of the lost samples in two classes makes them the cause.
 _CONCENTRATED = 0.8
 _FEWEST_CLASSES = 4
+# Unless there are so few, or so many of all samples are in those classes that it may be chance.
+_FEWEST_LOST, _CHANCE = 5, 0.01
 # A label is doubted where so many of its samples, and this share, get the same other answer from both models.
 _DOUBT_SAMPLES, _DOUBT_SHARE = 5, 0.3
 
@@ -99,7 +104,7 @@ class Answers:
     doubts: list[Doubt]
 
     def concentrated(self) -> list[ClassCount]:
-        """Return the one or two classes that hold most of what was lost; none where it is spread."""
+        """Return the one or two classes that hold most of what was lost; none where it is spread, or may be by chance."""
         if len(self.classes) < _FEWEST_CLASSES or self.lost <= 0:
             return []
         falls = [c for c in self.classes if c.lost > 0]
@@ -107,8 +112,12 @@ class Answers:
         found: list[ClassCount] = []
         for entry in falls[:2]:
             found.append(entry)
-            if sum(c.lost for c in found) >= _CONCENTRATED * total:
-                return found
+            held = sum(c.lost for c in found)
+            if held >= _CONCENTRATED * total:
+                share = sum(c.samples for c in found) / sum(c.samples for c in self.classes)
+                ways = comb(len(self.classes), len(found))
+                rare = ways * binomial_tail(held, total, share) <= _CHANCE
+                return found if rare and total >= _FEWEST_LOST else []
         return []
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import comb, exp, fsum, lgamma, log, log1p, sqrt
 from statistics import NormalDist, median
 
 
@@ -54,6 +54,18 @@ def median_interval(values: Sequence[float], confidence: float) -> MedianInterva
     if rank == 0:
         raise ValueError(f"{count} values cannot bound a median with confidence {confidence}")
     return MedianInterval(median(ordered), ordered[rank - 1], ordered[count - rank], confidence, count)
+
+
+def binomial_tail(successes: int, trials: int, share: float) -> float:
+    """Return P(Binomial(trials, share) >= successes), for 0 < share <= 1; in logarithms, so that no term overflows."""
+    if share >= 1:
+        return 1.0
+
+    def log_of(k: int) -> float:
+        ways = lgamma(trials + 1) - lgamma(k + 1) - lgamma(trials - k + 1)
+        return ways + k * log(share) + (trials - k) * log1p(-share)
+
+    return fsum(exp(log_of(k)) for k in range(successes, trials + 1))
 
 
 def paired_drop_interval(

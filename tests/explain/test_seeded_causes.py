@@ -219,7 +219,9 @@ def test_what_an_exporter_wrote_beside_the_nodes_is_named_and_can_be_removed(
 ) -> None:
     def note(model: onnx.ModelProto) -> None:
         for node in model.graph.node:
-            node.metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File model.py, line 1, in forward\n" * 2400)
+            node.metadata_props.add(
+                key="pkg.torch.onnx.stack_trace", value="File model.py, line 1, in forward\n" * 2400
+            )
             node.doc_string = "x" * 100
 
     net = hidden(tmp_path / "a.onnx", 2048)

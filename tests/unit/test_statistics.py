@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
+from math import comb
 
 import pytest
 
-from pytest_onnxlite.judge.statistics import median_interval, paired_drop_interval, smallest_sample
+from pytest_onnxlite.judge.statistics import binomial_tail, median_interval, paired_drop_interval, smallest_sample
 
 
 @pytest.mark.parametrize(("confidence", "count"), [(0.995, 8), (0.99, 7), (0.95, 5), (0.5, 1)])
@@ -58,3 +60,13 @@ def test_paired_interval_is_agresti_and_min() -> None:
 def test_paired_interval_of_models_that_agree_contains_no_drop() -> None:
     low, high = paired_drop_interval(0, 0, 1000, 0.95)
     assert low < 0 < high < 0.01
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "share"),
+    [(0, 3, 0.2), (3, 3, 0.2), (8, 10, 0.2), (1, 5, 0.9), (2, 2, 1.0), (700, 1000, 0.5)],
+)
+def test_the_tail_of_a_binomial_is_the_exact_sum(successes: int, trials: int, share: float) -> None:
+    exact = Fraction(share)
+    tail = sum(comb(trials, k) * exact**k * (1 - exact) ** (trials - k) for k in range(successes, trials + 1))
+    assert binomial_tail(successes, trials, share) == pytest.approx(float(tail), rel=1e-9)
