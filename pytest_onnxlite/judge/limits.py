@@ -56,17 +56,19 @@ def percent(share: float, *, sign: bool = False) -> str:
 def size_text(count: float) -> str:
     """Return bytes in the unit that a person would use."""
     for unit in ("B", "KiB", "MiB"):
-        if abs(count) < 1024:
+        if round(abs(count), 2) < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
         count /= 1024
     return f"{count:.2f} GiB"
 
 
 def time_text(seconds: float) -> str:
-    """Return seconds in the unit that a person would use."""
+    """Return seconds in the unit that a person would use, with three digits."""
+    seconds = float(f"{seconds:.3g}")  # 999.9 µs are 1 ms, and not 1e+03 µs
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
+            value = seconds * factor
+            return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
     return f"{seconds * 1e9:.3g} ns"
 
 

@@ -267,13 +267,28 @@ def test_what_accepting_lets_go(against: str, outcome: Outcome, red: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(5, "5 B"), (2048, "2.00 KiB"), (5 * MIB, "5.00 MiB"), (3 << 30, "3.00 GiB")]
+    ("value", "text"),
+    [(5, "5 B"), (2048, "2.00 KiB"), (MIB - 1, "1.00 MiB"), (5 * MIB, "5.00 MiB"), (3 << 30, "3.00 GiB")],
 )
 def test_bytes_are_written_for_people(value: int, text: str) -> None:
     assert rules.size_text(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(2.0, "2 s"), (1.5e-3, "1.5 ms"), (5.81e-5, "58.1 µs"), (3e-8, "30 ns")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.0, "2 s"),
+        (1234.0, "1230 s"),
+        (1.5e-3, "1.5 ms"),
+        (5.81e-5, "58.1 µs"),
+        (3e-8, "30 ns"),
+        # At the edge of a unit, and a hair below it.
+        (9.996e-4, "1 ms"),
+        (41e-6 - 40e-6, "1 µs"),
+        (0.99999, "1 s"),
+        (0.0, "0 ns"),
+    ],
+)
 def test_times_are_written_for_people(value: Any, text: str) -> None:
     assert rules.time_text(value) == text
 
