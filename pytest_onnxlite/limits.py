@@ -303,11 +303,13 @@ def _choose_kind(where: str, marker: str, limit: Limit, taken: list[str]) -> str
             f"{where}: the test takes no variant to judge. Add one of the fixtures "
             f"{', '.join(VARIANT_FIXTURES)} to its arguments."
         )
-    if limit.variant is None and len(taken) > 1:
+    # Beside the one that is judged a test may take others for its own use: the trained one, of which there is no graph.
+    possible = [kind for kind in taken if kind in limit.kinds] or taken
+    if limit.variant is None and len(possible) > 1:
         raise UsageMistake(
-            f"{where}: the test takes several variants ({', '.join(taken)}); say which is judged with variant=..."
+            f"{where}: the test takes several variants ({', '.join(possible)}); say which is judged with variant=..."
         )
-    kind = limit.variant or taken[0]
+    kind = limit.variant or possible[0]
     check_kind(where, limit, kind)
     return kind
 

@@ -270,6 +270,16 @@ class TestUnit(unittest.TestCase):
     assert red == {"test_function[2]", "TestRed::test_method", "TestInherited::test_method", "TestUnit::test_red"}
 
 
+@pytest.mark.parametrize("order", ["onnxlite_tflite, onnxlite_onnx", "onnxlite_onnx, onnxlite_tflite"])
+def test_of_several_variants_the_one_is_judged_that_the_marker_can_judge(guard: Guard, order: str) -> None:
+    project = guard(test=f"import pytest\n@pytest.mark.onnxlite_graph\ndef test_release({order}): pass\n")
+    with (project.path / "conftest.py").open("a") as conftest:  # for the test's own use
+        conftest.write("\n@pytest.fixture\ndef onnxlite_tflite(): pass\n")
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["digits * onnx * sound *"])
+
+
 @pytest.mark.parametrize("order", ["", "(tryfirst=True)", "(trylast=True)", "(wrapper=True)"])
 def test_markers_that_a_conftest_adds_are_read(guard: Guard, order: str) -> None:
     project = guard(test="def test_release(onnxlite_int8): pass\n")
