@@ -31,6 +31,7 @@ _ALSO = {"dynamic": frozenset({"LSTM"}), "QDQ": frozenset({"ConvTranspose"}), "Q
 # Operators that hand a weight on as it is.
 _CARRIERS = frozenset({"Identity", "Transpose"})
 _BLIND = "where the quantizer does not look: fold constants first"
+_RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormalization"})
 
 
@@ -56,7 +57,7 @@ class FloatWeight:
         op = self.node.op_type
         if op in ("MatMul", "Gemm"):
             return self.slot in (0, 1)
-        return (op in ("LSTM", "GRU", "RNN") and self.slot in (1, 2)) or WEIGHT_INPUTS.get(op) == self.slot
+        return (op in _RECURRENT and self.slot in (1, 2)) or WEIGHT_INPUTS.get(op) == self.slot
 
 
 def float_weights(view: View) -> Iterator[FloatWeight]:
@@ -109,6 +110,9 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
         return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
     if weight.constant.stored == "Constant":
         return f"it lies in a Constant node, {_BLIND}"
+    computed = _computed_partner(weight)
+    if computed is not None:
+        return f"its other weights, {computed.name}, are computed in the graph, {_BLIND}"
     if weight.node.graph is not view.model.graph:
         if form(view) != "dynamic":
             return "it is read in a subgraph, where static quantization does not go"
@@ -118,6 +122,14 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
     if weight.constant.tensor.dtype != ir.DataType.FLOAT:
         return f"it is {weight.constant.tensor.dtype.name}, and the quantizer takes FLOAT"
     return "nothing in the graph says why: the node was excluded, or the quantizer skipped it"
+
+
+def _computed_partner(weight: FloatWeight) -> ir.Value | None:
+    """Return what a recurrent layer has in the place of its other weights, where that is no constant."""
+    if weight.node.op_type not in _RECURRENT:
+        return None
+    other = weight.node.inputs[3 - weight.slot]
+    return other if other is not None and other.const_value is None and other.producer() is not None else None
 
 
 def _is_scaled(gemm: ir.Node) -> bool:
