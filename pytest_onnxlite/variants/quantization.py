@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -17,7 +18,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.variants.canonical import drop_unused_opsets, graphs
-from pytest_onnxlite.variants.external import load_graph, size_of
+from pytest_onnxlite.variants.external import has_external_data, load_graph, size_of
 from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.variant import first_line
@@ -39,6 +40,8 @@ _QUANTIZED = frozenset(
 )
 # Scales for each channel are written with an axis, which QuantizeLinear has from here on.
 _STATIC_OPSET = 13
+# How the quantizer calls the scale of a tensor.
+_SCALE = "_scale"
 # A protobuf message ends at 2 GiB, and what preparing adds has to have room in it.
 _IN_ONE_FILE = 3 << 29
 
@@ -93,9 +96,15 @@ def quantize(
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
         large = size_of(source)[0] > _IN_ONE_FILE
+        whole = source
+        if has_external_data(before) and not large:
+            # Where symbolic shape inference fails, what it does next forgets the files beside the model.
+            whole = Path(folder) / "whole" / source.name
+            whole.parent.mkdir()
+            onnx.save(onnx.load(source), whole)
         # Where symbolic shape inference fails, it leaves a work file in the current folder.
         with contextlib.chdir(folder):
-            notes = _prepare(source, prepared, model, large)
+            notes = _prepare(whole, prepared, model, large)
         _name_nodes(prepared)
         if isinstance(recipe, StaticInt8):
             if calibration is None:
@@ -116,6 +125,7 @@ def quantize(
             if isinstance(recipe, StaticInt8):
                 assert calibration is not None
                 _quantize_static(prepared, target, recipe, excluded, calibration, large)
+                _refuse_infinite(proto, target, model)
             else:
                 _quantize_dynamic(prepared, target, recipe, weight_type, excluded, large)
         except OnnxliteError:
@@ -185,6 +195,26 @@ def _quantize_static(
             "ActivationSymmetric": recipe.method == "distribution",
         },
     )
+
+
+def _refuse_infinite(prepared: onnx.ModelProto, target: Path, model: str) -> None:
+    """Refuse ranges that reach to infinity, and say which nodes to leave in float."""
+    quantized = onnx.load(target, load_external_data=False)
+    tensors = [
+        scale.name.removesuffix(_SCALE)
+        for scale in quantized.graph.initializer
+        if scale.name.endswith(_SCALE) and scale.data_type == onnx.TensorProto.FLOAT and not scale.external_data
+        if not np.isfinite(onnx.numpy_helper.to_array(scale)).all()
+    ]
+    if tensors:
+        named = ", ".join(tensors[:3]) + (f" and {len(tensors) - 3} more" if len(tensors) > 3 else "")
+        nodes = [n.name for n in prepared.graph.node if not {*n.input, *n.output}.isdisjoint(tensors)]
+        raise OnnxliteError(
+            f"{model}: calibration saw infinite values or NaN in {named}, which no INT8 range can hold. An attention "
+            "mask of -inf does that. Leave in float what makes and reads them, with "
+            f"ModelSpec(recipe=StaticInt8(exclude={nodes})), export the model with a finite mask such as -1e4, or use "
+            "DynamicInt8()."
+        )
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -340,7 +341,10 @@ def test_nodes_without_names_can_be_excluded(build: Make, tmp_path: Path, glob: 
     assert operators(build(source, DynamicInt8(), None, x).int8.path)["MatMulInteger"] == 2
 
 
-def test_what_symbolic_shape_inference_cannot_do_is_done_without_and_said(build: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("external", [False, True])
+def test_what_symbolic_shape_inference_cannot_do_is_done_without_and_said(
+    build: Make, tmp_path: Path, external: bool
+) -> None:
     # A shape that depends on values (onnxruntime#10484).
     source = save_graph(
         tmp_path / "a.onnx",
@@ -361,9 +365,44 @@ def test_what_symbolic_shape_inference_cannot_do_is_done_without_and_said(build:
             "small": np.ones(1, np.float32),
         },
     )
+    if external:  # as PyTorch's exporter writes all models
+        beside = tmp_path / "b.onnx"
+        onnx.save_model(onnx.load(source), beside, save_as_external_data=True, location="b.data", size_threshold=1024)
+        source = beside
     builder = build(source, DynamicInt8(), None, IMAGES[:, 0].reshape(40, 256))
     assert builder.int8.size < builder.onnx.size
     assert "prepared without symbolic shape inference: Incomplete" in builder.recipe_text("int8")
+
+
+def test_a_mask_of_minus_infinity_is_told_with_what_to_leave_in_float(build: Make, tmp_path: Path) -> None:
+    # As attention masks what a sequence was filled up with: no INT8 range reaches to infinity.
+    source = save_graph(
+        tmp_path / "a.onnx",
+        [
+            helper.make_node("MatMul", ["x", "q"], ["scores"], name="scores"),
+            helper.make_node("Less", ["x", "zero"], ["padded"], name="padded"),
+            helper.make_node("Where", ["padded", "infinite", "zero"], ["mask"], name="mask"),
+            helper.make_node("Add", ["scores", "mask"], ["masked"], name="masked"),
+            helper.make_node("Softmax", ["masked"], ["shares"], name="shares"),
+            helper.make_node("MatMul", ["shares", "v"], ["y"], name="values"),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 256])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 256])],
+        {
+            "q": RNG.normal(size=(256, 256)).astype(np.float32) / 16,
+            "v": RNG.normal(size=(256, 256)).astype(np.float32),
+            "zero": np.zeros(1, np.float32),
+            "infinite": np.full(1, -np.inf, np.float32),
+        },
+    )
+    x = RNG.normal(size=(40, 256)).astype(np.float32)
+    with pytest.raises(OnnxliteError, match="infinite values or NaN in masked, which") as told:
+        build(source, StaticInt8(), x, x).int8  # noqa: B018
+    exclude = ast.literal_eval(str(told.value).split("exclude=")[1].split(")")[0])
+    assert exclude == ["scores/MatMulAddFusion", "shares"]
+    builder = build(source, StaticInt8(exclude=exclude), x, x)
+    assert operators(builder.int8.path)["DequantizeLinear"] >= 2
+    assert np.abs(builder.int8.predict(x) - builder.onnx.predict(x)).max() < 0.1  # type: ignore[operator]
 
 
 def test_a_file_that_the_quantizer_wrote_wrong_is_not_returned(build: Make, tmp_path: Path) -> None:
