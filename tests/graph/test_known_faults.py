@@ -145,6 +145,69 @@ def _(folder):
     return bool((bias == np.iinfo(np.int32).min).all())
 
 
+@fault("quantizer-writes-infinite-scales-for-masks")
+def _(folder):
+    nodes = [
+        helper.make_node("Less", ["x", "zero"], ["padded"], "padded"),
+        helper.make_node("Where", ["padded", "infinite", "zero"], ["mask"], "mask"),
+        helper.make_node("Add", ["x", "mask"], ["masked"], "masked"),
+        helper.make_node("Softmax", ["masked"], ["y"], "shares"),
+    ]
+    weights = [initializer("zero", np.zeros(1, np.float32)), initializer("infinite", np.full(1, -np.inf, np.float32))]
+    model = finish(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], weights)
+    feed = {"x": np.array([[1, -1, 1, 1]], np.float32)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        q = static(model, [feed])
+    assert "OLX301" in {finding.code for finding in check_graph(q, model)}
+    return bool(np.isfinite(run(model, feed)).all()) and not np.allclose(run(q, feed), run(model, feed), atol=0.1)
+
+
+@fault("quantizer-skips-lstm-with-computed-weights")
+def _(folder):
+    nodes = [
+        helper.make_node("Concat", ["half", "half"], ["R"], "join", axis=1),
+        helper.make_node("LSTM", ["x", "W", "R"], ["y"], "lstm", hidden_size=8),
+        helper.make_node("MatMul", ["y", "w"], ["z"], "mm"),
+    ]
+    weights = [
+        initializer("W", normal(1, 32, 64)),
+        initializer("half", normal(1, 16, 8)),
+        initializer("w", normal(8, 8)),
+    ]
+    model = finish(nodes, [value("x", ["T", 1, 64])], [value("z", ["T", 1, 1, 8])], weights)
+    q = dynamic(model)
+    assert "OLX601" in {finding.code for finding in check_graph(q, model)}
+    return any(node.op_type == "LSTM" for node in q.graph.node)
+
+
+@fault("preprocessing-forgets-external-data")
+def _(folder):
+    # A shape that depends on values, at which symbolic shape inference gives up.
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("ReduceL1", ["h"], ["length"], "length", keepdims=0),
+        helper.make_node("Cast", ["length"], ["count"], "count", to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["count", "axis"], ["shape"], "shape"),
+        helper.make_node("Expand", ["one", "shape"], ["many"], "many"),
+        helper.make_node("ReduceMax", ["many"], ["most"], "most", keepdims=0),
+        helper.make_node("Add", ["h", "most"], ["y"], "add"),
+    ]
+    weights = [
+        initializer("w", normal(64, 64)),
+        initializer("axis", np.array([0])),
+        initializer("one", np.ones(1, np.float32)),
+    ]
+    model = finish(nodes, [value("x", ["N", 64])], [value("y", ["N", 64])], weights)
+    onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location="w.data", size_threshold=1024)
+
+    def prepare():
+        with quiet():
+            prepared(folder / "model.onnx")
+
+    return refuses(prepare, "w.data")
+
+
 @fault("preprocessing-adds-opset-imports")
 def _(folder):
     onnx.save(matmul(4, 3), folder / "model.onnx")
