@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from graph_models import dynamic, finish, initializer, rng, static, value
 from graph_running import prepared, quiet, run, session
@@ -183,6 +184,8 @@ def _(folder):
 
 @fault("preprocessing-forgets-external-data")
 def _(folder):
+    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 32):
+        pytest.skip("seen with ONNX Runtime 1.32; 1.24 does it right")
     # A shape that depends on values, at which symbolic shape inference gives up.
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
