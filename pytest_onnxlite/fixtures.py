@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_onnxlite.declared import DeclaredFile
     from pytest_onnxlite.limits import Guard
     from pytest_onnxlite.session import GuardSession
     from pytest_onnxlite.variants.variant import Variant
 
 Result = TypeVar("Result")
 
-# The name under which the models that pyproject.toml declares are registered.
-DECLARED = "onnxlite-declared"
+# On pytest's config: the models that pyproject.toml declares, where it declares any.
+DECLARED: pytest.StashKey[DeclaredFile] = pytest.StashKey()
 _SESSION: pytest.StashKey[GuardSession] = pytest.StashKey()
 # On a test: the limits it is judged by.
 GUARD: pytest.StashKey[Guard] = pytest.StashKey()
@@ -27,7 +28,8 @@ def session_of(config: pytest.Config) -> GuardSession:
         from pytest_onnxlite.session import GuardSession
 
         config.stash[_SESSION] = GuardSession(config)
-        config.pluginmanager.register(config.stash[_SESSION], "onnxlite-session")
+        # Without a name: one could be given to -p no:, and a guard would pass without having looked.
+        config.pluginmanager.register(config.stash[_SESSION])
     return config.stash[_SESSION]
 
 

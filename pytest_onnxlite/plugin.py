@@ -86,7 +86,8 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
     found = DeclaredFile.read(path)
     if found.models:
         found.take_arguments(config)
-        config.pluginmanager.register(found, DECLARED)
+        config.stash[DECLARED] = found
+        config.pluginmanager.register(found)  # without a name, as the session
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

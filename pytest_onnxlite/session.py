@@ -303,7 +303,7 @@ class GuardSession:
 
     def _is_full(self) -> bool:
         """Tell whether every test of the project was to run."""
-        declared = self._config.pluginmanager.get_plugin(DECLARED)
+        declared = self._config.stash.get(DECLARED, None)
         return not self.run.deselected and covers_all(
             self._config.args,
             self._config.invocation_params.dir,

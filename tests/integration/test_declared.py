@@ -143,6 +143,11 @@ def test_they_are_selected_as_tests_are(declare: Write, arguments: list[str], co
     assert len(collected(project.run("--collect-only", "-q", *arguments))) == count
 
 
+def test_no_option_switches_them_off_alone(declare: Write) -> None:
+    result = declare(HEAD + LIMITS, wrong=40).run("-pno:onnxlite-session", "-pno:onnxlite-declared")
+    result.assert_outcomes(passed=2, failed=1)
+
+
 def test_an_id_that_is_none_of_theirs_is_told(declare: Write) -> None:
     result = declare(HEAD + LIMITS).run("onnxlite::digits::int8::latency")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

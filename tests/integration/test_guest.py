@@ -52,6 +52,7 @@ def guard(project: Project, tmp_path: Path) -> Guard:
         ["-s", "-vv"],
         ["-q", "--no-header", "--tb=no"],
         ["-pno:logging", "-pno:capture"],
+        ["-pno:onnxlite-session", "-pno:onnxlite-declared"],
         ["--cov=.", "--cov-report=term"],
     ],
     ids=" ".join,
