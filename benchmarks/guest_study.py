@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -25,21 +24,24 @@ from statistics import median
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
+from pytest_onnxlite.judge.statistics import median_interval
+
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "hypothesis", "sympy", "filelock", "keras", "tensorflow")
 MODELS = 500
 TESTS = 500
 MARK = "<!-- measured -->"
 
-# What is installed in an environment of its own, by the name of the row. Without what the plugin needs where it is
-# used: unused, it has to do without.
+# What pip installs into an environment of its own, call by call, by the name of the row. Without what the plugin needs
+# where it is used: unused, it has to do without.
 PYTEST = f"pytest=={version('pytest')}"
 BENCHMARK = f"pytest-benchmark=={version('pytest-benchmark')}"
+OURS = ["--no-deps", str(REPOSITORY)]
 START = {
-    "pytest alone": ([PYTEST], []),
-    "with pytest-benchmark": ([PYTEST, BENCHMARK], []),
-    "with pytest-onnxlite": ([PYTEST], [str(REPOSITORY)]),
-    "with both": ([PYTEST, BENCHMARK], [str(REPOSITORY)]),
+    "pytest alone": ([PYTEST],),
+    "with pytest-benchmark": ([PYTEST, BENCHMARK],),
+    "with pytest-onnxlite": ([PYTEST], OURS),
+    "with both": ([PYTEST, BENCHMARK], OURS),
 }
 
 # Says at the end what was imported.
@@ -75,23 +77,14 @@ def child(
 def environments(folder: Path) -> dict[str, Path]:
     """Return the Python of each row of the start-up table, in an environment of its own, installed as users do it."""
     pythons = {}
-    for number, (name, (packages, alone)) in enumerate(START.items()):
+    for number, (name, calls) in enumerate(START.items()):
         venv.create(folder / str(number), with_pip=True)
-        python = folder / str(number) / ("Scripts" if os.name == "nt" else "bin") / "python"
-        for arguments in (packages, ["--no-deps", *alone] if alone else []):
-            if arguments:
-                pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-                subprocess.run(pip, check=True)
+        python = folder / str(number) / "bin" / "python"
+        for arguments in calls:
+            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+            subprocess.run(pip, check=True)
         pythons[name] = python
     return pythons
-
-
-def middle(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the median, and the order statistics that enclose it in 95 % of such samples (a sign test's)."""
-    ordered = sorted(values)
-    away = 0.98 * len(ordered) ** 0.5
-    low, high = max(0, int(len(ordered) / 2 - away)), min(len(ordered) - 1, int(len(ordered) / 2 + away))
-    return median(ordered), ordered[low], ordered[high]
 
 
 def start_up(folder: Path, rounds: int) -> str:
@@ -118,11 +111,9 @@ def start_up(folder: Path, rounds: int) -> str:
     for name, times in measured.items():
         cells = []
         for own, alone in zip(zip(*times, strict=True), zip(*measured["pytest alone"], strict=True), strict=True):
-            more, low, high = middle([a - b for a, b in zip(own, alone, strict=True)])
-            cells.append(
-                f"{median(own):.0f} ms | "
-                + ("" if name == "pytest alone" else f"{more:+.1f} ms ({low:+.1f} to {high:+.1f})")
-            )
+            more = median_interval([a - b for a, b in zip(own, alone, strict=True)], 0.975)  # 0.95 for both bounds
+            beside = "" if name == "pytest alone" else f"{more.median:+.1f} ms ({more.lower:+.1f} to {more.upper:+.1f})"
+            cells.append(f"{median(own):.0f} ms | {beside}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

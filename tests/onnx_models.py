@@ -152,6 +152,12 @@ def edit(source: Path, target: Path, change: Any) -> Path:
     return target
 
 
+def external(source: Path, target: Path, location: str = "net.data", smallest: int = 0) -> Path:
+    """Save a model with its weights of at least so many bytes in a file beside it."""
+    onnx.save_model(onnx.load(source), target, save_as_external_data=True, location=location, size_threshold=smallest)
+    return target
+
+
 def ruin(source: Path, target: Path) -> Path:
     """Mix up the largest layer, so that a part of the answers is wrong."""
 

@@ -105,10 +105,10 @@ class Answers:
 
     def concentrated(self) -> list[ClassCount]:
         """Return the one or two classes that hold most of what was lost; none where it is spread, or may be by chance."""
-        if len(self.classes) < _FEWEST_CLASSES or self.lost <= 0:
-            return []
         falls = [c for c in self.classes if c.lost > 0]
         total = sum(c.lost for c in falls)
+        if len(self.classes) < _FEWEST_CLASSES or total < _FEWEST_LOST:
+            return []
         found: list[ClassCount] = []
         for entry in falls[:2]:
             found.append(entry)
@@ -116,8 +116,7 @@ class Answers:
             if held >= _CONCENTRATED * total:
                 share = sum(c.samples for c in found) / sum(c.samples for c in self.classes)
                 ways = comb(len(self.classes), len(found))
-                rare = ways * binomial_tail(held, total, share) <= _CHANCE
-                return found if rare and total >= _FEWEST_LOST else []
+                return found if ways * binomial_tail(held, total, share) <= _CHANCE else []
         return []
 
     def as_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pytest_onnxlite.graph.view import FLOATS, View
 from pytest_onnxlite.judge.limits import size_text
 from pytest_onnxlite.judge.verdict import BASELINE
 from pytest_onnxlite.variants.canonical import graphs
-from pytest_onnxlite.variants.external import load_graph, size_of
+from pytest_onnxlite.variants.external import size_of
 
 # A quantized weight is a quarter of its float form.
 _SAVED = 0.75
@@ -109,7 +109,7 @@ def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
             kinds["floats"] += tensor.nbytes
         else:
             kinds["other"] += tensor.nbytes
-    kinds["notes"] = _notes(load_graph(path))
+    kinds["notes"] = _notes(opened.proto)
     names = ("int8", "floats", "scales", "other", "unread", "notes")
     counted = {name: kinds[name] for name in names}
     graph = size - sum(counted.values())

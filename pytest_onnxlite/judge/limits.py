@@ -67,9 +67,8 @@ def time_text(seconds: float) -> str:
     seconds = float(f"{seconds:.3g}")  # 999.9 µs are 1 ms, and not 1e+03 µs
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * factor >= 1:
-            value = seconds * factor
-            return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
+            return f"{seconds * factor:g} {unit}"
+    return f"{seconds * 1e9:g} ns"
 
 
 # -- accuracy ------------------------------------------------------------------------------------------------

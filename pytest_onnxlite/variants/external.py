@@ -58,11 +58,6 @@ def _external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 yield from (t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL)
 
 
-def has_external_data(proto: onnx.ModelProto) -> bool:
-    """Tell whether a model has weights outside of its file."""
-    return any(True for _ in _external_tensors(proto))
-
-
 def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[ExternalFile]:
     """Return the files that a model's weights lie in; reads none of them.
 

@@ -18,7 +18,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.variants.canonical import drop_unused_opsets, graphs
-from pytest_onnxlite.variants.external import has_external_data, load_graph, size_of
+from pytest_onnxlite.variants.external import external_files, load_graph
 from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.variant import first_line
@@ -95,9 +95,10 @@ def quantize(
     _refuse_half(before, source, model)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
-        large = size_of(source)[0] > _IN_ONE_FILE
+        beside = external_files(source, before)
+        large = source.stat().st_size + sum(file.used for file in beside) > _IN_ONE_FILE
         whole = source
-        if has_external_data(before) and not large:
+        if beside and not large:
             # Where symbolic shape inference fails, what it does next forgets the files beside the model.
             whole = Path(folder) / "whole" / source.name
             whole.parent.mkdir()
@@ -125,7 +126,6 @@ def quantize(
             if isinstance(recipe, StaticInt8):
                 assert calibration is not None
                 _quantize_static(prepared, target, recipe, excluded, calibration, large)
-                _refuse_infinite(proto, target, model)
             else:
                 _quantize_dynamic(prepared, target, recipe, weight_type, excluded, large)
         except OnnxliteError:
@@ -137,7 +137,10 @@ def quantize(
                 f"float with ModelSpec(recipe={type(recipe).__name__}(exclude={meant or '[...]'})), or give an INT8 file of "
                 "your own as int8=."
             ) from None
-    _finish(before, source.name, target, excluded, model, isinstance(recipe, StaticInt8))
+    quantized = onnx.load(target, load_external_data=False)
+    if isinstance(recipe, StaticInt8):
+        _refuse_infinite(proto, quantized, model)
+    _finish(before, source.name, quantized, target, excluded, model, isinstance(recipe, StaticInt8))
     return {"recipe": recipe_text(recipe), "weight_type": weight_type, "excluded": excluded, "notes": notes}
 
 
@@ -197,9 +200,8 @@ def _quantize_static(
     )
 
 
-def _refuse_infinite(prepared: onnx.ModelProto, target: Path, model: str) -> None:
+def _refuse_infinite(prepared: onnx.ModelProto, quantized: onnx.ModelProto, model: str) -> None:
     """Refuse ranges that reach to infinity, and say which nodes to leave in float."""
-    quantized = onnx.load(target, load_external_data=False)
     tensors = [
         scale.name.removesuffix(_SCALE)
         for scale in quantized.graph.initializer
@@ -260,7 +262,9 @@ def _prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     options: dict[str, Any] = {}
+    notes = []
     if large:
+        notes.append(f"prepared without folding constants, being larger than {_IN_ONE_FILE / 2**30:g} GiB")
         # Above 2 GB neither the optimizer nor onnx's shape inference can pass a model on.
         options = {
             "save_as_external_data": True,
@@ -272,7 +276,7 @@ def _prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]
     except Exception as error:
         reason = first_line(error)
     else:
-        return ["prepared without folding constants, being larger than 1.5 GiB"] if large else []
+        return notes
     try:
         quant_pre_process(source, prepared, skip_symbolic_shape=True, **options)
     except Exception as error:
@@ -280,7 +284,7 @@ def _prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]
             f"{model}: ONNX Runtime cannot prepare {source.name} for quantization: {first_line(error)}. "
             "Check the file with onnx.checker, or give an INT8 file of your own as ModelSpec(int8=...)."
         ) from None
-    return [f"prepared without symbolic shape inference: {reason}"]
+    return [*notes, f"prepared without symbolic shape inference: {reason}"]
 
 
 def _name_nodes(prepared: Path) -> None:
@@ -401,9 +405,16 @@ def _matcher(glob: str) -> Any:
     return lambda text: fnmatch.fnmatchcase(text, glob)
 
 
-def _finish(before: onnx.ModelProto, name: str, target: Path, excluded: list[str], model: str, static: bool) -> None:
+def _finish(
+    before: onnx.ModelProto,
+    name: str,
+    proto: onnx.ModelProto,
+    target: Path,
+    excluded: list[str],
+    model: str,
+    static: bool,
+) -> None:
     """Keep the source's metadata, drop opset imports that were added, refuse what was not done as asked."""
-    proto = onnx.load(target, load_external_data=False)
     if not _QUANTIZED & set(_operators(proto)):
         inside = _weighted_inside(before) if static else 0
         if inside:

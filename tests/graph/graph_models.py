@@ -100,6 +100,19 @@ class Calibration(CalibrationDataReader):
         return next(self._feeds, None)
 
 
+def exported_lstm() -> onnx.ModelProto:
+    """An LSTM as PyTorch's exporter writes it, one of whose weights is computed in the graph, and a MatMul."""
+    nodes = [
+        helper.make_node("Concat", ["half", "half"], ["R"], "join", axis=1),
+        helper.make_node("LSTM", ["x", "W", "R"], ["y"], "lstm", hidden_size=8),
+        helper.make_node("MatMul", ["y", "w"], ["z"], "mm"),
+    ]
+    shapes = {"W": (1, 32, 64), "half": (1, 16, 8), "w": (8, 8)}
+    random = rng(1)
+    weights = [initializer(name, random.normal(size=shape).astype(np.float32)) for name, shape in shapes.items()]
+    return finish(nodes, [value("x", ["T", 1, 64])], [value("z", ["T", 1, 1, 8])], weights)
+
+
 def dynamic(model: onnx.ModelProto, weight_type: QuantType = QuantType.QUInt8, **options) -> onnx.ModelProto:
     """Return what `quantize_dynamic` makes of a model."""
     with tempfile.TemporaryDirectory() as folder:

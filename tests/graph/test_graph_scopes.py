@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from graph_models import dynamic, finish, initializer, rng, value
+from graph_models import dynamic, exported_lstm, finish, initializer, rng, value
 from onnx import TensorProto, helper, version_converter
 
 from pytest_onnxlite.graph import check_graph, summarize
@@ -96,18 +96,7 @@ def test_a_body_that_is_repeated_is_looked_into(operator: str) -> None:
 
 
 def test_a_layer_whose_other_weights_are_computed_is_said_to_be_for_that_reason() -> None:
-    # As PyTorch's exporter writes an LSTM; the quantizer leaves it in float without a word.
-    nodes = [
-        helper.make_node("Concat", ["half", "half"], ["R"], "join", axis=1),
-        helper.make_node("LSTM", ["x", "W", "R"], ["y"], "lstm", hidden_size=8),
-        helper.make_node("MatMul", ["y", "w"], ["z"], "mm"),
-    ]
-    weights = [
-        initializer("W", rng(1).normal(size=(1, 32, 64)).astype(np.float32)),
-        initializer("half", rng(2).normal(size=(1, 16, 8)).astype(np.float32)),
-        initializer("w", rng(3).normal(size=(8, 8)).astype(np.float32)),
-    ]
-    model = finish(nodes, [value("x", ["T", 1, 64])], [value("z", ["T", 1, 1, 8])], weights)
+    model = exported_lstm()
     (finding,) = [f for f in check_graph(dynamic(model), model) if f.severity == "error"]
     assert (finding.code, finding.where) == ("OLX601", "lstm (W)")
     assert "its other weights, R, are computed in the graph" in finding.found

@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from graph_models import dynamic, finish, initializer, rng, static, value
+from graph_models import dynamic, exported_lstm, finish, initializer, rng, static, value
 from graph_running import prepared, quiet, run, session
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, quantize_dynamic
@@ -166,17 +166,7 @@ def _(folder):
 
 @fault("quantizer-skips-lstm-with-computed-weights")
 def _(folder):
-    nodes = [
-        helper.make_node("Concat", ["half", "half"], ["R"], "join", axis=1),
-        helper.make_node("LSTM", ["x", "W", "R"], ["y"], "lstm", hidden_size=8),
-        helper.make_node("MatMul", ["y", "w"], ["z"], "mm"),
-    ]
-    weights = [
-        initializer("W", normal(1, 32, 64)),
-        initializer("half", normal(1, 16, 8)),
-        initializer("w", normal(8, 8)),
-    ]
-    model = finish(nodes, [value("x", ["T", 1, 64])], [value("z", ["T", 1, 1, 8])], weights)
+    model = exported_lstm()
     q = dynamic(model)
     assert "OLX601" in {finding.code for finding in check_graph(q, model)}
     return any(node.op_type == "LSTM" for node in q.graph.node)

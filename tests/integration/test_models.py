@@ -20,7 +20,7 @@ from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.variant import OnnxVariant
 
-from onnx_models import dense, edit, quantize, save_graph, set_weight, two_outputs, weights_of
+from onnx_models import dense, edit, external, quantize, save_graph, set_weight, two_outputs, weights_of
 from projects import Project
 
 RNG = np.random.default_rng(0)
@@ -451,11 +451,6 @@ def test_integer_and_boolean_inputs(build: Make, tmp_path: Path) -> None:
 # -- external data -------------------------------------------------------------------------------------------
 
 
-def external(path: Path, target: Path, location: str = "net.data") -> Path:
-    onnx.save_model(onnx.load(path), target, save_as_external_data=True, location=location, size_threshold=0)
-    return target
-
-
 @pytest.mark.alone
 def test_external_data_is_counted_kept_and_compared(project: Project, tmp_path: Path) -> None:
     big = dense(tmp_path / "big.onnx", 3, 256)
@@ -539,6 +534,7 @@ def test_a_model_with_external_data_is_quantized(
     x = RNG.normal(size=(20, 256)).astype(np.float32)
     builder = build(x, onnx=path, recipe=recipe, calibration=x)
     assert builder.int8.size < 0.3 * builder.onnx.size
+    assert ("prepared without folding constants" in builder.recipe_text("int8")) is large
     assert np.abs(builder.int8.predict(x) - builder.onnx.predict(x)).max() < 0.5  # type: ignore[operator]
 
 

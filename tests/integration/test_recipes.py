@@ -24,7 +24,7 @@ from pytest_onnxlite.recipes import recipe_text
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
-from onnx_models import branching, dense, edit, save_graph, wide
+from onnx_models import branching, dense, edit, external, save_graph, wide
 from projects import REPOSITORY
 
 RNG = np.random.default_rng(0)
@@ -156,7 +156,7 @@ def test_exclusions_stay_float(build: Make, tmp_path: Path, node: str, weight: s
 
 
 @pytest.mark.parametrize("external", [False, True], ids=["inline", "external data"])
-def test_an_old_opset_is_converted_and_said(build: Make, tmp_path: Path, external: bool) -> None:
+def test_an_old_opset_is_converted_and_said(build: Make, tmp_path: Path, is_external: bool) -> None:
     model = onnx.load(convolutional(tmp_path / "new.onnx"))
     model.opset_import[0].version = 11
     source = tmp_path / "old.onnx"
@@ -341,9 +341,9 @@ def test_nodes_without_names_can_be_excluded(build: Make, tmp_path: Path, glob: 
     assert operators(build(source, DynamicInt8(), None, x).int8.path)["MatMulInteger"] == 2
 
 
-@pytest.mark.parametrize("external", [False, True])
+@pytest.mark.parametrize("is_external", [False, True])
 def test_what_symbolic_shape_inference_cannot_do_is_done_without_and_said(
-    build: Make, tmp_path: Path, external: bool
+    build: Make, tmp_path: Path, is_external: bool
 ) -> None:
     # A shape that depends on values (onnxruntime#10484).
     source = save_graph(
@@ -365,10 +365,8 @@ def test_what_symbolic_shape_inference_cannot_do_is_done_without_and_said(
             "small": np.ones(1, np.float32),
         },
     )
-    if external:  # as PyTorch's exporter writes all models
-        beside = tmp_path / "b.onnx"
-        onnx.save_model(onnx.load(source), beside, save_as_external_data=True, location="b.data", size_threshold=1024)
-        source = beside
+    if is_external:  # as PyTorch's exporter writes all models
+        source = external(source, tmp_path / "b.onnx", "b.data", smallest=1024)
     builder = build(source, DynamicInt8(), None, IMAGES[:, 0].reshape(40, 256))
     assert builder.int8.size < builder.onnx.size
     assert "prepared without symbolic shape inference: Incomplete" in builder.recipe_text("int8")
