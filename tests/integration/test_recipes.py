@@ -155,12 +155,12 @@ def test_exclusions_stay_float(build: Make, tmp_path: Path, node: str, weight: s
     assert other not in weights
 
 
-@pytest.mark.parametrize("external", [False, True], ids=["inline", "external data"])
+@pytest.mark.parametrize("is_external", [False, True], ids=["inline", "external data"])
 def test_an_old_opset_is_converted_and_said(build: Make, tmp_path: Path, is_external: bool) -> None:
     model = onnx.load(convolutional(tmp_path / "new.onnx"))
     model.opset_import[0].version = 11
     source = tmp_path / "old.onnx"
-    onnx.save(model, source, save_as_external_data=external, location="old.data", size_threshold=0)
+    onnx.save(model, source, save_as_external_data=is_external, location="old.data", size_threshold=0)
     builder = build(source, StaticInt8())
     assert builder.int8.predict(IMAGES[:2]).shape == (2, 5)  # type: ignore[union-attr]
     assert "converted from opset 11 to 13" in builder.recipe_text("int8")
