@@ -24,7 +24,7 @@ from statistics import median
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-from pytest_onnxlite.judge.statistics import median_interval
+from pytest_onnxlite.statistics import median_interval
 
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "hypothesis", "sympy", "filelock", "keras", "tensorflow")

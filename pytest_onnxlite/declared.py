@@ -17,8 +17,9 @@ import pytest
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.fixtures import GUARD, or_fail, session_of
-from pytest_onnxlite.limits import LIMITS, Guard, Limit, check_kind, in_order, listed, parse_limit, unknown
+from pytest_onnxlite.limits import LIMITS, Guard, Limit, check_kind, in_order, parse_limit
 from pytest_onnxlite.settings import KINDS, PREFIX, UsageMistake
+from pytest_onnxlite.text import listed, unknown
 
 if TYPE_CHECKING:
     from pytest_onnxlite.spec import Array, Inputs, ModelSpec

@@ -36,11 +36,12 @@ from pytest_onnxlite.measure.measurement import Score
 from pytest_onnxlite.measure.standin import StandIn
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.spec import Array, ModelSpec, count_samples, hash_inputs, take
+from pytest_onnxlite.text import first_line, size_text
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.deadline import time_limit
 from pytest_onnxlite.variants.external import hash_model
-from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant, first_line
+from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
 
 # No ratio is too large where it is only to be stored.
 _ANY_RATIO = 1e6
@@ -340,7 +341,7 @@ class Guardian:
         higher = rated.get("higher_is_better", True)
         made_from = builder.made_from("int8")
         assert made_from is not None
-        figures["size"] = f"{rules.size_text(variant.size)} ({variant.size / made_from.size:.3f} of {made_from.kind})"
+        figures["size"] = f"{size_text(variant.size)} ({variant.size / made_from.size:.3f} of {made_from.kind})"
         if not stopped:
             figures["time"] = f"{self._ratio_to(builder, made_from):.2f}x of {made_from.kind}"
         return Judged(stopped, message, figures, value if value is None or higher else -value, variant.size)

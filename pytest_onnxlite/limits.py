@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_onnxlite.settings import KINDS, PREFIX, RUNTIME_KINDS, VARIANT_FIXTURES, UsageMistake
+from pytest_onnxlite.text import unknown
 
 if TYPE_CHECKING:
     import pytest
@@ -179,21 +180,6 @@ def _check_value(where: str, name: str, value: Any, rule: dict[str, Any]) -> Any
     if not good:
         raise UsageMistake(f"{where}: {name}={value!r}; expected {rule['says']}.")
     return value
-
-
-def listed(names: Iterable[str], last: str = "and") -> str:
-    """Return names as a sentence lists them."""
-    *others, end = names
-    return f"{', '.join(others)} {last} {end}" if others else end
-
-
-def unknown(what: str, name: str, names: Collection[str], there: str = "It takes") -> str:
-    """Say that a name is unknown, which known one is nearest, and which there are."""
-    import difflib
-
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"unknown {what} {name!r}{hint} {there} {', '.join(names)}."
 
 
 def parse_marker(mark: pytest.Mark, where: str) -> Limit:

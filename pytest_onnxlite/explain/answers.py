@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_onnxlite.judge.statistics import binomial_tail
+from pytest_onnxlite.statistics import binomial_tail
 
 Array = npt.NDArray[Any]
 

@@ -11,8 +11,8 @@ from pytest_onnxlite.explain.latency import explain_latency
 from pytest_onnxlite.explain.memory import explain_memory
 from pytest_onnxlite.explain.size import explain_size
 from pytest_onnxlite.judge.verdict import Outcome
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
-from pytest_onnxlite.variants.variant import first_line
 
 _EXPLAINERS: dict[str, Callable[[Case], Explanation]] = {
     "accuracy": explain_accuracy,

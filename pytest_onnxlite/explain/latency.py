@@ -14,11 +14,11 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.explain.case import Case, Explanation
 from pytest_onnxlite.explain.origins import Origins
-from pytest_onnxlite.judge.limits import time_text
 from pytest_onnxlite.judge.verdict import BASELINE
 from pytest_onnxlite.spec import Array, take
+from pytest_onnxlite.text import first_line, time_text
 from pytest_onnxlite.variants.sessions import open_session
-from pytest_onnxlite.variants.variant import OnnxVariant, first_line
+from pytest_onnxlite.variants.variant import OnnxVariant
 
 # Sessions of each model, taken in turns, each profiled for so long and so often.
 _TURNS = 3

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_onnxlite.explain.case import Case, Explanation
 from pytest_onnxlite.explain.origins import Origins
 from pytest_onnxlite.explain.size import count_bytes
-from pytest_onnxlite.judge.limits import percent, size_text
+from pytest_onnxlite.text import percent, size_text
 
 _MOST_NODES = 5
 

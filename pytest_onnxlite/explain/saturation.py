@@ -17,11 +17,10 @@ from pytest_onnxlite.graph.opening import open_model
 from pytest_onnxlite.graph.subject import Subject
 from pytest_onnxlite.graph.values import Saturation, forecast_saturation
 from pytest_onnxlite.graph.view import View
-from pytest_onnxlite.judge.limits import percent
-from pytest_onnxlite.judge.scores import score_text
 from pytest_onnxlite.measure import accuracy
 from pytest_onnxlite.measure.measurement import Accuracy
 from pytest_onnxlite.recipes import recipe_text
+from pytest_onnxlite.text import percent, score_text
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import OnnxVariant
 

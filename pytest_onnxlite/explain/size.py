@@ -17,8 +17,8 @@ from pytest_onnxlite.graph.opening import open_model
 from pytest_onnxlite.graph.subject import Subject
 from pytest_onnxlite.graph.summary import FloatLeft
 from pytest_onnxlite.graph.view import FLOATS, View
-from pytest_onnxlite.judge.limits import size_text
 from pytest_onnxlite.judge.verdict import BASELINE
+from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.canonical import graphs
 from pytest_onnxlite.variants.external import size_of
 

@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.judge.statistics import median_interval, paired_drop_interval
 from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.limits import AccuracyLimit, GraphLimit, LatencyLimit, MemoryLimit, SizeLimit
 from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Graph, GraphChanges, Latency, Memory, Peak, Size
+from pytest_onnxlite.statistics import median_interval, paired_drop_interval
+from pytest_onnxlite.text import percent, size_text, time_text
 
 SAVE = "pytest --onnxlite-save-baseline"
 
@@ -46,29 +47,6 @@ def missing(check: str, figure: str, baseline: Baseline) -> Verdict:
         f"measure it. Save it with: {SAVE}"
     )
     return Verdict(check, BASELINE, Outcome.MISSING, figure, reason)
-
-
-def percent(share: float, *, sign: bool = False) -> str:
-    """Return a share of 1 as a percentage with one digit."""
-    return f"{100 * share:{'+' if sign else ''}.1f} %"
-
-
-def size_text(count: float) -> str:
-    """Return bytes in the unit that a person would use."""
-    for unit in ("B", "KiB", "MiB"):
-        if round(abs(count), 2) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
-
-
-def time_text(seconds: float) -> str:
-    """Return seconds in the unit that a person would use, with three digits."""
-    seconds = float(f"{seconds:.3g}")  # 999.9 µs are 1 ms, and not 1e+03 µs
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:g} {unit}"
-    return f"{seconds * 1e9:g} ns"
 
 
 # -- accuracy ------------------------------------------------------------------------------------------------

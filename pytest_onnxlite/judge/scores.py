@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
-from pytest_onnxlite.judge.limits import SAVE, Absent, Reference, absent, missing, percent
+from pytest_onnxlite.judge.limits import SAVE, Absent, Reference, absent, missing
 from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.limits import AccuracyLimit
 from pytest_onnxlite.measure.measurement import Score
+from pytest_onnxlite.text import percent, score_text
 
 # Floating-point sums of equal outputs in another order differ by less, of the values compared.
 _ROUNDING = 1e-9
-
-
-def score_text(value: float, metric: str) -> str:
-    """Return a metric's value as a person reads it: `0.0213 mae`."""
-    return f"{value:.4g} {metric}"
 
 
 def judge_score(limit: AccuracyLimit, found: Score, reference: Reference) -> list[Verdict]:

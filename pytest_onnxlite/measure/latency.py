@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.judge.limits import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
-from pytest_onnxlite.judge.statistics import smallest_sample
 from pytest_onnxlite.measure.measurement import Comparison, Latency
 from pytest_onnxlite.spec import Array
+from pytest_onnxlite.statistics import smallest_sample
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.sessions import open_runner
-from pytest_onnxlite.variants.variant import first_line
 
 # Long against the timer and the loop around it, short against a scheduler's slice, so that some blocks have the
 # machine for themselves.

@@ -9,8 +9,8 @@ from typing import Any
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.judge.limits import size_text, time_text
 from pytest_onnxlite.report.marks import accuracy_of
+from pytest_onnxlite.text import aligned, size_text, time_text
 
 _COLUMNS = ["model", "variant", "accuracy", "size", "latency", "memory", "graph", "artefact"]
 
@@ -45,8 +45,7 @@ def describe(folder: Path, artefact_dir: Path | None = None) -> tuple[list[str],
             artefact += " (broken)"
             broken.append(f"broken: {error}")
         rows.append([model, variant, *_figures(baseline), artefact])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows)
     models, kept = len({model for model, _ in saved}), len(saved)
     lines.append(f"{models} model{'s' if models > 1 else ''}, {kept} variant{'s' if kept > 1 else ''} in {folder}")
     return [*lines, *broken], not broken

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_onnxlite.judge.limits import percent
+from pytest_onnxlite.text import percent
 
 Data = Mapping[str, Any]
 

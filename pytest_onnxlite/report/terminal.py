@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_onnxlite.judge.limits import PREVIOUS, percent, size_text
+from pytest_onnxlite.judge.limits import PREVIOUS
 from pytest_onnxlite.report.failure import explanation_lines
+from pytest_onnxlite.text import aligned, percent, size_text
 
 Record = Mapping[str, Any]
 
@@ -36,10 +37,8 @@ def table(records: Sequence[Record]) -> list[tuple[str, str]]:
     for key, row in rows.items():
         verdict = overall(states[key], key in reds)
         lines.append([*key, *(row.get(c, "-") for c in columns[2:-1]), verdict])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    texts = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     colours = ["", *("red" if key in reds else "green" for key in rows)]
-    return list(zip(texts, colours, strict=True))
+    return list(zip(aligned(lines), colours, strict=True))
 
 
 def state_of(verdict: Mapping[str, Any]) -> str:

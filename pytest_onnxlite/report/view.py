@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from pytest_onnxlite.judge.limits import PREVIOUS, size_text, time_text
+from pytest_onnxlite.judge.limits import PREVIOUS
 from pytest_onnxlite.report import terminal
 from pytest_onnxlite.report.course import ThenNow, TrendPart, history, trend_part
 from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines
@@ -25,6 +25,7 @@ from pytest_onnxlite.report.marks import (
     worst,
 )
 from pytest_onnxlite.report.plots import Strip, strip
+from pytest_onnxlite.text import size_text, time_text
 
 CHECKS = ("accuracy", "size", "latency", "memory", "graph")
 _KINDS = ("trained", "onnx", "int8", "tflite", "tflite_int8")

@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_file, hash_tree
 from pytest_onnxlite.variants.canonical import graphs
-from pytest_onnxlite.variants.variant import first_line
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Inputs, count_samples, take
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import to_feeds
 from pytest_onnxlite.variants.trained import Program, import_tensorflow
-from pytest_onnxlite.variants.variant import first_line
 
 
 def convert(program: Program, model: str, target: Path, quantized: bool, calibration: Inputs | None) -> None:

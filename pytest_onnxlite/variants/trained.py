@@ -15,10 +15,11 @@ import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
 from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo
-from pytest_onnxlite.variants.variant import Outputs, first_line
+from pytest_onnxlite.variants.variant import Outputs
 
 
 @dataclass(frozen=True)

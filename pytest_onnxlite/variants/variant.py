@@ -12,6 +12,7 @@ import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs, as_inputs, count_samples, take
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.deadline import check_time
 from pytest_onnxlite.variants.sessions import (
     TensorInfo,
@@ -365,9 +366,3 @@ class TrainedVariant(Variant):
         call = self._load()
         parts = [call(batch) for _, batch in self._batches(feeds, batch_size)]
         return self._joined(parts, batch_size, count_samples(feeds))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's text that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

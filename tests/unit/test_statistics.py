@@ -8,7 +8,7 @@ from math import comb
 
 import pytest
 
-from pytest_onnxlite.judge.statistics import binomial_tail, median_interval, paired_drop_interval, smallest_sample
+from pytest_onnxlite.statistics import binomial_tail, median_interval, paired_drop_interval, smallest_sample
 
 
 @pytest.mark.parametrize(("confidence", "count"), [(0.995, 8), (0.99, 7), (0.95, 5), (0.5, 1)])

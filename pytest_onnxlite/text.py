@@ -1,0 +1,60 @@
+"""How figures and names are written: the same in failures, tables and reports. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+
+def percent(share: float, *, sign: bool = False) -> str:
+    """Return a share of 1 as a percentage with one digit."""
+    return f"{100 * share:{'+' if sign else ''}.1f} %"
+
+
+def size_text(count: float) -> str:
+    """Return bytes in the unit that a person would use."""
+    for unit in ("B", "KiB", "MiB"):
+        if round(abs(count), 2) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def time_text(seconds: float) -> str:
+    """Return seconds in the unit that a person would use, with three digits."""
+    seconds = float(f"{seconds:.3g}")  # 999.9 µs are 1 ms, and not 1e+03 µs
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:g} {unit}"
+    return f"{seconds * 1e9:g} ns"
+
+
+def score_text(value: float, metric: str) -> str:
+    """Return a metric's value as a person reads it: `0.0213 mae`."""
+    return f"{value:.4g} {metric}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def listed(names: Iterable[str], last: str = "and") -> str:
+    """Return names as a sentence lists them."""
+    *others, end = names
+    return f"{', '.join(others)} {last} {end}" if others else end
+
+
+def unknown(what: str, name: str, names: Collection[str], there: str = "It takes") -> str:
+    """Say that a name is unknown, which known one is nearest, and which there are."""
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"unknown {what} {name!r}{hint} {there} {', '.join(names)}."
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, two spaces between columns, each as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
