@@ -17,9 +17,9 @@ import pytest
 from study_models import Model, feeds_of, true_ratio
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
-from pytest_onnxlite.judge.limits import PREVIOUS, judge_latency
-from pytest_onnxlite.limits import LatencyLimit
-from pytest_onnxlite.measure import latency
+from pytest_onnxlite.checks.latency import measure as latency
+from pytest_onnxlite.checks.latency.judge import PREVIOUS, judge_latency
+from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.variants.sessions import open_session
 
 LIMIT = LatencyLimit(max_slowdown=0.05)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from study_models import Model, feeds_of, make_models
 
-from pytest_onnxlite.measure.latency import Stopwatch
+from pytest_onnxlite.checks.latency.stopwatch import Stopwatch
 from pytest_onnxlite.variants.sessions import open_session
 
 FOLDER = Path(os.environ["ONNXLITE_STUDY"])

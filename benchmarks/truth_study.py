@@ -18,9 +18,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
-from pytest_onnxlite.judge.limits import judge_memory
-from pytest_onnxlite.limits import MemoryLimit
-from pytest_onnxlite.measure import memory
+from pytest_onnxlite.checks.memory import measure as memory
+from pytest_onnxlite.checks.memory.judge import judge_memory
+from pytest_onnxlite.checks.memory.limit import MemoryLimit
 
 HERE = Path(__file__).parent
 MIB = 1 << 20

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_onnxlite.errors import OnnxliteError
     from pytest_onnxlite.graph import Finding, check_graph, summarize
-    from pytest_onnxlite.measure.metrics import Metric
+    from pytest_onnxlite.metrics import Metric
     from pytest_onnxlite.recipes import DynamicInt8, StaticInt8
     from pytest_onnxlite.spec import Dataset, ModelSpec
     from pytest_onnxlite.variants.variant import Variant
@@ -33,7 +33,7 @@ _HOMES = {
     "Dataset": "pytest_onnxlite.spec",
     "DynamicInt8": "pytest_onnxlite.recipes",
     "Finding": "pytest_onnxlite.graph",
-    "Metric": "pytest_onnxlite.measure.metrics",
+    "Metric": "pytest_onnxlite.metrics",
     "ModelSpec": "pytest_onnxlite.spec",
     "OnnxliteError": "pytest_onnxlite.errors",
     "StaticInt8": "pytest_onnxlite.recipes",

@@ -21,8 +21,8 @@ import numpy as np
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
+from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.measure import accuracy
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants import arrays

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.fixtures import GUARD, or_fail, session_of
-from pytest_onnxlite.limits import LIMITS, Guard, Limit, check_kind, in_order, parse_limit
+from pytest_onnxlite.markers import LIMITS, Guard, check_kind, in_order, parse_limit
 from pytest_onnxlite.settings import KINDS, PREFIX, UsageMistake
 from pytest_onnxlite.text import listed, unknown
 

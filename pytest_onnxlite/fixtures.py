@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_onnxlite.declared import DeclaredFile
-    from pytest_onnxlite.limits import Guard
+    from pytest_onnxlite.markers import Guard
     from pytest_onnxlite.session import GuardSession
     from pytest_onnxlite.variants.variant import Variant
 

@@ -14,26 +14,33 @@ from typing import Any
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
+from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
+from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
+from pytest_onnxlite.checks.accuracy.measurement import Score
+from pytest_onnxlite.checks.accuracy.scores import judge_score
+from pytest_onnxlite.checks.graph import measure as structure
+from pytest_onnxlite.checks.graph.judge import judge_graph
+from pytest_onnxlite.checks.graph.limit import GraphLimit
+from pytest_onnxlite.checks.latency import measure as latency
+from pytest_onnxlite.checks.latency.judge import PREVIOUS, judge_latency
+from pytest_onnxlite.checks.latency.limit import LatencyLimit
+from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.memory import measure as memory
+from pytest_onnxlite.checks.memory.judge import judge_memory
+from pytest_onnxlite.checks.memory.limit import MemoryLimit
+from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
+from pytest_onnxlite.checks.size import measure as size
+from pytest_onnxlite.checks.size.judge import judge_size
+from pytest_onnxlite.checks.size.limit import SizeLimit
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.explain.case import Case
 from pytest_onnxlite.explain.explainer import explain, suspect_operators, suspects
 from pytest_onnxlite.explain.saturation import forecast
 from pytest_onnxlite.explain.suggest import Judged, search
-from pytest_onnxlite.judge import limits as rules
-from pytest_onnxlite.judge.scores import judge_score
-from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.limits import (
-    AccuracyLimit,
-    GraphLimit,
-    LatencyLimit,
-    Limit,
-    MemoryLimit,
-    SizeLimit,
-)
-from pytest_onnxlite.measure import accuracy, latency, memory, size, structure
-from pytest_onnxlite.measure.measurement import Score
-from pytest_onnxlite.measure.standin import StandIn
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.spec import Array, ModelSpec, count_samples, hash_inputs, take
 from pytest_onnxlite.text import first_line, size_text
@@ -101,7 +108,7 @@ class _Sentence:
     verdict: Verdict
     limit: Limit
     variant: Variant
-    reference: rules.Reference
+    reference: Reference
 
 
 class Guardian:
@@ -328,7 +335,7 @@ class Guardian:
             if isinstance(limit, LatencyLimit):
                 limit = replace(limit, max_time=max(0.5, min(limit.max_time, budget.left)))
             reference = self._reference(trial, builder.spec.name, "int8")
-            verdicts = self._verdicts(trial, builder, "int8", variant, limit, reference, Clock(StandIn()))
+            verdicts = self._verdicts(trial, builder, "int8", variant, limit, reference, Clock(Timer()))
             figures[limit.check] = verdicts[-1].figure
             broken = next((verdict for verdict in verdicts if self._is_red(verdict)), None)
             if broken is not None:
@@ -353,7 +360,7 @@ class Guardian:
         builder.release()
         references = {"float": latency.Reference(other.kind, other.path, _ANY_RATIO)}
         found = latency.measure(
-            StandIn(),
+            Timer(),
             variant.path,
             references,
             feeds,
@@ -364,19 +371,19 @@ class Guardian:
         )
         return median(found.comparisons["float"].first)
 
-    def _reference(self, record: Record, model: str, kind: str) -> rules.Reference:
+    def _reference(self, record: Record, model: str, kind: str) -> Reference:
         if self._settings.mode == "plain":
-            return rules.Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline")
+            return Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline")
         try:
             baseline = self._store.load(model, kind)
         except BrokenBaseline as error:
             record.broken_baseline = str(error)
-            return rules.Absent(Outcome.NOT_COMPARABLE, str(error))
+            return Absent(Outcome.NOT_COMPARABLE, str(error))
         if baseline is None:
-            return rules.Absent(
+            return Absent(
                 Outcome.MISSING,
                 f"there is no baseline {self._store.path(model, kind)}. Save one of a release that is good with: "
-                f"{rules.SAVE}",
+                f"{SAVE}",
             )
         record.baseline = baseline.figures(fingerprint(describe_machine()))
         return baseline
@@ -388,7 +395,7 @@ class Guardian:
         kind: str,
         variant: Variant,
         limit: Limit,
-        reference: rules.Reference,
+        reference: Reference,
         clock: Clock,
     ) -> list[Verdict]:
         spec = builder.spec
@@ -399,44 +406,44 @@ class Guardian:
             record.measured["accuracy"] = right.as_dict()
             if isinstance(right, Score):
                 return judge_score(limit, right, reference)
-            return rules.judge_accuracy(limit, right, reference)
+            return judge_accuracy(limit, right, reference)
         if isinstance(limit, SizeLimit):
             counted = size.measure(builder, variant)
             record.measured["size"] = counted.as_dict()
-            return rules.judge_size(limit, kind, counted, reference)
+            return judge_size(limit, kind, counted, reference)
         if isinstance(limit, GraphLimit):
             self._progress(f"checking the graph of {name}")
             graph = structure.measure(builder, variant, limit.ignore)
             record.measured["graph"] = graph.as_dict()
             saved = reference.graph if isinstance(reference, Baseline) else None
             changes = structure.changes(saved, graph) if saved else None
-            return rules.judge_graph(limit, graph, changes, reference)
+            return judge_graph(limit, graph, changes, reference)
         assert isinstance(variant, RuntimeVariant)
         if isinstance(limit, MemoryLimit):
             return self._judge_memory(record, builder, variant, limit, reference)
         assert isinstance(limit, LatencyLimit)
         return self._judge_latency(record, builder, variant, limit, reference, clock)
 
-    def _artefact(self, reference: rules.Reference) -> tuple[Path | None, rules.Reference]:
+    def _artefact(self, reference: Reference) -> tuple[Path | None, Reference]:
         """Return the previous release's file, or the reason why it cannot be measured again."""
-        if isinstance(reference, rules.Absent):
+        if isinstance(reference, Absent):
             return None, reference
         try:
             return self._store.artefact(reference), reference
         except (BrokenBaseline, NoArtefact) as error:
-            return None, rules.Absent(Outcome.NOT_COMPARABLE, str(error))
+            return None, Absent(Outcome.NOT_COMPARABLE, str(error))
 
     def _judge_memory(
-        self, record: Record, builder: Builder, variant: RuntimeVariant, limit: MemoryLimit, reference: rules.Reference
+        self, record: Record, builder: Builder, variant: RuntimeVariant, limit: MemoryLimit, reference: Reference
     ) -> list[Verdict]:
         artefact, reference = self._artefact(reference)
-        if isinstance(reference, rules.Absent) and self._settings.mode != "save":
+        if isinstance(reference, Absent) and self._settings.mode != "save":
             return [Verdict("memory", BASELINE, reference.outcome, "not measured", reference.reason)]
         batch_size, threads, feeds = self._conditions(builder, variant, limit)
         self._progress(f"measuring the memory of {variant.model} {variant.kind}")
         peaks = memory.measure(variant.path, artefact, feeds, batch_size, threads)
         record.measured["memory"] = peaks.as_dict()
-        return rules.judge_memory(limit, peaks, reference)
+        return judge_memory(limit, peaks, reference)
 
     def _judge_latency(
         self,
@@ -444,7 +451,7 @@ class Guardian:
         builder: Builder,
         variant: RuntimeVariant,
         limit: LatencyLimit,
-        reference: rules.Reference,
+        reference: Reference,
         clock: Clock,
     ) -> list[Verdict]:
         references: dict[str, latency.Reference] = {}
@@ -463,7 +470,7 @@ class Guardian:
         beside, reference = self._best_reference(limit, reference, here, sibling)
         if beside is not None:
             references[BASELINE] = beside
-        if isinstance(reference, rules.Absent) and limit.max_ratio is None and self._settings.mode != "save":
+        if isinstance(reference, Absent) and limit.max_ratio is None and self._settings.mode != "save":
             return [Verdict("latency", BASELINE, reference.outcome, "not measured", reference.reason)]
         if clock.missing:
             return [Verdict("latency", BASELINE, Outcome.NOT_MEASURED, "not measured", clock.missing)]
@@ -480,15 +487,15 @@ class Guardian:
             max_time=limit.max_time,
         )
         record.measured["latency"] = times.as_dict()
-        return rules.judge_latency(limit, times, reference, here)
+        return judge_latency(limit, times, reference, here)
 
     def _best_reference(
         self,
         limit: LatencyLimit,
-        reference: rules.Reference,
+        reference: Reference,
         here: Mapping[str, Any] | None,
         sibling: Variant | None,
-    ) -> tuple[latency.Reference | None, rules.Reference]:
+    ) -> tuple[latency.Reference | None, Reference]:
         """Return what to time beside the candidate: the previous artefact, else a sibling with a saved ratio.
 
         Nothing where saved seconds must do; and the reason where there is nothing to compare with at all.
@@ -496,26 +503,24 @@ class Guardian:
         artefact, found = self._artefact(reference)
         most = 1 + limit.max_slowdown
         if artefact is not None:
-            return latency.Reference(rules.PREVIOUS, artefact, most), found
-        if isinstance(reference, rules.Absent) or reference.artefact.kept:
+            return latency.Reference(PREVIOUS, artefact, most), found
+        if isinstance(reference, Absent) or reference.artefact.kept:
             return None, found  # what should be there and is not has no substitute
         if here is not None and sibling is not None and here.get("sibling_ratio"):
             return latency.Reference(sibling.kind, sibling.path, here["sibling_ratio"] * most), reference
         if here is not None and limit.absolute:
             return None, reference
-        assert isinstance(found, rules.Absent)
+        assert isinstance(found, Absent)
         instead = (
             "Nothing saved on a machine like this, at this batch size and thread count, can stand in for it."
             if here is None
             else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
         )
-        return None, rules.Absent(found.outcome, f"{found.reason} {instead}")
+        return None, Absent(found.outcome, f"{found.reason} {instead}")
 
-    def _saved_latency(
-        self, builder: Builder, limit: LatencyLimit, reference: rules.Reference
-    ) -> Mapping[str, Any] | None:
+    def _saved_latency(self, builder: Builder, limit: LatencyLimit, reference: Reference) -> Mapping[str, Any] | None:
         """Return the latency that was saved on a machine like this under the same conditions."""
-        if isinstance(reference, rules.Absent):
+        if isinstance(reference, Absent):
             return None
         saved = reference.machines.get(fingerprint(describe_machine()), {}).get("latency")
         wanted = limit.batch_size or builder.spec.batch_size, limit.threads or builder.spec.threads

@@ -12,11 +12,12 @@ import numpy as np
 
 from pytest_onnxlite import bundle
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
+from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Clock, Guardian
-from pytest_onnxlite.limits import LIMITS, Limit
-from pytest_onnxlite.measure import accuracy
-from pytest_onnxlite.measure.standin import StandIn
+from pytest_onnxlite.markers import LIMITS
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
 from pytest_onnxlite.settings import Settings
@@ -164,7 +165,7 @@ def _judge(
         }
         limits.append((kind, LIMITS[f"onnxlite_{check}"](**values)))
     if limits:
-        records = guardian.judge(manifest["test"], spec, {kind: variant}, tuple(limits), Clock(StandIn()))
+        records = guardian.judge(manifest["test"], spec, {kind: variant}, tuple(limits), Clock(Timer()))
         found += [verdict for record in records for verdict in record.verdicts]
     wanted = {(verdict["check"], verdict["against"]) for verdict in red}
     return [verdict for verdict in found if (verdict["check"], verdict["against"]) in wanted or verdict["red"]], reasons

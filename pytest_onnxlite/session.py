@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail
-from pytest_onnxlite.limits import Guard
+from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.run import Run, baseline_findings, covers_all
 from pytest_onnxlite.settings import MARKERS, PREFIX, Settings, UsageMistake
 from pytest_onnxlite.text import unknown

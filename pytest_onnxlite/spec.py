@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.measure.metrics import Metric, as_metric
+from pytest_onnxlite.metrics import Metric, as_metric
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8
 
 Array = npt.NDArray[Any]

@@ -11,8 +11,8 @@ from typing import Any
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.checks.latency.judge import PREVIOUS
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.judge.limits import PREVIOUS
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.variants.external import files_of
 

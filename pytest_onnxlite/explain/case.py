@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.explain.budget import Budget
-from pytest_onnxlite.judge.verdict import Verdict
-from pytest_onnxlite.limits import Limit
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Variant
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pytest_onnxlite.explain.accuracy import explain_accuracy
+from pytest_onnxlite.checks.accuracy.explain import explain_accuracy
+from pytest_onnxlite.checks.latency.explain import explain_latency
+from pytest_onnxlite.checks.memory.explain import explain_memory
+from pytest_onnxlite.checks.size.explain import explain_size
+from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.explain.case import NO_TIME, Case, Explanation
-from pytest_onnxlite.explain.latency import explain_latency
-from pytest_onnxlite.explain.memory import explain_memory
-from pytest_onnxlite.explain.size import explain_size
-from pytest_onnxlite.judge.verdict import Outcome
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.graph.opening import open_model
 from pytest_onnxlite.graph.subject import Subject
 from pytest_onnxlite.graph.values import Saturation, forecast_saturation
 from pytest_onnxlite.graph.view import View
-from pytest_onnxlite.measure import accuracy
-from pytest_onnxlite.measure.measurement import Accuracy
 from pytest_onnxlite.recipes import recipe_text
 from pytest_onnxlite.text import percent, score_text
 from pytest_onnxlite.variants.builder import Builder

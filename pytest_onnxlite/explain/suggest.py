@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_onnxlite.checks.accuracy.explain import escape
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.accuracy import escape
 from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
 from pytest_onnxlite.spec import ModelSpec

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from pytest_onnxlite.judge.limits import PREVIOUS
+from pytest_onnxlite.checks.latency.judge import PREVIOUS
 from pytest_onnxlite.report.marks import NONE, Data, Mark, accuracy_of, anchor, measured_of, peak_of, verdicts_of, worst
 from pytest_onnxlite.report.plots import Spark, spark
 from pytest_onnxlite.text import percent, size_text, time_text

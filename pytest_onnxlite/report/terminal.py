@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_onnxlite.judge.limits import PREVIOUS
+from pytest_onnxlite.checks.latency.judge import PREVIOUS
 from pytest_onnxlite.report.failure import explanation_lines
 from pytest_onnxlite.text import aligned, percent, size_text
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from pytest_onnxlite.judge.limits import PREVIOUS
+from pytest_onnxlite.checks.latency.judge import PREVIOUS
 from pytest_onnxlite.report import terminal
 from pytest_onnxlite.report.course import ThenNow, TrendPart, history, trend_part
 from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines

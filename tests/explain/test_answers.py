@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_onnxlite.explain.answers import compare_answers
+from pytest_onnxlite.checks.accuracy.answers import compare_answers
 
 
 def concentrated(samples: dict[int, int], lost: dict[int, int]) -> list[int]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pytest_onnxlite.checks.size.explain import Unread, tensors_to_shrink
 from pytest_onnxlite.explain.budget import Budget
-from pytest_onnxlite.explain.size import Unread, tensors_to_shrink
 from pytest_onnxlite.graph.summary import FloatLeft
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
@@ -93,7 +93,7 @@ def test_an_explanation_without_time_says_what_is_missing_and_leaves_the_verdict
 
 
 def test_a_profile_without_time_runs_each_model_in_one_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pytest_onnxlite.explain import latency
+    from pytest_onnxlite.checks.latency import explain as latency
 
     opened = []
     open_session = latency.open_session

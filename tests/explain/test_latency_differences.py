@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_onnxlite.explain.latency import OperatorDifference, why_slower
+from pytest_onnxlite.checks.latency.explain import OperatorDifference, why_slower
 
 
 def difference(operator: str, seconds: float, reference: float) -> OperatorDifference:

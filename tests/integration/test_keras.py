@@ -14,8 +14,8 @@ import onnx
 import pytest
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError, StaticInt8
-from pytest_onnxlite.measure import accuracy
-from pytest_onnxlite.measure.measurement import Accuracy
+from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -139,7 +139,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from pytest_onnxlite import Dataset, ModelSpec
-from pytest_onnxlite.measure import accuracy
+from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 rng = np.random.default_rng(0)

@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, Metric, ModelSpec, OnnxliteError, StaticInt8
+from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
 from pytest_onnxlite.graph import check_graph, summarize
-from pytest_onnxlite.measure import accuracy
-from pytest_onnxlite.measure.measurement import Accuracy, Score
 from pytest_onnxlite.variants import quantization
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
@@ -480,7 +480,7 @@ def test_external_data_is_counted_kept_and_compared(project: Project, tmp_path: 
 
 
 def test_a_data_file_that_was_appended_to_twice_is_waste(build: Make, net: Path, tmp_path: Path) -> None:
-    from pytest_onnxlite.measure import size
+    from pytest_onnxlite.checks.size import measure as size
 
     path = external(net, tmp_path / "e.onnx", "e.data")
     used = size.measure(build(onnx=path), build(onnx=path).onnx)

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_onnxlite.limits import LIMITS
+from pytest_onnxlite.markers import LIMITS
 from pytest_onnxlite.settings import INI_ONLY, OPTIONS
 
 from onnx_models import dense, quantize, ruin, two_outputs, wide

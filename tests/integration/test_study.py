@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Latency, Memory, Peak, Size
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.size.measurement import Size
 from study.claims import CLAIMS, Judgement, crossover
 from study.data import CIFAR_VARIABLE, load_cifar10
 from study.figures import Cell, Figures, Unmeasured, read_records

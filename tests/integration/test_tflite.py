@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError
-from pytest_onnxlite.measure import accuracy
-from pytest_onnxlite.measure.measurement import Accuracy
+from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 

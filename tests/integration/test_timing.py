@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_onnxlite.measure import latency
-from pytest_onnxlite.measure.latency import Reference, Stopwatch
-from pytest_onnxlite.measure.measurement import Latency
+from pytest_onnxlite.checks.latency import measure as latency
+from pytest_onnxlite.checks.latency.measure import Reference
+from pytest_onnxlite.checks.latency.measurement import Latency
+from pytest_onnxlite.checks.latency.stopwatch import Stopwatch
 
 from onnx_models import dense
 

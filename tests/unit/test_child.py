@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite import child
+from pytest_onnxlite.checks.memory import measure as memory
 from pytest_onnxlite.childprocess import ChildError, ask
-from pytest_onnxlite.measure import memory
 
 from onnx_models import dense, wide
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_onnxlite.judge.limits import is_suspicious, is_too_noisy
-from pytest_onnxlite.measure.latency import Plan, conduct, quantile
-from pytest_onnxlite.measure.measurement import Comparison
+from pytest_onnxlite.checks.latency.measurement import Comparison
+from pytest_onnxlite.checks.latency.ratios import is_suspicious, is_too_noisy
+from pytest_onnxlite.checks.latency.schedule import Plan, conduct, quantile
 
 MOST = 1.05
 

@@ -8,14 +8,27 @@ from typing import Any
 import pytest
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
-from pytest_onnxlite.judge import limits as rules
-from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.limits import LIMITS, AccuracyLimit, LatencyLimit, MemoryLimit, SizeLimit
-from pytest_onnxlite.measure.measurement import Accuracy, Comparison, Latency, Memory, Peak, Size
+from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
+from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.latency.judge import PREVIOUS, judge_latency, ratio_text
+from pytest_onnxlite.checks.latency.limit import LatencyLimit
+from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.ratios import is_suspicious
+from pytest_onnxlite.checks.memory.judge import judge_memory
+from pytest_onnxlite.checks.memory.limit import MemoryLimit
+from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.size.judge import judge_size
+from pytest_onnxlite.checks.size.limit import SizeLimit
+from pytest_onnxlite.checks.size.measurement import Size
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.markers import LIMITS
 from pytest_onnxlite.settings import MARKERS, Mode
+from pytest_onnxlite.text import size_text, time_text
 
 MIB = 1 << 20
-PLAIN = rules.Absent(Outcome.NOT_COMPARED, "only under --onnxlite-baseline")
+PLAIN = Absent(Outcome.NOT_COMPARED, "only under --onnxlite-baseline")
 SAVED = Baseline(
     "digits",
     "int8",
@@ -60,21 +73,21 @@ def only(verdicts: list[Verdict], against: str) -> Verdict:
     ],
 )
 def test_accuracy_drop_is_counted_and_inclusive(lost: int, limit: AccuracyLimit, outcome: Outcome) -> None:
-    assert only(rules.judge_accuracy(limit, accuracy(lost), PLAIN), "trained").outcome is outcome
+    assert only(judge_accuracy(limit, accuracy(lost), PLAIN), "trained").outcome is outcome
 
 
 @pytest.mark.parametrize(("max_drop", "text"), [(1, "every answer be wrong"), (0.0001, "Give at least 10000 samples")])
 def test_a_limit_that_fits_no_data_is_an_error_without_another_variant_too(max_drop: float, text: str) -> None:
     alone = replace(accuracy(0), reference="", reference_correct=0)
     for reference in (PLAIN, SAVED):
-        verdict = only(rules.judge_accuracy(AccuracyLimit(max_drop=max_drop), alone, reference), "limit")
+        verdict = only(judge_accuracy(AccuracyLimit(max_drop=max_drop), alone, reference), "limit")
         assert verdict.outcome is Outcome.FAIL
         assert text in verdict.message
 
 
 @pytest.mark.parametrize(("total", "outcome"), [(99, Outcome.FAIL), (100, Outcome.PASS)])
 def test_too_few_samples_are_an_error(total: int, outcome: Outcome) -> None:
-    verdict = only(rules.judge_accuracy(AccuracyLimit(), accuracy(0, total, total), PLAIN), "trained")
+    verdict = only(judge_accuracy(AccuracyLimit(), accuracy(0, total, total), PLAIN), "trained")
     assert verdict.outcome is outcome
     assert outcome is Outcome.PASS or "Give at least 100 samples" in verdict.message
 
@@ -85,7 +98,7 @@ def test_too_few_samples_are_an_error(total: int, outcome: Outcome) -> None:
 )
 def test_accuracy_against_the_baseline(correct: int, outcome: Outcome) -> None:
     found = replace(accuracy(0), correct=correct)
-    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, SAVED), BASELINE)
+    verdict = only(judge_accuracy(AccuracyLimit(), found, SAVED), BASELINE)
     assert verdict.outcome is outcome
     assert verdict.evidence["lost_since_first"] == 960 - correct
 
@@ -98,7 +111,7 @@ def test_accuracy_against_the_baseline(correct: int, outcome: Outcome) -> None:
     ],
 )
 def test_accuracy_under_other_conditions_is_not_compared(found: Accuracy) -> None:
-    verdict = only(rules.judge_accuracy(AccuracyLimit(), found, SAVED), BASELINE)
+    verdict = only(judge_accuracy(AccuracyLimit(), found, SAVED), BASELINE)
     assert verdict.outcome is Outcome.NOT_COMPARABLE
     assert "--onnxlite-accept" in verdict.message
 
@@ -113,12 +126,12 @@ def test_accuracy_under_other_conditions_is_not_compared(found: Accuracy) -> Non
     ],
 )
 def test_size_ratio(found: int, limit: SizeLimit, outcome: Outcome) -> None:
-    verdict = only(rules.judge_size(limit, "int8", Size(found, "onnx", 1000, {}), PLAIN), "onnx")
+    verdict = only(judge_size(limit, "int8", Size(found, "onnx", 1000, {}), PLAIN), "onnx")
     assert verdict.outcome is outcome
 
 
 def test_a_ratio_without_a_float_model_is_an_error() -> None:
-    verdict = only(rules.judge_size(SizeLimit(ratio=0.25), "int8", Size(10, None, None, {}), PLAIN), "limit")
+    verdict = only(judge_size(SizeLimit(ratio=0.25), "int8", Size(10, None, None, {}), PLAIN), "limit")
     assert verdict.outcome is Outcome.FAIL
 
 
@@ -127,7 +140,7 @@ def test_a_ratio_without_a_float_model_is_an_error() -> None:
     [(1050, Outcome.PASS), (1051, Outcome.FAIL), (950, Outcome.PASS), (949, Outcome.IMPROVED)],
 )
 def test_size_against_the_baseline(found: int, outcome: Outcome) -> None:
-    verdict = only(rules.judge_size(SizeLimit(), "int8", Size(found, "onnx", 10_000, {}), SAVED), BASELINE)
+    verdict = only(judge_size(SizeLimit(), "int8", Size(found, "onnx", 10_000, {}), SAVED), BASELINE)
     assert verdict.outcome is outcome
     assert verdict.evidence["first"] == 900
 
@@ -142,7 +155,7 @@ def latency(
     def ratios(value: float | tuple[float, ...]) -> tuple[float, ...]:
         return (value,) * 8 if isinstance(value, float) else value
 
-    name = rules.PREVIOUS if purpose == BASELINE else "onnx"
+    name = PREVIOUS if purpose == BASELINE else "onnx"
     comparison = Comparison(name, most, ratios(first), ratios(second), self_check)
     return Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1, {purpose: comparison})
 
@@ -174,13 +187,13 @@ WIDE = (0.9, 1.0, 1.0, 1.06, 1.06, 1.06, 1.06, 1.1)
     ],
 )
 def test_latency_fails_only_when_two_sets_agree_on_a_quiet_machine(found: Latency, outcome: Outcome) -> None:
-    assert only(rules.judge_latency(LatencyLimit(max_slowdown=0.05), found, SAVED), BASELINE).outcome is outcome
+    assert only(judge_latency(LatencyLimit(max_slowdown=0.05), found, SAVED), BASELINE).outcome is outcome
 
 
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.99, Outcome.PASS), (1.0, Outcome.PASS), (1.01, Outcome.FAIL)])
 def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: Outcome) -> None:
     found = latency(ratio, ratio, QUIET, purpose="float", most=1.0)
-    verdicts = rules.judge_latency(LatencyLimit(max_ratio=1.0), found, PLAIN)
+    verdicts = judge_latency(LatencyLimit(max_ratio=1.0), found, PLAIN)
     assert only(verdicts, "onnx").outcome is outcome
     assert only(verdicts, BASELINE).outcome is Outcome.NOT_COMPARED
 
@@ -190,18 +203,18 @@ def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: O
 )
 def test_saved_seconds_where_asked_for(saved: float, outcome: Outcome) -> None:
     found = Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1)
-    verdict = only(rules.judge_latency(LatencyLimit(absolute=True), found, SAVED, {"seconds": saved}), BASELINE)
+    verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, {"seconds": saved}), BASELINE)
     assert verdict.outcome is outcome
 
 
 def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:
-    assert not rules.is_suspicious((1.04, *(1.12,) * 7), 1.05)
-    assert rules.is_suspicious((1.06, *(1.12,) * 7), 1.05)
+    assert not is_suspicious((1.04, *(1.12,) * 7), 1.05)
+    assert is_suspicious((1.06, *(1.12,) * 7), 1.05)
 
 
 def test_latency_says_how_sure_it_is() -> None:
     comparison = latency((1.09, *(1.12,) * 6, 1.15)).comparisons[BASELINE]
-    assert rules.ratio_text(comparison) == (
+    assert ratio_text(comparison) == (
         "1.12x (99.5 % ≥ 1.09x, 8 replicates, against the previous release, noise ±2.7 %)"
     )
 
@@ -222,12 +235,12 @@ def memory(load: int, run: int, settled: bool = True, method: str = "VmHWM") -> 
     ],
 )
 def test_memory_growth(found: Memory, outcome: Outcome) -> None:
-    assert only(rules.judge_memory(MemoryLimit(max_growth=0.05), found, SAVED), BASELINE).outcome is outcome
+    assert only(judge_memory(MemoryLimit(max_growth=0.05), found, SAVED), BASELINE).outcome is outcome
 
 
 def test_memory_below_a_mebibyte_is_the_allocators() -> None:
     small = Memory(Peak(2 * MIB, MIB, True), Peak(MIB, MIB, True), "VmHWM", "VmHWM", 1, 1)
-    assert only(rules.judge_memory(MemoryLimit(), small, SAVED), BASELINE).outcome is Outcome.PASS
+    assert only(judge_memory(MemoryLimit(), small, SAVED), BASELINE).outcome is Outcome.PASS
 
 
 RED: dict[Mode, dict[Outcome, bool]] = {
@@ -271,7 +284,7 @@ def test_what_accepting_lets_go(against: str, outcome: Outcome, red: bool) -> No
     [(5, "5 B"), (2048, "2.00 KiB"), (MIB - 1, "1.00 MiB"), (5 * MIB, "5.00 MiB"), (3 << 30, "3.00 GiB")],
 )
 def test_bytes_are_written_for_people(value: int, text: str) -> None:
-    assert rules.size_text(value) == text
+    assert size_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -290,7 +303,7 @@ def test_bytes_are_written_for_people(value: int, text: str) -> None:
     ],
 )
 def test_times_are_written_for_people(value: Any, text: str) -> None:
-    assert rules.time_text(value) == text
+    assert time_text(value) == text
 
 
 def test_what_pytest_lists_of_the_markers_is_what_they_take() -> None:

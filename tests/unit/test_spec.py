@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError
-from pytest_onnxlite.measure.metrics import as_metric
+from pytest_onnxlite.metrics import as_metric
 from pytest_onnxlite.run import baseline_findings, covers_all
 from pytest_onnxlite.variants.sessions import TensorInfo, to_feeds
 

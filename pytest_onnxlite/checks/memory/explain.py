@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite.checks.size.explain import count_bytes
 from pytest_onnxlite.explain.case import Case, Explanation
 from pytest_onnxlite.explain.origins import Origins
-from pytest_onnxlite.explain.size import count_bytes
 from pytest_onnxlite.text import percent, size_text
 
 _MOST_NODES = 5

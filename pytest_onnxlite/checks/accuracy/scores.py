@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
-from pytest_onnxlite.judge.limits import SAVE, Absent, Reference, absent, missing
-from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.limits import AccuracyLimit
-from pytest_onnxlite.measure.measurement import Score
+from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
+from pytest_onnxlite.checks.accuracy.measurement import Score
+from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, missing
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.text import percent, score_text
 
 # Floating-point sums of equal outputs in another order differ by less, of the values compared.

@@ -11,13 +11,13 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.explain.case import Case, Explanation
 from pytest_onnxlite.graph import summarize
 from pytest_onnxlite.graph.opening import open_model
 from pytest_onnxlite.graph.subject import Subject
 from pytest_onnxlite.graph.summary import FloatLeft
 from pytest_onnxlite.graph.view import FLOATS, View
-from pytest_onnxlite.judge.verdict import BASELINE
 from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.canonical import graphs
 from pytest_onnxlite.variants.external import size_of

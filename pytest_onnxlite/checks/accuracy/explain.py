@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.answers import Answers, compare_answers
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome
 from pytest_onnxlite.childprocess import ask
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.answers import Answers, compare_answers
 from pytest_onnxlite.explain.case import NO_TIME, Case, Explanation
 from pytest_onnxlite.explain.layers import Layer
-from pytest_onnxlite.judge.verdict import BASELINE, Outcome
-from pytest_onnxlite.measure import accuracy
-from pytest_onnxlite.measure.measurement import Accuracy
-from pytest_onnxlite.measure.metrics import answers, as_labels
+from pytest_onnxlite.metrics import answers, as_labels
 from pytest_onnxlite.recipes import Recipe, StaticInt8
 from pytest_onnxlite.spec import count_samples, take
 from pytest_onnxlite.text import percent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_onnxlite.measure.measurement import Size
+from pytest_onnxlite.checks.size.measurement import Size
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.external import size_of
 from pytest_onnxlite.variants.variant import Variant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_onnxlite.measure.measurement import Graph, GraphChanges
+from pytest_onnxlite.checks.graph.measurement import Graph, GraphChanges
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Variant
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.measure.measurement import Accuracy, Score
-from pytest_onnxlite.measure.metrics import Array, Metric, as_labels
+from pytest_onnxlite.metrics import Array, Metric, as_labels
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Outputs, Variant
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 
-class StandIn:
-    """What `measure.latency` needs of pytest-benchmark's fixture.
+class Timer:
+    """What `Stopwatch` needs of pytest-benchmark's fixture.
 
     Attributes:
         stats: the rounds, as pytest-benchmark keeps them; None before the first.
@@ -28,7 +28,7 @@ class StandIn:
         nothing: dict[str, Any] = {}
         for _ in range(rounds):
             start = perf_counter()
-            # As pytest-benchmark calls it, and `measure.latency` the reference.
+            # As pytest-benchmark calls it, and `Stopwatch` the reference.
             for _ in loop:
                 target(*(), **nothing)
             data.append((perf_counter() - start) / iterations)

@@ -1,0 +1,1 @@
+"""The checks: what a release is judged by, one folder each."""

@@ -1,0 +1,40 @@
+"""What `onnxlite_accuracy` asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_onnxlite.checks.limit import FLAG, Limit, number, whole
+
+if TYPE_CHECKING:
+    pass
+
+
+_DROP = number(0.0, 1e12, "a number from 0 (0.01 is one point)")
+
+
+@dataclass(frozen=True)
+class AccuracyLimit(Limit):
+    """`onnxlite_accuracy`: right answers, against the trained variant and against the baseline.
+
+    Attributes:
+        max_drop: how much worse the metric may be, inclusive: points as a share of 1 (of an error or a score, in its own
+            unit), or a share of the reference's value where `relative`.
+        relative: see `max_drop`.
+        confidence: where given, the upper end of the drop's interval must be within the limit too.
+        batch_size: samples per inference; the spec's where None.
+    """
+
+    check = "accuracy"
+    rules: ClassVar[dict[str, Any]] = {
+        "max_drop": _DROP,
+        "relative": FLAG,
+        "confidence": number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
+        "batch_size": whole(1),
+    }
+
+    max_drop: float = 0.01
+    relative: bool = False
+    confidence: float | None = None
+    batch_size: int | None = None

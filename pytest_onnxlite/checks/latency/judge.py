@@ -1,0 +1,131 @@
+"""When a time per inference is within its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_onnxlite.checks.latency.limit import LatencyLimit
+from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
+from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.statistics import median_interval
+from pytest_onnxlite.text import percent, time_text
+
+# The best reference: the file that the last accepted release shipped.
+PREVIOUS = "previous artefact"
+
+
+def ratio_text(comparison: Comparison, second: bool = False) -> str:
+    """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 24 replicates, against the onnx variant, noise ±1.4 %)`."""
+    interval = median_interval(comparison.second if second else comparison.first, CONFIDENCE)
+    against = {"previous artefact": "the previous release"}.get(
+        comparison.reference, f"the {comparison.reference} variant"
+    )
+    return (
+        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} replicates, against {against}, "
+        f"noise ±{percent(interval.noise / interval.median)})"
+    )
+
+
+def _intervals(comparison: Comparison) -> dict[str, Any]:
+    found: dict[str, Any] = {"reference": comparison.reference, "most": comparison.most}
+    for name in ("first", "second", "self_check"):
+        ratios = getattr(comparison, name)
+        if ratios:
+            interval = median_interval(ratios, CONFIDENCE)
+            found[name] = {
+                "median": round(interval.median, 5),
+                "lower": round(interval.lower, 5),
+                "upper": round(interval.upper, 5),
+                "confidence": CONFIDENCE,
+                "replicates": interval.count,
+            }
+    return found
+
+
+def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Comparison) -> tuple[Outcome, str]:
+    """Judge one set of ratios, or two where the first is suspicious; the text says what was seen."""
+    first, most = comparison.first, comparison.most
+    if is_clear(first, most):
+        return Outcome.PASS, ""
+    suspicious = is_suspicious(first, most)
+    undecided = comparison.second if suspicious else first
+    confirmed = suspicious and is_suspicious(comparison.second, most)
+    if not confirmed and (is_clear(undecided, most) or not is_too_noisy(undecided, limit.max_slowdown)):
+        return Outcome.PASS, ""
+    itself = median_interval(comparison.self_check, CONFIDENCE)
+    restless = is_too_noisy(comparison.self_check, limit.max_slowdown) or abs(itself.median - 1) > limit.max_slowdown
+    if confirmed and not restless:
+        return Outcome.FAIL, f"An independent second set agrees: {ratio_text(comparison, second=True)}."
+    what = "the reference against itself" if restless else "the candidate, on a machine that is quiet enough,"
+    spread = max(itself.noise, abs(itself.median - 1)) if restless else median_interval(undecided, CONFIDENCE).noise
+    return Outcome.INCONCLUSIVE, (
+        f"a difference of {percent(limit.max_slowdown)} cannot be shown here: {what} varies by ±{percent(spread)} after "
+        f"{found.duration:.0f} s of measuring. Run it on a quieter machine or with nothing beside it, allow longer with "
+        f"max_time= (now {limit.max_time:g} s), or raise max_slowdown=."
+    )
+
+
+def judge_latency(
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: Mapping[str, Any] | None = None
+) -> list[Verdict]:
+    """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
+
+    Args:
+        limit: the marker.
+        found: the times.
+        reference: the baseline, or why there is none.
+        saved: the latency that was saved on a machine like this; needed only where nothing ran beside.
+    """
+    figure = time_text(found.seconds)
+    conditions = f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
+    verdicts = []
+    sibling = found.comparisons.get("float")
+    if sibling is not None and limit.max_ratio is not None:
+        outcome, text = _judge_comparison(limit, found, sibling)
+        if outcome is Outcome.FAIL:
+            text = (
+                f"{figure} per inference, {ratio_text(sibling)}; at most {limit.max_ratio:g}x allowed "
+                f"(max_ratio={limit.max_ratio:g}, {conditions}).\n{text}\nINT8 is not always faster: dynamic quantization "
+                "slows convolutions down; leave them in float (recipe exclude=['Conv'])."
+            )
+        verdicts.append(Verdict("latency", sibling.reference, outcome, figure, text, _intervals(sibling)))
+    if isinstance(reference, Absent):
+        return [*verdicts, absent("latency", figure, reference)]
+    comparison = found.comparisons.get(BASELINE)
+    if comparison is None:
+        assert saved is not None
+        return [*verdicts, _judge_absolute(limit, found, saved["seconds"], figure)]
+    outcome, text = _judge_comparison(limit, found, comparison)
+    interval = median_interval(comparison.first, CONFIDENCE)
+    evidence = _intervals(comparison)
+    since = reference.first.get("latency_ratio")
+    if since is not None and comparison.reference == PREVIOUS:
+        evidence["ratio_since_first"] = round(since * interval.median, 4)
+    if outcome is Outcome.FAIL:
+        drift = "" if since is None else f" Since the first accepted release: {since * interval.median:.2f}x."
+        text = (
+            f"{figure} per inference, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
+            f"(max_slowdown={limit.max_slowdown}, {conditions}).\n{text}{drift}\n"
+            "Look for operators that were added or that lost their fused or quantized form; if the cost is meant, "
+            f"accept it with: {SAVE} --onnxlite-accept"
+        )
+    elif interval.upper < comparison.most / (1 + limit.max_slowdown) * (1 - limit.max_slowdown):
+        outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}. Keep it with: {SAVE}"
+    return [*verdicts, Verdict("latency", BASELINE, outcome, figure, text, evidence)]
+
+
+def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float, figure: str) -> Verdict:
+    """Judge by the seconds that were saved on a machine like this."""
+    interval = median_interval(found.sessions, CONFIDENCE)
+    evidence = {"reference": "absolute", "saved": saved, "sessions": list(found.sessions)}
+    if interval.lower > saved * (1 + limit.max_slowdown):
+        message = (
+            f"{figure} per inference ({percent(CONFIDENCE)} ≥ {time_text(interval.lower)}), {time_text(saved)} were saved "
+            f"on a machine like this; at most {percent(limit.max_slowdown)} more allowed. A saved time is a weak "
+            "reference: keep the artefact (onnxlite_keep_artefact) to have the previous release timed beside this one."
+        )
+        return Verdict("latency", BASELINE, Outcome.FAIL, figure, message, evidence)
+    return Verdict("latency", BASELINE, Outcome.PASS, figure, "", evidence)

@@ -1,0 +1,139 @@
+"""Time per inference: pytest-benchmark times the candidate, and the reference runs between its rounds."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.schedule import STEP, Plan, conduct
+from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
+from pytest_onnxlite.spec import Array
+
+# Pairs of blocks from one pair of sessions: for this many seconds, within these numbers.
+_PAIR_SECONDS = 0.04
+
+
+_FEWEST_ROUNDS, _MOST_ROUNDS = 5, 40
+
+
+# An inference that is longer than this never has a busy machine for itself. And its threads stay where the scheduler
+# once put them, for a session's life, unless they rest in between.
+_LONG_SECONDS = 0.002
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a candidate is compared with.
+
+    Attributes:
+        name: for the report.
+        path: the ONNX file.
+        most: the ratio that is allowed.
+    """
+
+    name: str
+    path: Path
+    most: float
+
+
+def measure(
+    benchmark: Any,
+    candidate: Path,
+    references: Mapping[str, Reference],
+    feeds: Mapping[str, Array],
+    *,
+    batch_size: int,
+    threads: int,
+    resolution: float,
+    max_time: float,
+    rng: random.Random | None = None,
+) -> Latency:
+    """Time the candidate, and compare it with each reference.
+
+    Args:
+        benchmark: pytest-benchmark's fixture, unused so far and enabled.
+        candidate: the ONNX file.
+        references: what it is compared with, by what for.
+        feeds: one batch, by input name.
+        batch_size: samples in it.
+        threads: intra-op threads.
+        resolution: the uncertainty of a ratio that is too much to judge by.
+        max_time: seconds for each comparison after which no more session pairs are added.
+        rng: decides the order of blocks.
+
+    Raises:
+        OnnxliteError: a model cannot be loaded or run.
+    """
+    stopwatch = Stopwatch(candidate, feeds, threads, benchmark)
+
+    def measured() -> Latency:
+        # As pytest-benchmark does around the candidate's rounds: a coverage tool would slow the reference alone.
+        sys.settrace(None)
+        sys.setprofile(None)
+        return _measure(stopwatch, references, batch_size, threads, resolution, max_time, rng or random.Random())
+
+    # In a thread of its own, whose stack is nearly empty. CPython (3.11 and later) keeps its frames in chunks, and a
+    # call that crosses the end of a chunk allocates one and frees it again, each time: up to 25 µs. The candidate's
+    # blocks and the reference's lie at different depths below pytest, so that one of the two would pay for it.
+    with ThreadPoolExecutor(1, thread_name_prefix="onnxlite-timing") as pool:
+        future = pool.submit(measured)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            stopwatch.hurry()
+            raise
+
+
+def _measure(
+    stopwatch: Stopwatch,
+    references: Mapping[str, Reference],
+    batch_size: int,
+    threads: int,
+    resolution: float,
+    max_time: float,
+    rng: random.Random,
+) -> Latency:
+    start = perf_counter()
+    seconds = stopwatch.calibrate()
+    rounds = round(_PAIR_SECONDS / max(seconds, BLOCK_SECONDS))
+    rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
+
+    def in_turn() -> Generator[None, float, dict[str, Comparison]]:
+        found = {}
+        for purpose, reference in references.items():
+            stopwatch.compare_with(reference.path)
+            plan = Plan(
+                reference.name,
+                reference.most,
+                resolution,
+                rounds,
+                is_long=seconds > _LONG_SECONDS,
+                max_time=max_time,
+            )
+            found[purpose] = yield from conduct(stopwatch, plan, rng)
+        if not references:
+            for _ in range(STEP):
+                stopwatch.open_alone()
+                for _ in range(rounds):
+                    yield
+        return found
+
+    comparisons = stopwatch.drive(in_turn())
+    return Latency(
+        seconds=median(stopwatch.data),
+        sessions=stopwatch.session_medians(),
+        rounds=len(stopwatch.data),
+        iterations=stopwatch.iterations,
+        batch_size=batch_size,
+        threads=threads,
+        comparisons=comparisons,
+        duration=perf_counter() - start,
+    )

@@ -1,0 +1,207 @@
+"""The order of a comparison of times: which block is due, and when enough was seen.
+
+One generator, `conduct`, says when a candidate's block is due and is told how long it took; whoever runs it owns the
+clock, so that tests drive it with a fake one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import median
+from typing import Protocol
+
+from pytest_onnxlite.checks.latency.measurement import Comparison
+from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
+from pytest_onnxlite.statistics import smallest_sample
+
+# How many times as many, once eight pairs have not decided.
+_LONGER = 3
+
+
+# Where the paired ratios spread too far, a session is known by the fast tenth of its blocks: what else runs only ever
+# adds time. Not by the fastest: that one is now and then a lucky state of the machine. Measured in
+# benchmarks/estimator_study.py.
+_FAST = 0.1
+
+
+_REST_SECONDS = 0.02
+
+
+# Session pairs that are added while the bounds do not decide.
+STEP = smallest_sample(CONFIDENCE)
+
+
+_MAX_PAIRS = 16 * STEP
+
+
+Conductor = Generator[None, float, Comparison]
+
+
+class Bench(Protocol):
+    """What `conduct` needs from whoever owns the sessions and the clock."""
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Open fresh sessions of candidate and reference, warmed up, after closing those before."""
+
+    def open_self_pair(self) -> None:
+        """Open two fresh sessions of the reference, warmed up, after closing those before."""
+
+    def time_reference(self) -> float:
+        """Time a block of the reference; seconds per inference."""
+
+    def time_reference_twin(self) -> float:
+        """Time a block of the reference's second session in a self-check; seconds per inference."""
+
+    def rest(self, seconds: float) -> None:
+        """Do nothing for a while."""
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a comparison is conducted.
+
+    Attributes:
+        reference: what the candidate is compared with, for the report.
+        most: the ratio that is allowed.
+        resolution: the uncertainty of a ratio, relative to it, that is too much to judge by.
+        rounds: pairs of blocks from one pair of sessions, to begin with.
+        is_long: whether one inference is longer than a busy machine ever leaves alone.
+        max_time: seconds after which no more session pairs are added.
+    """
+
+    reference: str
+    most: float
+    resolution: float
+    rounds: int
+    is_long: bool
+    max_time: float
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What one pair of sessions says: the median of its blocks' ratios, and the ratio of their fast tenths."""
+
+    paired: float
+    fast: float
+
+
+def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
+    """Say when the candidate's blocks are due; is sent their seconds per inference.
+
+    Session pairs are added to the first set until its bounds lie on one side of what is allowed. Where they
+    lie beyond it, an independent second set is taken. Where the verdict would be red, or nothing was decided
+    because the ratios spread too far, the reference is compared with itself.
+
+    Returns:
+        The ratios.
+    """
+    start = bench.now()
+
+    def in_time() -> bool:
+        return bench.now() - start < plan.max_time
+
+    def take_pair(candidate_first: bool, longer: bool) -> Generator[None, float, _Pair]:
+        bench.open_pair(candidate_first)
+        candidate: list[float] = []
+        reference: list[float] = []
+        for _ in range(plan.rounds * (_LONGER if longer else 1)):
+            for turn in rng.sample((candidate, reference), 2):
+                if longer and plan.is_long:
+                    bench.rest(_REST_SECONDS)
+                turn.append((yield) if turn is candidate else bench.time_reference())
+        return _compare(candidate, reference)
+
+    def take_set() -> Generator[None, float, list[float]]:
+        candidate_first = rng.random() < 0.5
+        found: list[_Pair] = []
+        while len(found) < STEP or (not _decided(_ratios(found, plan), plan) and len(found) < _MAX_PAIRS and in_time()):
+            longer = bool(found)
+            for _ in range(STEP):
+                found.append((yield from take_pair(candidate_first, longer)))
+                candidate_first = not candidate_first
+        return _ratios(found, plan)
+
+    first = yield from take_set()
+    second = (yield from take_set()) if is_suspicious(first, plan.most) else []
+    self_check: list[float] = []
+    if is_suspicious(second or first, plan.most) or any(
+        is_too_noisy(ratios, plan.resolution) and not is_clear(ratios, plan.most)
+        for ratios in (first, second)
+        if ratios
+    ):
+        self_check = _check_itself(bench, plan, rng)
+    return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check))
+
+
+def _compare(one: Sequence[float], other: Sequence[float]) -> _Pair:
+    ratios = [a / b for a, b in zip(one, other, strict=True)]
+    return _Pair(median(ratios), quantile(one, _FAST) / quantile(other, _FAST))
+
+
+def _ratios(pairs: Sequence[_Pair], plan: Plan) -> list[float]:
+    """Return one ratio for each replicate, by the first of these that is steady, or else by the steadiest.
+
+    The paired medians of the session pairs; the ratios of their fast tenths; and the same with each two successive
+    session pairs taken together.
+    """
+    estimates = [[pair.paired for pair in pairs]]
+    if not plan.is_long:
+        estimates.append([pair.fast for pair in pairs])
+    if len(pairs) >= 2 * STEP:
+        estimates += [_coupled(ratios) for ratios in estimates]
+    for ratios in estimates:
+        if not is_too_noisy(ratios, plan.resolution):
+            return ratios
+    return min(estimates, key=relative_noise)
+
+
+def _coupled(ratios: Sequence[float]) -> list[float]:
+    """Return the geometric mean of each two successive ratios, whose sessions were created in opposite order.
+
+    With more threads than one, the session that was created first can be a fifth slower than the other throughout,
+    whichever of the two models it holds: such ratios lie in two heaps on both sides of the true one, and bounds on
+    their median lie in these heaps.
+    """
+    return [sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2], strict=True)]
+
+
+def quantile(times: Sequence[float], share: float) -> float:
+    """Return the time below which a share of the blocks lie, between the two nearest in proportion."""
+    ordered = sorted(times)
+    position = (len(ordered) - 1) * share
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def _decided(ratios: Sequence[float], plan: Plan) -> bool:
+    return is_suspicious(ratios, plan.most) or is_clear(ratios, plan.most)
+
+
+def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
+    found: list[_Pair] = []
+    start = bench.now()
+    while len(found) < STEP or (
+        is_too_noisy(_ratios(found, plan), plan.resolution)
+        and len(found) < _MAX_PAIRS
+        and bench.now() - start < plan.max_time
+    ):
+        longer = bool(found)
+        for _ in range(STEP):
+            bench.open_self_pair()
+            one: list[float] = []
+            twin: list[float] = []
+            for _ in range(plan.rounds * (_LONGER if longer else 1)):
+                for turn in rng.sample((one, twin), 2):
+                    if longer and plan.is_long:
+                        bench.rest(_REST_SECONDS)
+                    turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
+            # In turns, as candidate and reference are created in turns: see _coupled.
+            found.append(_compare(twin, one) if len(found) % 2 else _compare(one, twin))
+    return _ratios(found, plan)

@@ -1,0 +1,204 @@
+"""Sessions that are timed, with pytest-benchmark as the candidate's clock."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Generator, Mapping
+from math import inf
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+from typing import Any
+
+from pytest_onnxlite.checks.latency.measurement import Comparison
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.spec import Array
+from pytest_onnxlite.text import first_line
+from pytest_onnxlite.variants.sessions import open_runner
+
+# Long against the timer and the loop around it, short against a scheduler's slice, so that some blocks have the
+# machine for themselves.
+BLOCK_SECONDS = 0.001
+
+
+# ONNX Runtime plans its memory on the first run; from the second on it runs by that plan.
+_WARMUP_RUNS = 2
+
+
+_WARMUP_SECONDS = 0.005
+
+
+class _Enough(BaseException):
+    """Ends pytest-benchmark's rounds.
+
+    No `Exception`, because pytest-benchmark marks a benchmark as failed when one of those passes through it.
+    """
+
+
+class Stopwatch:
+    """Sessions of candidate and reference, and a pytest-benchmark fixture as the candidate's clock."""
+
+    def __init__(
+        self,
+        candidate: Path,
+        feeds: Mapping[str, Array],
+        threads: int,
+        benchmark: Any,
+    ) -> None:
+        self._candidate_path = candidate
+        self._reference_path = candidate
+        self._feeds = dict(feeds)
+        self._threads = threads
+        self._benchmark = benchmark
+        self._candidate: Callable[[], Any] = _nothing
+        self._reference: Callable[[], Any] = _nothing
+        self._twin: Callable[[], Any] = _nothing
+        self._hurried = False
+        self.iterations = 1
+        self.data: list[float] = []
+        self.sessions: list[int] = []
+
+    def compare_with(self, reference: Path) -> None:
+        """Take another reference from here on."""
+        self._reference_path = reference
+
+    def calibrate(self) -> float:
+        """Choose how many inferences make a block; returns the seconds of one."""
+        run = self._open(self._candidate_path)
+        seconds = min(self._timed(run, 1) for _ in range(5))
+        if seconds < BLOCK_SECONDS:
+            trial = max(1, int(BLOCK_SECONDS / seconds / 2))
+            seconds = min(self._timed(run, trial) for _ in range(3))
+        self.iterations = max(1, round(BLOCK_SECONDS / seconds))
+        return seconds
+
+    def _open(self, path: Path) -> Callable[[], Any]:
+        try:
+            run = open_runner(path, self._threads, self._feeds)
+            start = perf_counter()
+            for number in range(1000):
+                if number >= _WARMUP_RUNS and perf_counter() - start > _WARMUP_SECONDS:
+                    break
+                run()
+        except Exception as error:
+            raise OnnxliteError(f"{_runtime(path)} cannot run {path.name} to time it: {first_line(error)}") from None
+        return run
+
+    def close(self) -> None:
+        """Let all sessions go."""
+        self._candidate = self._reference = self._twin = _nothing
+
+    def open_alone(self) -> None:
+        """Open a fresh session of the candidate."""
+        self.close()
+        self._open_candidate()
+
+    def _open_candidate(self) -> None:
+        self._candidate = self._open(self._candidate_path)
+        self.sessions.append(len(self.data))
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Open fresh sessions of both, in the order given."""
+        self.close()
+        if candidate_first:
+            self._open_candidate()
+        self._reference = self._open(self._reference_path)
+        if not candidate_first:
+            self._open_candidate()
+
+    def open_self_pair(self) -> None:
+        """Open two fresh sessions of the reference."""
+        self.close()
+        self._reference = self._open(self._reference_path)
+        self._twin = self._open(self._reference_path)
+
+    def time_reference(self) -> float:
+        """Time a block of the reference."""
+        return self._timed(self._run_reference, self.iterations)
+
+    def time_reference_twin(self) -> float:
+        """Time a block of the reference's second session."""
+        return self._timed(self._run_twin, self.iterations)
+
+    def rest(self, seconds: float) -> None:
+        """Let the machine's scheduler place the threads anew."""
+        sleep(seconds)
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return inf if self._hurried else perf_counter()
+
+    def hurry(self) -> None:
+        """Let the time be up: what is under way is finished, and nothing is begun."""
+        self._hurried = True
+
+    def _timed(self, run: Callable[[], Any], iterations: int) -> float:
+        stats = self._benchmark.stats
+        # The candidate's clock, whatever --benchmark-timer says.
+        timer = perf_counter if stats is None else stats.options["timer"]
+        loop = range(iterations)
+        nothing: dict[str, Any] = {}
+        start = timer()
+        # To the letter what pytest-benchmark does for the candidate: an inference of 20 µs shows a call more.
+        for _ in loop:
+            run(*(), **nothing)
+        end = timer()
+        return float(end - start) / iterations
+
+    def run_candidate(self) -> Any:
+        """Run the candidate once: what pytest-benchmark times."""
+        return self._candidate()
+
+    def _run_reference(self) -> Any:
+        return self._reference()
+
+    def _run_twin(self) -> Any:
+        return self._twin()
+
+    def drive(self, conductor: Generator[None, float, dict[str, Comparison]]) -> dict[str, Comparison]:
+        """Let pytest-benchmark time a block whenever the conductor says one is due.
+
+        Returns:
+            What the conductor concluded; `data` then holds the candidate's seconds per inference, by round.
+        """
+        result: list[dict[str, Comparison]] = []
+
+        def advance(step: Callable[[], None]) -> None:
+            try:
+                step()
+            except StopIteration as stop:
+                result.append(stop.value)
+                raise _Enough from None
+
+        def after_round() -> None:
+            self.data.append(self._benchmark.stats.stats.data[-1])
+            advance(lambda: conductor.send(self.data[-1]))
+
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            advance(lambda: next(conductor))
+            # Ends by _Enough: how many rounds are needed shows on the way.
+            self._benchmark.pedantic(
+                self.run_candidate, teardown=after_round, rounds=1_000_000_000, iterations=self.iterations
+            )
+        except _Enough:
+            pass
+        finally:
+            if enabled:
+                gc.enable()
+            self.close()
+        return result[0]
+
+    def session_medians(self) -> tuple[float, ...]:
+        """Return the candidate's median seconds per inference in each of its sessions."""
+        ends = [*self.sessions[1:], len(self.data)]
+        return tuple(median(self.data[a:b]) for a, b in zip(self.sessions, ends, strict=True) if b > a)
+
+
+def _runtime(path: Path) -> str:
+    return "LiteRT" if path.suffix == ".tflite" else "ONNX Runtime"
+
+
+def _nothing() -> None:
+    raise AssertionError("no session is open")

@@ -1,0 +1,78 @@
+"""When peak memory is within its limit."""
+
+from __future__ import annotations
+
+from pytest_onnxlite.checks.memory.limit import MemoryLimit
+from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.text import percent, size_text
+
+# Growth below this is not told apart from the allocator's granularity, whatever share of a small peak it is.
+MEMORY_FLOOR = 1 << 20
+
+
+def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> list[Verdict]:
+    """Judge the peaks of loading and of running, each against the previous artefact's."""
+    figure = size_text(max(found.candidate.load, found.candidate.run))
+    if isinstance(reference, Absent):
+        return [absent("memory", figure, reference)]
+    assert found.reference is not None
+    evidence = found.as_dict()
+    was = max(found.reference.load, found.reference.run)
+    now = max(found.candidate.load, found.candidate.run)
+    since = reference.first.get("memory_ratio")
+    if since is not None:
+        evidence["ratio_since_first"] = round(since * now / max(was, 1), 4)
+
+    def verdict(outcome: Outcome, message: str = "") -> list[Verdict]:
+        return [Verdict("memory", BASELINE, outcome, figure, message, evidence)]
+
+    if found.method != found.reference_method:
+        return verdict(
+            Outcome.NOT_COMPARABLE,
+            f"the candidate's peak was read by {found.method} and the previous release's by {found.reference_method}, "
+            "which do not measure the same. Run again.",
+        )
+    if not (found.candidate.settled and found.reference.settled):
+        return verdict(
+            Outcome.INCONCLUSIVE,
+            "the peak did not settle: repeated measurements of the same file differ by more than 1 %. Run it on a "
+            "machine with free memory and nothing beside it.",
+        )
+    grown = [
+        text
+        for phase in ("load", "run")
+        if (text := _growth(phase, found.candidate, found.reference, limit.max_growth)) is not None
+    ]
+    if grown:
+        return verdict(
+            Outcome.FAIL,
+            f"needs more memory than the previous release: {'; '.join(grown)}; at most {percent(limit.max_growth)} "
+            f"allowed (max_growth={limit.max_growth}, batch size {found.batch_size}, read by {found.method}).\n"
+            f"{_node_bytes(found.candidate, found.reference)}"
+            "Growth while loading comes from weights, growth while running from activations: look for wider layers, "
+            f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",
+        )
+    if was - now > max(limit.max_growth * was, MEMORY_FLOOR):
+        return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the previous release. Keep it with: {SAVE}")
+    return verdict(Outcome.PASS)
+
+
+def _node_bytes(candidate: Peak, reference: Peak) -> str:
+    """Say what ONNX Runtime itself counted, where it did."""
+    if candidate.node_bytes is None or reference.node_bytes is None:
+        return ""
+    most = ", ".join(f"{name} ({size_text(count)})" for name, count in candidate.nodes[:3])
+    return (
+        f"Allocated by nodes in one run: {size_text(candidate.node_bytes)}, was {size_text(reference.node_bytes)}; "
+        f"most by {most}.\n"
+    )
+
+
+def _growth(phase: str, candidate: Peak, reference: Peak, max_growth: float) -> str | None:
+    now, was = getattr(candidate, phase), getattr(reference, phase)
+    if now - was <= max(max_growth * was, MEMORY_FLOOR):
+        return None
+    doing = {"load": "loading", "run": "running"}[phase]
+    return f"peak while {doing} {size_text(now)}, was {size_text(was)} ({percent(now / max(was, 1) - 1)} more)"

@@ -1,1 +1,0 @@
-"""Variant in, measurement out."""
