@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.explain.case import Case, Explanation
-from pytest_onnxlite.explain.origins import Origins
+from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.judge.verdict import BASELINE
 from pytest_onnxlite.spec import Array, take
 from pytest_onnxlite.text import first_line, time_text

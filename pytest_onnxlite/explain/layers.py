@@ -22,8 +22,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from pytest_onnxlite.explain.lifting import Body, Feeds, bodies, lift
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
+from pytest_onnxlite.explain.subgraph_extraction import Body, Feeds, bodies, lift
 
 Floats = npt.NDArray[np.float32]
 

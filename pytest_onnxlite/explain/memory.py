@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_onnxlite.explain.case import Case, Explanation
-from pytest_onnxlite.explain.origins import Origins
+from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.explain.size import count_bytes
 from pytest_onnxlite.text import percent, size_text
 

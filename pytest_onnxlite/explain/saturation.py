@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.graph.opening import open_model
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.values import Saturation, forecast_saturation
-from pytest_onnxlite.graph.view import View
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.loading import open_model
+from pytest_onnxlite.lint.model_index import View
+from pytest_onnxlite.lint.values import Saturation, forecast_saturation
 from pytest_onnxlite.measure import accuracy
 from pytest_onnxlite.measure.measurement import Accuracy
 from pytest_onnxlite.recipes import recipe_text

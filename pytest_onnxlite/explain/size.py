@@ -12,15 +12,15 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.explain.case import Case, Explanation
-from pytest_onnxlite.graph import summarize
-from pytest_onnxlite.graph.opening import open_model
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.summary import FloatLeft
-from pytest_onnxlite.graph.view import FLOATS, View
 from pytest_onnxlite.judge.verdict import BASELINE
+from pytest_onnxlite.lint import summarize
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.loading import open_model
+from pytest_onnxlite.lint.model_index import FLOATS, View
+from pytest_onnxlite.lint.summary import FloatLeft
 from pytest_onnxlite.text import size_text
-from pytest_onnxlite.variants.canonical import graphs
 from pytest_onnxlite.variants.external import size_of
+from pytest_onnxlite.variants.reproducible import graphs
 
 # A quantized weight is a quarter of its float form.
 _SAVED = 0.75

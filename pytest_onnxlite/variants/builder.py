@@ -12,11 +12,11 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, hash_inputs, take
-from pytest_onnxlite.variants import arrays, proof, trained
+from pytest_onnxlite.variants import arrays, first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model, load_graph
-from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
+from pytest_onnxlite.variants.silence import quiet
 from pytest_onnxlite.variants.variant import (
     OnnxVariant,
     Outputs,
@@ -210,7 +210,7 @@ class Builder:
         expected = take(self.outputs(self.trained, self.spec.batch_size), slice(_PROOF_SAMPLES))
         assert isinstance(expected, dict)
         found = self._first_run(path, "onnx")
-        proof.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
+        first_run.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
 
     def _require_convertible(self, what: str, instead: str) -> None:
         if trained.is_foreign(self.spec.trained):
@@ -274,7 +274,7 @@ class Builder:
         path = folder / "model.onnx"
         decided = quantization.quantize(source.path, recipe, self.spec.name, path, calibration)
         (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
-        proof.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
+        first_run.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
         found = self._first_run(path, "int8")
         self._require_outputs_of(source, found, "int8")
 
@@ -282,7 +282,7 @@ class Builder:
         """Check that a quantized model gives outputs of the shapes of the one it was made from."""
         samples = self._proof_batch(source.inputs_info)
         expected = source.run(take(self.evaluation.x, slice(samples)), samples)
-        proof.require_same_outputs(expected, found, self.spec.name, kind, values=False)
+        first_run.require_same_outputs(expected, found, self.spec.name, kind, values=False)
 
     # -- TFLite ------------------------------------------------------------------------------------------
 
@@ -319,10 +319,10 @@ class Builder:
             tflite.convert(self._program, self.spec.name, path, kind == "tflite_int8", calibration)
             samples = take(self.evaluation.x, slice(_PROOF_SAMPLES))
             feeds = one_run(to_feeds(samples, self._program.inputs))
-            found = proof.prove(path, self.spec.name, kind, feeds, self.spec.threads)
+            found = first_run.prove(path, self.spec.name, kind, feeds, self.spec.threads)
             expected = take(self.outputs(self.trained, 1), slice(_PROOF_SAMPLES))
             assert isinstance(expected, dict)
-            proof.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
+            first_run.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
 
         entry = self._cache.entry("tflite", inputs, build)
         return TfliteVariant(self.spec.name, kind, entry / "model.tflite", threads=self.spec.threads)
@@ -390,7 +390,7 @@ class Builder:
 
     def _first_run(self, path: Path, kind: str) -> Outputs:
         feeds = self._proof_feeds(path, kind)
-        found = proof.prove(path, self.spec.name, kind, feeds, self.spec.threads)
+        found = first_run.prove(path, self.spec.name, kind, feeds, self.spec.threads)
         return found if self.spec.batched else {name: array[None] for name, array in found.items()}
 
     def _proof_batch(self, infos: tuple[TensorInfo, ...]) -> int:

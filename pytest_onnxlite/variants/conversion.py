@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.variants.canonical import canonicalize
-from pytest_onnxlite.variants.quiet import quiet
+from pytest_onnxlite.variants.reproducible import canonicalize
+from pytest_onnxlite.variants.silence import quiet
 from pytest_onnxlite.variants.trained import Program
 
 OPSET = 17

@@ -13,7 +13,7 @@ import onnx
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_file, hash_tree
-from pytest_onnxlite.variants.canonical import graphs
+from pytest_onnxlite.variants.reproducible import graphs
 
 
 @dataclass(frozen=True)

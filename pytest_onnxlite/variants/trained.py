@@ -17,8 +17,8 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
-from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo
+from pytest_onnxlite.variants.silence import quiet
 from pytest_onnxlite.variants.variant import Outputs
 
 

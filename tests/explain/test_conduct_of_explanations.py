@@ -15,7 +15,7 @@ import pytest
 
 from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.explain.size import Unread, tensors_to_shrink
-from pytest_onnxlite.graph.summary import FloatLeft
+from pytest_onnxlite.lint.summary import FloatLeft
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
 

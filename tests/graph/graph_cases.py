@@ -12,7 +12,7 @@ from graph_mutations import MUTATIONS, array, node, put, tensor
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
-from pytest_onnxlite.graph import Finding, Signature, check_graph, compare_signatures, signature
+from pytest_onnxlite.lint import Finding, Signature, check_graph, compare_signatures, signature
 
 CASES: dict[str, Callable[[Path], list[Finding]]] = {}
 

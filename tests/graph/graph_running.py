@@ -13,7 +13,7 @@ import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from pytest_onnxlite.graph.strategies import RandomModel
+from pytest_onnxlite.strategies import RandomModel
 
 LEVELS = ort.GraphOptimizationLevel
 

@@ -9,7 +9,7 @@ import pytest
 from graph_models import dynamic, exported_lstm, finish, initializer, rng, value
 from onnx import TensorProto, helper, version_converter
 
-from pytest_onnxlite.graph import check_graph, summarize
+from pytest_onnxlite.lint import check_graph, summarize
 
 
 def normal(*shape: int) -> np.ndarray:

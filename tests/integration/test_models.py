@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, Metric, ModelSpec, OnnxliteError, StaticInt8
-from pytest_onnxlite.graph import check_graph, summarize
+from pytest_onnxlite.lint import check_graph, summarize
 from pytest_onnxlite.measure import accuracy
 from pytest_onnxlite.measure.measurement import Accuracy, Score
 from pytest_onnxlite.variants import quantization

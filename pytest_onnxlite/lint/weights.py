@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.quantities import Quantity
-from pytest_onnxlite.graph.view import Array, Constant, View, attribute, reading, scalar_or_vector
+from pytest_onnxlite.lint.model_index import Array, Constant, View, attribute, reading, scalar_or_vector
+from pytest_onnxlite.lint.quantized_tensors import Quantity
 
 _PIECE = 1 << 18  # values looked at in one go: some hundred KiB, which stay in the cache
 # What the quantizer adds to a weight's name.

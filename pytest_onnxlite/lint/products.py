@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, report
-from pytest_onnxlite.graph.view import (
+from pytest_onnxlite.lint.finding import Finding, report
+from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
     DYNAMIC_QUANTIZE,
     INTEGER_PRODUCTS,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.graph.rules import RULES
+from pytest_onnxlite.lint.rules import RULES
 
 Severity = Literal["error", "warning", "info"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, report
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.view import DEQUANTIZE, QUANTIZE, View, input_of, operator, scalar_or_vector
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.finding import Finding, report
+from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, View, input_of, operator, scalar_or_vector
 
 # Operators that run in integers where each of their data inputs is dequantized in front of them.
 _QUANTIZED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

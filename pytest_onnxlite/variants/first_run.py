@@ -68,7 +68,7 @@ def require_sound(path: Path, source: Path, excluded: Sequence[str], model: str,
     Raises:
         OnnxliteError: the graph has errors; warnings are the graph marker's to judge.
     """
-    from pytest_onnxlite.graph import check_graph
+    from pytest_onnxlite.lint import check_graph
 
     errors = [finding for finding in check_graph(path, source, excluded=excluded) if finding.severity == "error"]
     if errors:

@@ -9,13 +9,13 @@ from typing import Any
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.coverage import float_weights, reason
-from pytest_onnxlite.graph.finding import GraphError
-from pytest_onnxlite.graph.opening import ModelLike, open_model
-from pytest_onnxlite.graph.operators import count_operators
-from pytest_onnxlite.graph.structure import LARGE
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.view import Constant, View
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.coverage import float_weights, reason
+from pytest_onnxlite.lint.finding import GraphError
+from pytest_onnxlite.lint.loading import ModelLike, open_model
+from pytest_onnxlite.lint.model_index import Constant, View
+from pytest_onnxlite.lint.operator_counts import count_operators
+from pytest_onnxlite.lint.validity import LARGE
 
 
 @dataclass(frozen=True)

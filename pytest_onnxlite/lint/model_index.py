@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.opening import Opened, proto_graphs
-from pytest_onnxlite.graph.storage import Problem, problem, release
+from pytest_onnxlite.lint.loading import Opened, proto_graphs
+from pytest_onnxlite.lint.storage import Problem, problem, release
 
 Array = npt.NDArray[Any]
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto, helper
 
-from pytest_onnxlite.graph.strategies.builder import DISTRIBUTIONS, Builder
+from pytest_onnxlite.strategies.graph_builder import DISTRIBUTIONS, Builder
 
 WEIGHTS: tuple[str, ...] = tuple(DISTRIBUTIONS)
 """The distributions that weights are drawn from."""

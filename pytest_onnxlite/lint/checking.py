@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from pytest_onnxlite.graph import coverage, limits, pairs, parameters, sizes, structure, values
-from pytest_onnxlite.graph.biases import check_bias
-from pytest_onnxlite.graph.finding import Finding, GraphError, report
-from pytest_onnxlite.graph.opening import ModelLike, Opened, open_model
-from pytest_onnxlite.graph.products import check_dynamic_quantizers, check_product, check_weight_types
-from pytest_onnxlite.graph.signature import compare_signatures, signature_of
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.view import View
+from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, validity, values
+from pytest_onnxlite.lint.biases import check_bias
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.finding import Finding, GraphError, report
+from pytest_onnxlite.lint.loading import ModelLike, Opened, open_model
+from pytest_onnxlite.lint.model_index import View
+from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
+from pytest_onnxlite.lint.signature import compare_signatures, signature_of
 
 
 def check_signature(subject: Subject) -> Iterator[Finding]:
@@ -47,18 +47,18 @@ def check_biases(subject: Subject) -> Iterator[Finding]:
 
 # Asked of the stored form, which may hold what no graph can.
 OPENED_CHECKS: tuple[Callable[[Opened], Iterable[Finding]], ...] = (
-    structure.check_checker,
-    structure.check_names,
-    structure.check_node_names,
-    structure.check_opset_imports,
+    validity.check_checker,
+    validity.check_names,
+    validity.check_node_names,
+    validity.check_opset_imports,
 )
 SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     check_signature,
     check_storage,
-    structure.check_reference,
-    structure.check_leftovers,
-    structure.check_opset_versions,
-    structure.check_metadata,
+    validity.check_reference,
+    validity.check_leftovers,
+    validity.check_opset_versions,
+    validity.check_metadata,
     parameters.check_scales,
     parameters.check_zero_points,
     parameters.check_shapes,
@@ -68,7 +68,7 @@ SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     pairs.check_inputs,
     pairs.check_movers,
     pairs.check_calibration,
-    limits.check_limits,
+    clipping.check_limits,
     values.check_symmetry,
     values.check_range,
     values.check_saturation,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.coverage import float_weights, must_be_quantized
-from pytest_onnxlite.graph.finding import Finding, report
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.summary import bytes_by_dtype
-from pytest_onnxlite.graph.view import FLOATS, QUANTIZATION_OPS, Constant, View
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.coverage import float_weights, must_be_quantized
+from pytest_onnxlite.lint.finding import Finding, report
+from pytest_onnxlite.lint.model_index import FLOATS, QUANTIZATION_OPS, Constant, View
+from pytest_onnxlite.lint.summary import bytes_by_dtype
 
 # Operators that quantization, its pre-processing and opset conversion put in place of others.
 _BYWORK = frozenset(

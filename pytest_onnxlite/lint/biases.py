@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, report
-from pytest_onnxlite.graph.quantities import BIAS_INPUTS
-from pytest_onnxlite.graph.view import (
+from pytest_onnxlite.lint.finding import Finding, report
+from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
     Array,
     Constant,
@@ -20,7 +19,8 @@ from pytest_onnxlite.graph.view import (
     reading,
     scalar_or_vector,
 )
-from pytest_onnxlite.graph.weights import float_twin
+from pytest_onnxlite.lint.quantized_tensors import BIAS_INPUTS
+from pytest_onnxlite.lint.weights import float_twin
 
 _INT32 = np.iinfo(np.int32)
 # The product of two float32 scales is rounded once or twice.

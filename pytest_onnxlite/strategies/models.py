@@ -10,8 +10,8 @@ import onnx
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from pytest_onnxlite.graph.strategies.blocks import BLOCKS, WEIGHTS
-from pytest_onnxlite.graph.strategies.builder import Builder
+from pytest_onnxlite.strategies.blocks import BLOCKS, WEIGHTS
+from pytest_onnxlite.strategies.graph_builder import Builder
 
 OPSETS: tuple[int, ...] = tuple(range(11, onnx.defs.onnx_opset_version() + 1))
 """From the first with DynamicQuantizeLinear to the newest that the installed onnx knows."""

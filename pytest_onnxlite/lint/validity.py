@@ -9,10 +9,10 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, Severity, report
-from pytest_onnxlite.graph.opening import Opened, proto_graphs, skeleton
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.view import (
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.finding import Finding, Severity, report
+from pytest_onnxlite.lint.loading import Opened, proto_graphs, skeleton
+from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
     DYNAMIC_QUANTIZE,
     ONNX_DOMAINS,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, Severity, report
-from pytest_onnxlite.graph.quantities import Quantity, output_channel
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.view import Array, scalar_or_vector
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.finding import Finding, Severity, report
+from pytest_onnxlite.lint.model_index import Array, scalar_or_vector
+from pytest_onnxlite.lint.quantized_tensors import Quantity, output_channel
 
 
 def check_scales(subject: Subject) -> Iterator[Finding]:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import GraphError
-from pytest_onnxlite.graph.opening import ModelLike, open_model
-from pytest_onnxlite.graph.signature import signature_of
-from pytest_onnxlite.graph.view import ONNX_DOMAINS
+from pytest_onnxlite.lint.finding import GraphError
+from pytest_onnxlite.lint.loading import ModelLike, open_model
+from pytest_onnxlite.lint.model_index import ONNX_DOMAINS
+from pytest_onnxlite.lint.signature import signature_of
 
 
 def canonical_digest(model: ModelLike) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_onnxlite.graph.view import View
+from pytest_onnxlite.lint.model_index import View
 
 
 @dataclass(frozen=True)

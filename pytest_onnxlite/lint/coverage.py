@@ -8,11 +8,9 @@ from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, Severity, report
-from pytest_onnxlite.graph.quantities import WEIGHT_INPUTS
-from pytest_onnxlite.graph.structure import LARGE
-from pytest_onnxlite.graph.subject import Subject, matches
-from pytest_onnxlite.graph.view import (
+from pytest_onnxlite.lint.context import Subject, matches
+from pytest_onnxlite.lint.finding import Finding, Severity, report
+from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
     DYNAMIC_QUANTIZE,
     FLOATS,
@@ -24,6 +22,8 @@ from pytest_onnxlite.graph.view import (
     attribute,
     operator,
 )
+from pytest_onnxlite.lint.quantized_tensors import WEIGHT_INPUTS
+from pytest_onnxlite.lint.validity import LARGE
 
 # What every form of quantization takes, and what only one of them does.
 _ALWAYS = frozenset({"Conv", "Gemm", "MatMul"})

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, Severity, report
-from pytest_onnxlite.graph.quantities import WEIGHT_INPUTS
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.view import DEQUANTIZE, FLOATS, Array, Constant, input_of, reading
-from pytest_onnxlite.graph.weights import Weight, float_twin, saturating_pairs, worst_error
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.finding import Finding, Severity, report
+from pytest_onnxlite.lint.model_index import DEQUANTIZE, FLOATS, Array, Constant, input_of, reading
+from pytest_onnxlite.lint.quantized_tensors import WEIGHT_INPUTS
+from pytest_onnxlite.lint.weights import Weight, float_twin, saturating_pairs, worst_error
 
 _EIGHT_BITS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
 # Steps that a weight must use of the 255 that there are, and of the 127 of a reduced range: a symmetric range

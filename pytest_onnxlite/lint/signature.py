@@ -8,8 +8,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, GraphError, report
-from pytest_onnxlite.graph.opening import ModelLike, Opened, open_model
+from pytest_onnxlite.lint.finding import Finding, GraphError, report
+from pytest_onnxlite.lint.loading import ModelLike, Opened, open_model
 
 Dim = int | str | None
 

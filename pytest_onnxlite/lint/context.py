@@ -8,10 +8,10 @@ from functools import cached_property
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.biases import Bias, find_biases
-from pytest_onnxlite.graph.quantities import Quantities, find_quantities
-from pytest_onnxlite.graph.view import Place, View, operator
-from pytest_onnxlite.graph.weights import Weight, find_weights
+from pytest_onnxlite.lint.biases import Bias, find_biases
+from pytest_onnxlite.lint.model_index import Place, View, operator
+from pytest_onnxlite.lint.quantized_tensors import Quantities, find_quantities
+from pytest_onnxlite.lint.weights import Weight, find_weights
 
 
 @dataclass(frozen=True)

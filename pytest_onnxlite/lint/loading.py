@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import onnx
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import GraphError
+from pytest_onnxlite.lint.finding import GraphError
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
 """What every function of this package takes: a file, a proto in memory, or an onnx-ir model."""

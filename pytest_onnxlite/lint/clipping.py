@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.finding import Finding, report
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.view import Array, Place, View, attribute, input_of, scalar_or_vector
+from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.finding import Finding, report
+from pytest_onnxlite.lint.model_index import Array, Place, View, attribute, input_of, scalar_or_vector
 
 _INFINITE = float("inf")
 # What the quantizer adds to the name of a tensor that it quantizes, or that is the graph's output.

@@ -12,8 +12,8 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from pytest_onnxlite.graph.products import Product, find_products
-from pytest_onnxlite.graph.view import DEQUANTIZE, QUANTIZE, Place, View, attribute, input_of, source
+from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, Place, View, attribute, input_of, source
+from pytest_onnxlite.lint.products import Product, find_products
 
 Role = Literal["activation", "weight", "bias", "constant"]
 
