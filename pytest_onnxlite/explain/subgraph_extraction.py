@@ -29,7 +29,7 @@ def free_names(graph: onnx.GraphProto) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Body:
+class Subgraph:
     """A subgraph of a node.
 
     Attributes:
@@ -71,29 +71,31 @@ class Body:
         return {}
 
 
-def bodies(node: onnx.NodeProto) -> list[Body]:
+def subgraphs(node: onnx.NodeProto) -> list[Subgraph]:
     """Return the subgraphs of a node."""
-    return [Body(node, attribute.name, attribute.g) for attribute in node.attribute if attribute.HasField("g")]
+    return [Subgraph(node, attribute.name, attribute.g) for attribute in node.attribute if attribute.HasField("g")]
 
 
-def lift(model: onnx.ModelProto, outer: Index, body: Body, values: Mapping[str, Any]) -> tuple[onnx.ModelProto, Feeds]:
+def extract(
+    model: onnx.ModelProto, outer: Index, subgraph: Subgraph, values: Mapping[str, Any]
+) -> tuple[onnx.ModelProto, Feeds]:
     """Make a model of a subgraph.
 
     Args:
         model: the model that it lies in, for its opsets and functions.
         outer: the graph around it.
-        body: the subgraph.
+        subgraph: the subgraph.
         values: the outer tensors that it needs, by name.
 
     Returns:
         The model, and what it is fed with.
     """
-    feeds = body.own_inputs(values)
+    feeds = subgraph.own_inputs(values)
     graph = onnx.GraphProto()
-    graph.CopyFrom(body.graph)
+    graph.CopyFrom(subgraph.graph)
     del graph.input[:]
     del graph.value_info[:]
-    for name in sorted(free_names(body.graph)):
+    for name in sorted(free_names(subgraph.graph)):
         if name in outer.constants:
             tensor = onnx.TensorProto()
             tensor.CopyFrom(outer.constants[name])
@@ -103,10 +105,10 @@ def lift(model: onnx.ModelProto, outer: Index, body: Body, values: Mapping[str, 
             feeds[name] = values[name]
     for name, value in feeds.items():
         graph.input.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), None))
-    lifted = onnx.ModelProto()
-    lifted.ir_version = model.ir_version
-    lifted.opset_import.extend(model.opset_import)
-    lifted.functions.extend(model.functions)
-    lifted.graph.CopyFrom(graph)
-    lifted.graph.name = graph.name or "body"
-    return lifted, feeds
+    extracted = onnx.ModelProto()
+    extracted.ir_version = model.ir_version
+    extracted.opset_import.extend(model.opset_import)
+    extracted.functions.extend(model.functions)
+    extracted.graph.CopyFrom(graph)
+    extracted.graph.name = graph.name or "body"
+    return extracted, feeds

@@ -13,8 +13,8 @@ from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
     Array,
     Constant,
+    ModelIndex,
     Place,
-    View,
     input_of,
     reading,
     scalar_or_vector,
@@ -50,34 +50,34 @@ class Bias:
     zero_point: Array | None
 
 
-def find_biases(view: View) -> list[Bias]:
+def find_biases(index: ModelIndex) -> list[Bias]:
     """Return every quantized bias of a model."""
     found = []
-    for place in view.places:
+    for place in index.places:
         node = place.node
         if node.op_type == "QLinearConv":
-            product = _product(view, (input_of(node, 1), input_of(node, 4)))
-            found += _bias(view, place, input_of(node, 8), product, product, None)
+            product = _product(index, (input_of(node, 1), input_of(node, 4)))
+            found += _bias(index, place, input_of(node, 8), product, product, None)
         elif node.op_type in BIAS_INPUTS:
             bias = _dequantizer(input_of(node, BIAS_INPUTS[node.op_type]))
             sides = [_dequantizer(input_of(node, slot)) for slot in (0, 1)]
             if bias is not None:
                 scales = tuple(None if side is None else input_of(side, 1) for side in sides)
-                own = _read(view, input_of(bias, 1))
-                zero = _read(view, input_of(bias, 2))
-                found += _bias(view, place, input_of(bias, 0), own, _product(view, scales), zero)
+                own = _read(index, input_of(bias, 1))
+                zero = _read(index, input_of(bias, 2))
+                found += _bias(index, place, input_of(bias, 0), own, _product(index, scales), zero)
     return found
 
 
 def _bias(
-    view: View,
+    index: ModelIndex,
     place: Place,
     value: ir.Value | None,
     scale: Array | None,
     product: Array | None,
     zero_point: Array | None,
 ) -> list[Bias]:
-    constant = view.readable(value)
+    constant = index.readable(value)
     if constant is None or constant.tensor.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
         return []
     with reading(constant.tensor) as values:
@@ -90,20 +90,20 @@ def _dequantizer(value: ir.Value | None) -> ir.Node | None:
     return node if node is not None and node.op_type == DEQUANTIZE else None
 
 
-def _read(view: View, value: ir.Value | None) -> Array | None:
-    constant = view.readable(value)
+def _read(index: ModelIndex, value: ir.Value | None) -> Array | None:
+    constant = index.readable(value)
     return None if constant is None else scalar_or_vector(constant.tensor)
 
 
-def _product(view: View, scales: tuple[ir.Value | None, ...]) -> Array | None:
-    read = [_read(view, scale) for scale in scales]
+def _product(index: ModelIndex, scales: tuple[ir.Value | None, ...]) -> Array | None:
+    read = [_read(index, scale) for scale in scales]
     if any(scale is None for scale in read):
         return None
     left, right = (scale for scale in read if scale is not None)
     return left * right if 1 in (left.size, right.size) or left.size == right.size else None
 
 
-def check_bias(bias: Bias, reference: View | None) -> Iterator[Finding]:
+def check_bias(bias: Bias, reference: ModelIndex | None) -> Iterator[Finding]:
     """A bias is int32 with zero point 0, scaled like the sums, not saturated, and the float model's."""
     dtype = bias.constant.tensor.dtype
     if dtype != ir.DataType.INT32:
@@ -127,7 +127,7 @@ def check_bias(bias: Bias, reference: View | None) -> Iterator[Finding]:
         yield from _check_likeness(bias, scale, reference)
 
 
-def _check_likeness(bias: Bias, scale: Array, reference: View) -> Iterator[Finding]:
+def _check_likeness(bias: Bias, scale: Array, reference: ModelIndex) -> Iterator[Finding]:
     twin = float_twin(reference, bias.constant)
     if twin is None:
         return

@@ -8,51 +8,51 @@ import numpy as np
 
 from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, validity, values
 from pytest_onnxlite.lint.biases import check_bias
-from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, GraphError, report
-from pytest_onnxlite.lint.loading import ModelLike, Opened, open_model
-from pytest_onnxlite.lint.model_index import View
+from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
+from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
 from pytest_onnxlite.lint.signature import compare_signatures, signature_of
 
 
-def check_signature(subject: Subject) -> Iterator[Finding]:
+def check_signature(context: Context) -> Iterator[Finding]:
     """Callers of the float model can call the quantized one."""
-    if subject.reference is not None:
-        expected, found = signature_of(subject.reference.opened), signature_of(subject.view.opened)
+    if context.reference is not None:
+        expected, found = signature_of(context.reference.loaded), signature_of(context.index.loaded)
         yield from compare_signatures(expected, found)
 
 
-def check_storage(subject: Subject) -> Iterator[Finding]:
+def check_storage(context: Context) -> Iterator[Finding]:
     """Every tensor's data is there, and of the size that its shape asks for."""
-    for constant in subject.view.constants:
-        fault = subject.view.unreadable.get(constant.value)
+    for constant in context.index.constants:
+        fault = context.index.unreadable.get(constant.value)
         if fault is not None:
             yield report(fault.code, constant.where, fault.expected, fault.found)
 
 
-def check_dynamic_pattern(subject: Subject) -> Iterator[Finding]:
+def check_dynamic_pattern(context: Context) -> Iterator[Finding]:
     """Integer products and what quantizes their inputs at run time."""
-    for product in subject.quantities.products:
-        yield from check_product(subject.view, product)
-    yield from check_dynamic_quantizers(subject.view)
-    yield from check_weight_types(subject.view)
+    for product in context.quantized_tensors.products:
+        yield from check_product(context.index, product)
+    yield from check_dynamic_quantizers(context.index)
+    yield from check_weight_types(context.index)
 
 
-def check_biases(subject: Subject) -> Iterator[Finding]:
+def check_biases(context: Context) -> Iterator[Finding]:
     """Each quantized bias."""
-    for bias in subject.biases:
-        yield from check_bias(bias, subject.reference)
+    for bias in context.biases:
+        yield from check_bias(bias, context.reference)
 
 
 # Asked of the stored form, which may hold what no graph can.
-OPENED_CHECKS: tuple[Callable[[Opened], Iterable[Finding]], ...] = (
+STORED_CHECKS: tuple[Callable[[LoadedModel], Iterable[Finding]], ...] = (
     validity.check_checker,
     validity.check_names,
     validity.check_node_names,
     validity.check_opset_imports,
 )
-SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
+CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     check_signature,
     check_storage,
     validity.check_reference,
@@ -68,7 +68,7 @@ SUBJECT_CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     pairs.check_inputs,
     pairs.check_movers,
     pairs.check_calibration,
-    clipping.check_limits,
+    clipping.check_clipping,
     values.check_symmetry,
     values.check_range,
     values.check_saturation,
@@ -108,15 +108,15 @@ def check_graph(
     """
     # A lone name is a sequence of letters to Python, and meant as one name.
     excluded, ignore = ((names,) if isinstance(names, str) else tuple(names) for names in (excluded, ignore))
-    opened = open_model(quantized)
+    loaded = load_model(quantized)
     # Scales of zero, infinity and NaN are what is looked for, and no news to NumPy.
     with np.errstate(all="ignore"):
-        findings = [finding for check in OPENED_CHECKS for finding in check(opened)]
-        if opened.model is not None:
-            subject = Subject(View(opened, opened.model), _reference(float_model), excluded)
-            findings += [finding for check in SUBJECT_CHECKS for finding in check(subject)]
+        findings = [finding for check in STORED_CHECKS for finding in check(loaded)]
+        if loaded.model is not None:
+            context = Context(ModelIndex(loaded, loaded.model), _reference(float_model), excluded)
+            findings += [finding for check in CHECKS for finding in check(context)]
         elif not findings:
-            findings.append(report("OLX101", opened.label, "a graph that can be read", opened.unreadable))
+            findings.append(report("OLX101", loaded.label, "a graph that can be read", loaded.unreadable))
     findings = list(dict.fromkeys(findings))
     kept = [finding for finding in findings if finding.code not in ignore]
     matched = {finding.code for finding in findings}
@@ -125,10 +125,10 @@ def check_graph(
     return kept
 
 
-def _reference(model: ModelLike | None) -> View | None:
+def _reference(model: ModelLike | None) -> ModelIndex | None:
     if model is None:
         return None
-    opened = open_model(model)
-    if opened.model is None:
-        raise GraphError(f"the float model {opened.label}: {opened.unreadable}. Export it again.")
-    return View(opened, opened.model)
+    loaded = load_model(model)
+    if loaded.model is None:
+        raise GraphError(f"the float model {loaded.label}: {loaded.unreadable}. Export it again.")
+    return ModelIndex(loaded, loaded.model)

@@ -9,49 +9,49 @@ from functools import cached_property
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.biases import Bias, find_biases
-from pytest_onnxlite.lint.model_index import Place, View, operator
-from pytest_onnxlite.lint.quantized_tensors import Quantities, find_quantities
+from pytest_onnxlite.lint.model_index import ModelIndex, Place, operator
+from pytest_onnxlite.lint.quantized_tensors import QuantizedTensors, find_quantized_tensors
 from pytest_onnxlite.lint.weights import Weight, find_weights
 
 
 @dataclass(frozen=True)
-class Subject:
+class Context:
     """A model under check.
 
     Attributes:
-        view: the model.
+        index: the model.
         reference: the float model, None where none is given.
         excluded: names, globs or operator types of nodes that stay float on purpose.
     """
 
-    view: View
-    reference: View | None
+    index: ModelIndex
+    reference: ModelIndex | None
     excluded: tuple[str, ...]
 
     @cached_property
     def quantized(self) -> bool:
         """Whether to judge it as a quantized model: it has such nodes, or comes with a float model."""
-        return self.view.quantized or self.reference is not None
+        return self.index.quantized or self.reference is not None
 
     @cached_property
-    def quantities(self) -> Quantities:
+    def quantized_tensors(self) -> QuantizedTensors:
         """The model's quantized tensors."""
-        return find_quantities(self.view)
+        return find_quantized_tensors(self.index)
 
     @cached_property
     def weights(self) -> list[Weight]:
         """Its stored weights, with their parameters."""
-        return find_weights(self.view, self.quantities.of_role("weight", "constant"))
+        return find_weights(self.index, self.quantized_tensors.of_role("weight", "constant"))
 
     @cached_property
     def biases(self) -> list[Bias]:
         """Its quantized biases."""
-        return find_biases(self.view)
+        return find_biases(self.index)
 
     @cached_property
     def _excluded_nodes(self) -> dict[ir.Node, str]:
         found = {}
-        for place in self.view.places:
+        for place in self.index.places:
             glob = next((glob for glob in self.excluded if matches(place, glob)), None)
             if glob is not None:
                 found[place.node] = glob

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.context import Subject, matches
+from pytest_onnxlite.lint.context import Context, matches
 from pytest_onnxlite.lint.finding import Finding, Severity, report
 from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
@@ -17,8 +17,8 @@ from pytest_onnxlite.lint.model_index import (
     INTEGER_PRODUCTS,
     QUANTIZE,
     Constant,
+    ModelIndex,
     Place,
-    View,
     attribute,
     operator,
 )
@@ -60,9 +60,9 @@ class FloatWeight:
         return (op in _RECURRENT and self.slot in (1, 2)) or WEIGHT_INPUTS.get(op) == self.slot
 
 
-def float_weights(view: View) -> Iterator[FloatWeight]:
+def float_weights(index: ModelIndex) -> Iterator[FloatWeight]:
     """Yield every float tensor with each of its readers, seen through Identity and Transpose."""
-    for constant in view.constants:
+    for constant in index.constants:
         if constant.tensor.dtype in FLOATS:
             for node, slot, via in _readers(constant.value, ()):
                 yield FloatWeight(constant, node, slot, via)
@@ -76,35 +76,35 @@ def _readers(value: ir.Value, via: tuple[str, ...]) -> Iterator[tuple[ir.Node, i
             yield use.node, use.idx, via
 
 
-def must_be_quantized(view: View, op: str) -> bool:
+def must_be_quantized(index: ModelIndex, op: str) -> bool:
     """Return whether the quantizer that made this model quantizes an operator's weights."""
-    return op in _ALWAYS or op in _ALSO[form(view)]
+    return op in _ALWAYS or op in _ALSO[form(index)]
 
 
-def form(view: View) -> str:
+def form(index: ModelIndex) -> str:
     """Return how a model is quantized: `dynamic`, `QDQ` or `QLinear`."""
     marks = INTEGER_PRODUCTS | {DYNAMIC_QUANTIZE, "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"}
-    operators = {place.node.op_type for place in view.places}
+    operators = {place.node.op_type for place in index.places}
     if operators & marks:
         return "dynamic"
     return "QLinear" if operators & {"QLinearConv", "QLinearMatMul", "QGemm"} else "QDQ"
 
 
-def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str | None]) -> str:
+def reason(index: ModelIndex, weight: FloatWeight, exclusion: Callable[[ir.Node], str | None]) -> str:
     """Say why a tensor is still in float, as far as the graph tells."""
     glob = exclusion(weight.node)
     op = operator(weight.node)
     if glob is not None:
         return f"excluded by {glob!r}"
-    if not view.quantized:
+    if not index.quantized:
         return "the model is not quantized"
     if not weight.is_weight:
         if weight.node.op_type in _NORMALIZATIONS:
             return f"parameters of {op} stay float"
         return f"input {weight.slot} of {op} is not a weight that quantizers take"
-    if not must_be_quantized(view, weight.node.op_type):
-        return f"{form(view)} quantization leaves {op} in float"
-    if weight.node.op_type == "Gemm" and form(view) == "dynamic" and _is_scaled(weight.node):
+    if not must_be_quantized(index, weight.node.op_type):
+        return f"{form(index)} quantization leaves {op} in float"
+    if weight.node.op_type == "Gemm" and form(index) == "dynamic" and _is_scaled(weight.node):
         return "dynamic quantization takes Gemm with alpha = beta = 1 and transA = 0 only"
     if weight.via:
         return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
@@ -113,8 +113,8 @@ def reason(view: View, weight: FloatWeight, exclusion: Callable[[ir.Node], str |
     computed = _computed_partner(weight)
     if computed is not None:
         return f"its other weights, {computed.name}, are computed in the graph, {_BLIND}"
-    if weight.node.graph is not view.model.graph:
-        if form(view) != "dynamic":
+    if weight.node.graph is not index.model.graph:
+        if form(index) != "dynamic":
             return "it is read in a subgraph, where static quantization does not go"
         return "it is read in a subgraph: the quantizer goes there with EnableSubgraph in extra_options"
     if weight.slot == 0:
@@ -137,30 +137,30 @@ def _is_scaled(gemm: ir.Node) -> bool:
     return factors != [1.0, 1.0] or bool(attribute(gemm, "transA", 0))
 
 
-def check_coverage(subject: Subject) -> Iterator[Finding]:
+def check_coverage(context: Context) -> Iterator[Finding]:
     """No weight of a quantizable operator is left in float without a word."""
-    if not subject.quantized:
+    if not context.quantized:
         return
-    for weight in float_weights(subject.view):
-        if not weight.is_weight or subject.exclusion(weight.node) is not None:
+    for weight in float_weights(context.index):
+        if not weight.is_weight or context.exclusion(weight.node) is not None:
             continue
         size = weight.constant.tensor.nbytes
-        why = reason(subject.view, weight, subject.exclusion)
+        why = reason(context.index, weight, context.exclusion)
         found = f"{size:,} bytes of {weight.constant.tensor.dtype.name}: {why}"
-        where = f"{subject.view.where[weight.node]} ({weight.constant.name})"
+        where = f"{context.index.where[weight.node]} ({weight.constant.name})"
         op = operator(weight.node)
-        if must_be_quantized(subject.view, weight.node.op_type):
+        if must_be_quantized(context.index, weight.node.op_type):
             severity: Severity = "error" if size >= LARGE else "warning"
             yield report("OLX601", where, f"an integer weight for {op}", found, severity=severity)
         elif size >= LARGE:
             yield report("OLX602", where, f"an integer weight for {op}, or a word that it stays float", found)
 
 
-def check_exclusions(subject: Subject) -> Iterator[Finding]:
+def check_exclusions(context: Context) -> Iterator[Finding]:
     """Each exclusion means a node, and what it means is float."""
-    for glob in subject.excluded:
-        places = [place for place in subject.view.places if matches(place, glob)]
-        quantized = [p.place for p in subject.quantities.products if fnmatchcase(_origin(p.place), glob)]
+    for glob in context.excluded:
+        places = [place for place in context.index.places if matches(place, glob)]
+        quantized = [p.place for p in context.quantized_tensors.products if fnmatchcase(_origin(p.place), glob)]
         if not places and not quantized:
             yield report("OLX901", f"excluded={glob!r}", "a node of this name or operator", "none")
         for place in quantized:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import GraphError
-from pytest_onnxlite.lint.loading import ModelLike, open_model
+from pytest_onnxlite.lint.loading import ModelLike, load_model
 from pytest_onnxlite.lint.model_index import ONNX_DOMAINS
 from pytest_onnxlite.lint.signature import signature_of
 
@@ -28,11 +28,11 @@ def canonical_digest(model: ModelLike) -> str:
         GraphError: the model cannot be read, or its nodes are not sorted.
         OSError, ValueError: external data is missing or cut off.
     """
-    opened = open_model(model)
-    if opened.model is None:
-        raise GraphError(f"{opened.label}: {opened.unreadable}. Export the model again.")
-    ours = opened.model
-    declared = signature_of(opened)
+    loaded = load_model(model)
+    if loaded.model is None:
+        raise GraphError(f"{loaded.label}: {loaded.unreadable}. Export the model again.")
+    ours = loaded.model
+    declared = signature_of(loaded)
     shapes = [str(tensor) for tensor in (*declared.inputs, "|", *declared.outputs)]
     functions = {key: _graph(function.graph, {}, {}) for key, function in ours.functions.items()}
     versions = {node.domain for graph in ours.graphs() for node in graph}

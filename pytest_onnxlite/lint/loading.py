@@ -22,8 +22,8 @@ _SKELETON_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A model that was opened and is never written to.
+class LoadedModel:
+    """A model that was loaded and is never written to.
 
     Attributes:
         label: what to call it in a message.
@@ -40,16 +40,16 @@ class Opened:
     unreadable: str = ""
 
 
-def open_model(source: ModelLike) -> Opened:
+def load_model(source: ModelLike) -> LoadedModel:
     """Open a model without reading its external data.
 
     Raises:
         GraphError: the file is missing, unreadable or no ONNX model, or the object is of another type.
     """
-    if isinstance(source, Opened):
+    if isinstance(source, LoadedModel):
         return source
     if isinstance(source, ir.Model):
-        return Opened("model", None, ir.to_proto(source), source)
+        return LoadedModel("model", None, ir.to_proto(source), source)
     if isinstance(source, onnx.ModelProto):
         return _deserialize("model", None, source)
     if isinstance(source, (str, os.PathLike)):
@@ -96,7 +96,7 @@ def _damage(message: Any) -> str:
     return ""
 
 
-def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Opened:
+def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> LoadedModel:
     damaged = _damage(proto)
     if damaged:
         raise GraphError(f"{path or label}: is damaged: {damaged}. {_HINT}")
@@ -106,11 +106,11 @@ def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Opene
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        return Opened(label, path, proto, None, str(cause).partition("\n")[0])
+        return LoadedModel(label, path, proto, None, str(cause).partition("\n")[0])
     if path is not None:
         for graph in (model.graph, *(function.graph for function in model.functions.values())):
             ir.external_data.set_base_dir(graph, path.parent)
-    return Opened(label, path, proto, model)
+    return LoadedModel(label, path, proto, model)
 
 
 def proto_graphs(graph: onnx.GraphProto, path: str = "") -> Iterator[tuple[str, onnx.GraphProto]]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.loading import Opened, proto_graphs
+from pytest_onnxlite.lint.loading import LoadedModel, proto_graphs
 from pytest_onnxlite.lint.storage import Problem, problem, release
 
 Array = npt.NDArray[Any]
@@ -113,17 +113,17 @@ class Constant:
         return bool(self.value.uses()) or self.value.is_graph_output()
 
 
-class View:
+class ModelIndex:
     """A model's nodes and constants, subgraphs and functions included.
 
     Attributes:
-        opened: the model.
+        loaded: the model.
         model: the same as onnx-ir.
     """
 
-    def __init__(self, opened: Opened, model: ir.Model) -> None:
-        """Index a model that could be opened."""
-        self.opened = opened
+    def __init__(self, loaded: LoadedModel, model: ir.Model) -> None:
+        """Index a model that could be read."""
+        self.loaded = loaded
         self.model = model
 
     @cached_property
@@ -188,7 +188,7 @@ class View:
         """The constants whose data is not where or what the model says, by the value that holds them."""
         found = {}
         for constant in self.constants:
-            fault = problem(constant.tensor, self.opened.path is not None)
+            fault = problem(constant.tensor, self.loaded.path is not None)
             if fault is not None:
                 found[constant.value] = fault
         return found
@@ -205,8 +205,8 @@ class View:
     @cached_property
     def _names(self) -> frozenset[str]:
         """The names the file gives: onnx-ir makes up names for nodes without one."""
-        stored = {node.name for _, graph in proto_graphs(self.opened.proto.graph) for node in graph.node}
-        return frozenset(stored | {node.name for f in self.opened.proto.functions for node in f.node})
+        stored = {node.name for _, graph in proto_graphs(self.loaded.proto.graph) for node in graph.node}
+        return frozenset(stored | {node.name for f in self.loaded.proto.functions for node in f.node})
 
 
 def operator(node: ir.Node) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_onnxlite.lint.model_index import View
+from pytest_onnxlite.lint.model_index import ModelIndex
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class OperatorChange:
         return ", ".join(parts) or "no change"
 
 
-def count_operators(view: View) -> dict[str, int]:
+def count_operators(index: ModelIndex) -> dict[str, int]:
     """Return how often each operator occurs, subgraphs and functions included, by name."""
-    return dict(sorted(Counter(place.op for place in view.places).items()))
+    return dict(sorted(Counter(place.op for place in index.places).items()))
 
 
 def compare_operators(before: Mapping[str, int], after: Mapping[str, int]) -> OperatorChange:

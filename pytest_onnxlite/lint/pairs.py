@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, report
-from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, View, input_of, operator, scalar_or_vector
+from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, ModelIndex, input_of, operator, scalar_or_vector
 
 # Operators that run in integers where each of their data inputs is dequantized in front of them.
 _QUANTIZED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -19,47 +19,47 @@ _MOVERS = frozenset({"MaxPool", "Reshape", "Transpose"})
 _BLANK_LEAST = 2
 
 
-def check_pairs(subject: Subject) -> Iterator[Finding]:
+def check_pairs(context: Context) -> Iterator[Finding]:
     """A pair shares its parameters, and no second pair with the same ones follows."""
-    view = subject.view
-    for place in view.places:
+    index = context.index
+    for place in index.places:
         maker = _maker(place.node)
         if maker is None:
             continue
-        change = _change(view, maker, place.node)
+        change = _change(index, maker, place.node)
         if place.node.op_type == DEQUANTIZE and maker.op_type == QUANTIZE and change is not None:
-            yield report("OLX501", place.where, f"{change.before}, as in {view.where[maker]}", change.after)
+            yield report("OLX501", place.where, f"{change.before}, as in {index.where[maker]}", change.after)
         before = _maker(maker)
         if place.node.op_type == QUANTIZE and maker.op_type == DEQUANTIZE and change is None and before is not None:
-            found = f"a second pair after {view.where[before]}"
+            found = f"a second pair after {index.where[before]}"
             yield report("OLX502", place.where, "one pair with these parameters", found)
 
 
-def check_inputs(subject: Subject) -> Iterator[Finding]:
+def check_inputs(context: Context) -> Iterator[Finding]:
     """Where one data input of an operator is dequantized, so are all: else it runs in float."""
-    view = subject.view
+    index = context.index
     # Weights alone may be stored in integers on purpose; then nothing quantizes activations.
-    if not any(place.node.op_type == QUANTIZE for place in view.places):
+    if not any(place.node.op_type == QUANTIZE for place in index.places):
         return
-    for place in view.places:
-        if place.node.op_type not in _QUANTIZED_OPS or subject.exclusion(place.node) is not None:
+    for place in index.places:
+        if place.node.op_type not in _QUANTIZED_OPS or context.exclusion(place.node) is not None:
             continue
         dequantized = [_is_made_by(input_of(place.node, slot), DEQUANTIZE) for slot in (0, 1)]
         # A stored float weight is a matter of coverage, with its own code.
         floats = [
             value
             for slot, quantized in enumerate(dequantized)
-            if not quantized and (value := input_of(place.node, slot)) is not None and view.constant(value) is None
+            if not quantized and (value := input_of(place.node, slot)) is not None and index.constant(value) is None
         ]
         if any(dequantized) and floats:
             found = f"{floats[0].name!r} in float"
             yield report("OLX503", place.where, f"DequantizeLinear on each data input of {place.op}", found)
 
 
-def check_movers(subject: Subject) -> Iterator[Finding]:
+def check_movers(context: Context) -> Iterator[Finding]:
     """What only moves values has the same parameters on both sides."""
-    view = subject.view
-    for place in view.places:
+    index = context.index
+    for place in index.places:
         node = place.node
         value = input_of(node, 0)
         before = None if value is None else value.producer()
@@ -67,20 +67,20 @@ def check_movers(subject: Subject) -> Iterator[Finding]:
             continue
         after = [use.node for use in node.outputs[0].uses()]
         if len(after) == 1 and after[0].op_type == QUANTIZE:
-            change = _change(view, before, after[0])
+            change = _change(index, before, after[0])
             if change is not None:
-                expected = f"{change.before} behind it too, as in {view.where[before]}"
-                yield report("OLX504", place.where, expected, f"{change.after} in {view.where[after[0]]}")
+                expected = f"{change.before} behind it too, as in {index.where[before]}"
+                yield report("OLX504", place.where, expected, f"{change.after} in {index.where[after[0]]}")
 
 
-def check_calibration(subject: Subject) -> Iterator[Finding]:
+def check_calibration(context: Context) -> Iterator[Finding]:
     """Activations do not all have the parameters that calibration writes when it saw nothing."""
-    view = subject.view
+    index = context.index
     blank, total = [], 0
-    for place in view.places:
+    for place in index.places:
         if place.node.op_type != QUANTIZE:
             continue
-        scale, zero = (view.readable(input_of(place.node, slot)) for slot in (1, 2))
+        scale, zero = (index.readable(input_of(place.node, slot)) for slot in (1, 2))
         if scale is None or scale.tensor.size != 1:
             continue
         total += 1
@@ -114,13 +114,13 @@ class _Change:
     after: str
 
 
-def _change(view: View, one: ir.Node, other: ir.Node) -> _Change | None:
+def _change(index: ModelIndex, one: ir.Node, other: ir.Node) -> _Change | None:
     """Return the first parameter in which two nodes differ, None where they agree or it cannot be told."""
     for slot, name in ((1, "scale"), (2, "zero point")):
         left, right = input_of(one, slot), input_of(other, slot)
         if left is right:
             continue
-        a, b = view.readable(left), view.readable(right)
+        a, b = index.readable(left), index.readable(right)
         if (left is not None and a is None) or (right is not None and b is None):
             continue
         x, y = (np.zeros(1) if c is None else scalar_or_vector(c.tensor) for c in (a, b))

@@ -12,8 +12,8 @@ from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
     DYNAMIC_QUANTIZE,
     INTEGER_PRODUCTS,
+    ModelIndex,
     Place,
-    View,
     attribute,
     input_of,
     source,
@@ -60,17 +60,17 @@ class Product:
     factors: tuple[ir.Value, ...]
 
 
-def find_products(view: View) -> Iterator[Product]:
+def find_products(index: ModelIndex) -> Iterator[Product]:
     """Yield every integer product of a model."""
-    for place in view.places:
+    for place in index.places:
         node = place.node
         if node.op_type not in INTEGER_PRODUCTS:
             continue
         readers = _readers(node.outputs[0])
         cast = next((reader for reader in readers if reader.op_type == "Cast"), None)
         factors = _factors(cast.outputs[0]) if cast is not None else ()
-        right = _operand(view, node, 1, factors)
-        left = _operand(view, node, 0, tuple(factor for factor in factors if factor is not right.scale))
+        right = _operand(index, node, 1, factors)
+        left = _operand(index, node, 0, tuple(factor for factor in factors if factor is not right.scale))
         yield Product(place, (left, right), readers, cast, factors)
 
 
@@ -82,16 +82,16 @@ def _readers(value: ir.Value) -> tuple[ir.Node, ...]:
     return tuple(readers)
 
 
-def _operand(view: View, node: ir.Node, slot: int, factors: tuple[ir.Value, ...]) -> Operand:
+def _operand(index: ModelIndex, node: ir.Node, slot: int, factors: tuple[ir.Value, ...]) -> Operand:
     data, zero_point = input_of(node, slot), input_of(node, slot + 2)
     origin = source(data)
     producer = None if origin is None else origin.producer()
     if producer is not None and producer.op_type == DYNAMIC_QUANTIZE:
         own = producer.outputs[1]
         return Operand(data, zero_point, own if own in factors else None, producer, None)
-    if view.constant(origin) is None:
+    if index.constant(origin) is None:
         return Operand(data, zero_point, None, None, None)
-    stored = [factor for factor in factors if view.constant(factor) is not None]
+    stored = [factor for factor in factors if index.constant(factor) is not None]
     named = [factor for factor in stored if factor.name == _scale_name(origin)]
     # A quantizer multiplies in the order of the operands, so the last stored scale is the right operand's.
     candidates = named or stored
@@ -124,7 +124,7 @@ def _leaves(value: ir.Value) -> list[ir.Value]:
     return [leaf for item in node.inputs if item is not None for leaf in _leaves(item)]
 
 
-def check_product(view: View, product: Product) -> Iterator[Finding]:
+def check_product(index: ModelIndex, product: Product) -> Iterator[Finding]:
     """The sums of a product are cast to FLOAT and scaled by the scales of its own two operands."""
     where = product.place.where
     for operand in product.operands:
@@ -137,7 +137,7 @@ def check_product(view: View, product: Product) -> Iterator[Finding]:
         return
     to = ir.DataType(attribute(product.cast, "to", ir.DataType.UNDEFINED.value))
     if to != ir.DataType.FLOAT:
-        yield report("OLX403", view.where[product.cast], "a Cast to FLOAT", f"one to {to.name}")
+        yield report("OLX403", index.where[product.cast], "a Cast to FLOAT", f"one to {to.name}")
     names = ", ".join(_spell(factor) for factor in product.factors)
     if len(product.factors) < 2:
         yield report("OLX404", where, "a Mul by both scales", f"one by {names}" if names else "none")
@@ -147,15 +147,15 @@ def check_product(view: View, product: Product) -> Iterator[Finding]:
             yield report("OLX405", where, f"a Mul by {_spell(operand.quantizer.outputs[1])}", f"one by {names}")
         if operand.stored is not None:
             expected = _scale_name(operand.stored)
-            known = expected in view.constant_names
+            known = expected in index.constant_names
             if operand.scale is None or (known and operand.scale.name != expected):
                 yield report("OLX405", where, f"a Mul by {expected!r}", f"one by {names}")
 
 
-def check_dynamic_quantizers(view: View) -> Iterator[Finding]:
+def check_dynamic_quantizers(index: ModelIndex) -> Iterator[Finding]:
     """A tensor is quantized at run time once, and only where that cannot be done before."""
     seen: dict[tuple[ir.Value, int], Place] = {}
-    for place in view.places:
+    for place in index.places:
         value = input_of(place.node, 0)
         if place.node.op_type != DYNAMIC_QUANTIZE or value is None:
             continue
@@ -164,22 +164,22 @@ def check_dynamic_quantizers(view: View) -> Iterator[Finding]:
         if first is not place:
             found = f"another beside {first.where}"
             yield report("OLX402", place.where, f"one DynamicQuantizeLinear of {_spell(value)}", found)
-        if view.constant(value) is not None:
+        if index.constant(value) is not None:
             yield report("OLX407", place.where, "a computed tensor to quantize", f"the constant {_spell(value)}")
         producer = value.producer()
         if producer is not None and producer.op_type == DEQUANTIZE:
             origin = input_of(producer, 0)
             maker = None if origin is None else origin.producer()
-            if view.constant(origin) is not None or (maker is not None and maker.op_type == DYNAMIC_QUANTIZE):
+            if index.constant(origin) is not None or (maker is not None and maker.op_type == DYNAMIC_QUANTIZE):
                 found = f"{_spell(value)}, dequantized from {_spell(origin)}"
                 yield report("OLX407", place.where, "a float tensor to quantize", found)
 
 
-def check_weight_types(view: View) -> Iterator[Finding]:
+def check_weight_types(index: ModelIndex) -> Iterator[Finding]:
     """Convolutions have uint8 weights, the type that ONNX Runtime's ConvInteger is made for."""
     slow = [
         place
-        for place in view.places
+        for place in index.places
         if place.node.op_type == "ConvInteger"
         and (weight := input_of(place.node, 1)) is not None
         and weight.dtype == ir.DataType.INT8

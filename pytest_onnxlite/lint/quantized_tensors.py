@@ -12,7 +12,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, Place, View, attribute, input_of, source
+from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, ModelIndex, Place, attribute, input_of, source
 from pytest_onnxlite.lint.products import Product, find_products
 
 Role = Literal["activation", "weight", "bias", "constant"]
@@ -58,7 +58,7 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class Quantity:
+class QuantizedTensor:
     """A quantized tensor.
 
     Attributes:
@@ -93,37 +93,37 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Quantities:
+class QuantizedTensors:
     """Every quantized tensor of a model, and its integer products."""
 
-    all: tuple[Quantity, ...]
+    all: tuple[QuantizedTensor, ...]
     products: tuple[Product, ...]
 
-    def of_role(self, *roles: Role) -> Iterator[Quantity]:
+    def of_role(self, *roles: Role) -> Iterator[QuantizedTensor]:
         """Yield the tensors of some roles."""
-        return (quantity for quantity in self.all if quantity.role in roles)
+        return (quantized for quantized in self.all if quantized.role in roles)
 
 
-def find_quantities(view: View) -> Quantities:
+def find_quantized_tensors(index: ModelIndex) -> QuantizedTensors:
     """Return every quantized tensor of a model."""
-    products = tuple(find_products(view))
+    products = tuple(find_products(index))
     found = list(_of_products(products))
-    for place in view.places:
+    for place in index.places:
         if place.node.op_type in (QUANTIZE, DEQUANTIZE):
-            found.append(_of_pair(view, place))
+            found.append(_of_pair(index, place))
         elif place.node.op_type in _TRIPLES:
             found += _of_triples(place)
-    return Quantities(tuple(found), products)
+    return QuantizedTensors(tuple(found), products)
 
 
-def _of_products(products: tuple[Product, ...]) -> Iterator[Quantity]:
+def _of_products(products: tuple[Product, ...]) -> Iterator[QuantizedTensor]:
     for product in products:
         node = product.place.node
         for slot, operand in enumerate(product.operands):
             if operand.stored is None:
                 continue
             axis = None if operand.stored is not operand.data else 0 if node.op_type == "ConvInteger" else -1
-            yield Quantity(
+            yield QuantizedTensor(
                 product.place,
                 "weight",
                 operand.stored,
@@ -134,17 +134,17 @@ def _of_products(products: tuple[Product, ...]) -> Iterator[Quantity]:
             )
 
 
-def _of_pair(view: View, place: Place) -> Quantity:
+def _of_pair(index: ModelIndex, place: Place) -> QuantizedTensor:
     node = place.node
     scale, zero_point = input_of(node, 1), input_of(node, 2)
     axis, block = attribute(node, "axis", 1), attribute(node, "block_size", 0)
     if node.op_type == QUANTIZE:
-        return Quantity(place, "activation", node.outputs[0], scale, zero_point, axis, block)
+        return QuantizedTensor(place, "activation", node.outputs[0], scale, zero_point, axis, block)
     data = input_of(node, 0)
     readers = tuple(Reader(use.node, use.idx) for use in node.outputs[0].uses())
     origin = source(data)
-    if view.constant(origin) is None:
-        return Quantity(place, "activation", data, scale, zero_point, axis, block, readers)
+    if index.constant(origin) is None:
+        return QuantizedTensor(place, "activation", data, scale, zero_point, axis, block, readers)
     role: Role = "constant"
     if any(r.node.op_type in _PRODUCTS and r.slot == WEIGHT_INPUTS[r.node.op_type] for r in readers):
         role = "weight"
@@ -152,16 +152,16 @@ def _of_pair(view: View, place: Place) -> Quantity:
         role = "bias"
     # Rows that were picked or moved before they are dequantized: the axis is that of the result.
     axis = axis if origin is data else None
-    return Quantity(place, role, origin, scale, zero_point, axis, block, readers)
+    return QuantizedTensor(place, role, origin, scale, zero_point, axis, block, readers)
 
 
-def _of_triples(place: Place) -> Iterator[Quantity]:
+def _of_triples(place: Place) -> Iterator[QuantizedTensor]:
     node = place.node
     for data, scale, zero_point, role in _TRIPLES[node.op_type]:
         value = node.outputs[0] if data < 0 else input_of(node, data)
         axis = {"QLinearConv": 0, "QGemm": 0 if attribute(node, "transB", 0) else 1}.get(node.op_type, -1)
         readers = (Reader(node, max(data, 0)),)
-        yield Quantity(place, role, value, input_of(node, scale), input_of(node, zero_point), axis, 0, readers)
+        yield QuantizedTensor(place, role, value, input_of(node, scale), input_of(node, zero_point), axis, 0, readers)
 
 
 def output_channel(node: ir.Node, slot: int, rank: int) -> int | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import float_weights, must_be_quantized
 from pytest_onnxlite.lint.finding import Finding, report
-from pytest_onnxlite.lint.model_index import FLOATS, QUANTIZATION_OPS, Constant, View
+from pytest_onnxlite.lint.model_index import FLOATS, QUANTIZATION_OPS, Constant, ModelIndex
 from pytest_onnxlite.lint.summary import bytes_by_dtype
 
 # Operators that quantization, its pre-processing and opset conversion put in place of others.
@@ -40,49 +40,51 @@ _ALIGNMENT = 65536
 _WASTE = 0.01
 
 
-def check_size(subject: Subject) -> Iterator[Finding]:
+def check_size(context: Context) -> Iterator[Finding]:
     """The weights that are read take a quarter of the float model's, plus parameters and what stays float."""
-    if subject.reference is None or not subject.view.quantized:
+    if context.reference is None or not context.index.quantized:
         return
-    view, reference = subject.view, subject.reference
+    index, reference = context.index, context.reference
     # What is still there in float is a matter of coverage, with its own code and reason.
-    kept = {(c.path, c.name) for c in view.constants if c.used and c.tensor.dtype in FLOATS}
+    kept = {(c.path, c.name) for c in index.constants if c.used and c.tensor.dtype in FLOATS}
     shrinks = {
         weight.constant.value
         for weight in float_weights(reference)
         if weight.is_weight
-        and must_be_quantized(view, weight.node.op_type)
+        and must_be_quantized(index, weight.node.op_type)
         and (weight.constant.path, weight.constant.name) not in kept
     }
     expected = 0
     for constant in reference.constants:
         if constant.used:
             expected += constant.tensor.size if constant.value in shrinks else constant.tensor.nbytes
-    parameters = {q.scale for q in subject.quantities.all} | {q.zero_point for q in subject.quantities.all}
-    added = sum(c.tensor.nbytes for c in view.constants if c.value in parameters)
-    allowed = int(expected * _SLACK) + added + _PER_NODE * len(view.places) + _IN_ALL
-    found = sum(bytes_by_dtype(view).values())
+    parameters = {q.scale for q in context.quantized_tensors.all} | {
+        q.zero_point for q in context.quantized_tensors.all
+    }
+    added = sum(c.tensor.nbytes for c in index.constants if c.value in parameters)
+    allowed = int(expected * _SLACK) + added + _PER_NODE * len(index.places) + _IN_ALL
+    found = sum(bytes_by_dtype(index).values())
     if found > allowed:
         before = sum(bytes_by_dtype(reference).values())
         expectation = f"{expected + added:,} bytes of weights, from {before:,} in float"
-        yield report("OLX604", view.opened.label, expectation, f"{found:,}")
+        yield report("OLX604", index.loaded.label, expectation, f"{found:,}")
 
 
-def check_operators(subject: Subject) -> Iterator[Finding]:
+def check_operators(context: Context) -> Iterator[Finding]:
     """No operator appears that neither the float model nor quantization has."""
-    if subject.reference is None:
+    if context.reference is None:
         return
-    known = {place.op for place in subject.reference.places} | _BYWORK
+    known = {place.op for place in context.reference.places} | _BYWORK
     seen = set()
-    for place in subject.view.places:
+    for place in context.index.places:
         if place.op not in known and place.node.op_type not in QUANTIZATION_OPS and place.op not in seen:
             seen.add(place.op)
             yield report("OLX610", place.where, "an operator of the float model or of quantization", place.op)
 
 
-def check_external_files(subject: Subject) -> Iterator[Finding]:
+def check_external_files(context: Context) -> Iterator[Finding]:
     """External tensors lie apart from each other, and leave no large part of their file unread."""
-    for path, constants in _by_file(subject.view).items():
+    for path, constants in _by_file(context.index).items():
         end, waste = 0, 0
         last: Constant | None = None
         for constant in sorted(constants, key=_start):
@@ -105,10 +107,10 @@ def check_external_files(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def _by_file(view: View) -> dict[Path, list[Constant]]:
+def _by_file(index: ModelIndex) -> dict[Path, list[Constant]]:
     files: dict[Path, list[Constant]] = defaultdict(list)
-    for constant in view.constants:
-        if isinstance(constant.tensor, ir.ExternalTensor) and constant.value not in view.unreadable:
+    for constant in index.constants:
+        if isinstance(constant.tensor, ir.ExternalTensor) and constant.value not in index.unreadable:
             files[Path(constant.tensor.path)].append(constant)
     return files
 

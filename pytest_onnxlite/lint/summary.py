@@ -9,11 +9,11 @@ from typing import Any
 
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import float_weights, reason
 from pytest_onnxlite.lint.finding import GraphError
-from pytest_onnxlite.lint.loading import ModelLike, open_model
-from pytest_onnxlite.lint.model_index import Constant, View
+from pytest_onnxlite.lint.loading import ModelLike, load_model
+from pytest_onnxlite.lint.model_index import Constant, ModelIndex
 from pytest_onnxlite.lint.operator_counts import count_operators
 from pytest_onnxlite.lint.validity import LARGE
 
@@ -66,24 +66,24 @@ def summarize(model: ModelLike, *, excluded: Sequence[str] = ()) -> GraphSummary
     Raises:
         GraphError: the model cannot be read.
     """
-    opened = open_model(model)
-    if opened.model is None:
-        raise GraphError(f"{opened.label}: {opened.unreadable}. Export the model again.")
-    view = View(opened, opened.model)
-    by_dtype = bytes_by_dtype(view)
+    loaded = load_model(model)
+    if loaded.model is None:
+        raise GraphError(f"{loaded.label}: {loaded.unreadable}. Export the model again.")
+    index = ModelIndex(loaded, loaded.model)
+    by_dtype = bytes_by_dtype(index)
     return GraphSummary(
-        count_operators(view),
+        count_operators(index),
         by_dtype,
         sum(by_dtype.values()),
-        tuple(_left(Subject(view, None, tuple(excluded)))),
+        tuple(_left(Context(index, None, tuple(excluded)))),
     )
 
 
-def bytes_by_dtype(view: View) -> dict[str, int]:
+def bytes_by_dtype(index: ModelIndex) -> dict[str, int]:
     """Return the bytes of the tensors that are read, by dtype; an external range is counted once."""
     total: Counter[str] = Counter()
     ranges = set()
-    for constant in view.constants:
+    for constant in index.constants:
         key = _range(constant)
         if constant.used and (key is None or key not in ranges):
             total[constant.tensor.dtype.name] += constant.tensor.nbytes
@@ -96,13 +96,13 @@ def _range(constant: Constant) -> tuple[str, int, int] | None:
     return (tensor.path, tensor.offset or 0, tensor.nbytes) if isinstance(tensor, ir.ExternalTensor) else None
 
 
-def _left(subject: Subject) -> list[FloatLeft]:
-    scales = {quantity.scale for quantity in subject.quantities.all}
+def _left(context: Context) -> list[FloatLeft]:
+    scales = {quantized.scale for quantized in context.quantized_tensors.all}
     found: dict[ir.Value, FloatLeft] = {}
-    for weight in float_weights(subject.view):
+    for weight in float_weights(context.index):
         constant = weight.constant
         size = constant.tensor.nbytes
         if size >= LARGE and constant.value not in scales and constant.value not in found:
-            why = reason(subject.view, weight, subject.exclusion)
-            found[constant.value] = FloatLeft(constant.where, subject.view.where[weight.node], size, why)
+            why = reason(context.index, weight, context.exclusion)
+            found[constant.value] = FloatLeft(constant.where, context.index.where[weight.node], size, why)
     return sorted(found.values(), key=lambda item: (-item.bytes, item.tensor))

@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
-from pytest_onnxlite.lint.loading import Opened, proto_graphs, skeleton
+from pytest_onnxlite.lint.loading import LoadedModel, proto_graphs, skeleton
 from pytest_onnxlite.lint.model_index import (
     DEQUANTIZE,
     DYNAMIC_QUANTIZE,
@@ -30,24 +30,24 @@ _FOUR_BITS = frozenset({ir.DataType.INT4, ir.DataType.UINT4})
 _SILENT_CHANGES = {"Softmax": 13, "LogSoftmax": 13, "Hardmax": 13}
 
 
-def check_checker(opened: Opened) -> Iterator[Finding]:
+def check_checker(loaded: LoadedModel) -> Iterator[Finding]:
     """The checker of the format itself must accept the model; weights are left out, which it would copy."""
-    slim = skeleton(opened.proto)
+    slim = skeleton(loaded.proto)
     try:
         onnx.checker.check_model(slim)
     except Exception as error:  # it raises errors of its own and of protobuf
-        yield report("OLX101", opened.label, "a model that onnx.checker accepts", _line(error))
+        yield report("OLX101", loaded.label, "a model that onnx.checker accepts", _line(error))
         return
     try:
         onnx.shape_inference.infer_shapes(slim, check_type=True, strict_mode=True)
     except Exception as error:
-        yield report("OLX102", opened.label, "types and shapes that fit together", _line(error))
+        yield report("OLX102", loaded.label, "types and shapes that fit together", _line(error))
 
 
-def check_names(opened: Opened) -> Iterator[Finding]:
+def check_names(loaded: LoadedModel) -> Iterator[Finding]:
     """Each name is produced once and before use; onnx-ir cannot hold duplicates, so the file is asked."""
-    yield from _check_graph_names(opened.proto.graph, "", frozenset(), frozenset())
-    for function in opened.proto.functions:
+    yield from _check_graph_names(loaded.proto.graph, "", frozenset(), frozenset())
+    for function in loaded.proto.functions:
         yield from _check_function_names(function)
 
 
@@ -102,9 +102,9 @@ def _check_function_names(function: onnx.FunctionProto) -> Iterator[Finding]:
             yield report("OLX104", path + name, "a node that produces this output", "none does")
 
 
-def check_node_names(opened: Opened) -> Iterator[Finding]:
+def check_node_names(loaded: LoadedModel) -> Iterator[Finding]:
     """A node's name, where it has one, is its own: exclusions go by it."""
-    for path, graph in proto_graphs(opened.proto.graph):
+    for path, graph in proto_graphs(loaded.proto.graph):
         for name, count in Counter(node.name for node in graph.node if node.name).items():
             if count > 1:
                 operators = sorted({node.op_type for node in graph.node if node.name == name})
@@ -114,44 +114,44 @@ def check_node_names(opened: Opened) -> Iterator[Finding]:
                 yield report("OLX107", path + name, "one node of this name", found, severity=severity)
 
 
-def check_opset_imports(opened: Opened) -> Iterator[Finding]:
+def check_opset_imports(loaded: LoadedModel) -> Iterator[Finding]:
     """The domains used are imported, each once, and no others."""
-    proto = opened.proto
+    proto = loaded.proto
     used = {_domain(node.domain) for _, graph in proto_graphs(proto.graph) for node in graph.node}
     used |= {_domain(node.domain) for function in proto.functions for node in function.node}
     imported = Counter(_domain(entry.domain) for entry in proto.opset_import)
     for domain in sorted(used - set(imported)):
-        yield report("OLX108", opened.label, f"an opset import of {_spell(domain)!r}", "none")
+        yield report("OLX108", loaded.label, f"an opset import of {_spell(domain)!r}", "none")
     for domain, count in sorted(imported.items()):
         if count > 1:
             versions = [entry.version for entry in proto.opset_import if _domain(entry.domain) == domain]
-            yield report("OLX109", opened.label, f"one opset import of {_spell(domain)!r}", f"versions {versions}")
+            yield report("OLX109", loaded.label, f"one opset import of {_spell(domain)!r}", f"versions {versions}")
     # ONNX's own domain is imported by convention, even where only contrib operators are used.
     unused = sorted(set(imported) - used - {""})
     if unused:
         found = f"an import of {', '.join(unused)}"
-        yield report("OLX110", opened.label, "imports of used domains only", found)
+        yield report("OLX110", loaded.label, "imports of used domains only", found)
 
 
-def check_leftovers(subject: Subject) -> Iterator[Finding]:
+def check_leftovers(context: Context) -> Iterator[Finding]:
     """What is stored is used, and what is computed reaches an output."""
-    for constant in subject.view.constants:
+    for constant in context.index.constants:
         if constant.stored == "initializer" and not constant.used:
             size = constant.tensor.nbytes
             severity: Severity = "error" if size >= LARGE else "warning"
             found = f"{size:,} bytes of {constant.tensor.dtype.name} that nothing reads"
             yield report("OLX105", constant.where, "a node that reads it", found, severity=severity)
-    for place in subject.view.places:
+    for place in context.index.places:
         if not any(value.uses() or value.is_graph_output() for value in place.node.outputs):
             names = ", ".join(repr(value.name) for value in place.node.outputs)
             yield report("OLX106", place.where, "a reader of what it computes", f"{place.op} whose {names} none reads")
 
 
-def check_opset_versions(subject: Subject) -> Iterator[Finding]:
+def check_opset_versions(context: Context) -> Iterator[Finding]:
     """The opset imported knows each node in the form it has; what many nodes share is said once."""
-    opset = subject.view.opset
+    opset = context.index.opset
     shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for place in subject.view.places:
+    for place in context.index.places:
         needed, what = _opset_needed(place)
         if place.node.domain in ONNX_DOMAINS and needed > opset:
             shared["OLX111", f"opset {needed} or later for {what}", f"opset {opset}"].append(place.where)
@@ -161,8 +161,8 @@ def check_opset_versions(subject: Subject) -> Iterator[Finding]:
     for (code, expected, found), places in shared.items():
         others = f", and at {len(places) - 1} other nodes" if len(places) > 1 else ""
         yield report(code, places[0], expected, found + others)
-    if subject.reference is not None and 0 < subject.reference.opset < opset:
-        yield from _check_silent_changes(subject, subject.reference.opset, opset)
+    if context.reference is not None and 0 < context.reference.opset < opset:
+        yield from _check_silent_changes(context, context.reference.opset, opset)
 
 
 def _opset_needed(place: Place) -> tuple[int, str]:
@@ -200,10 +200,10 @@ def _misfit(place: Place, opset: int) -> str:
     return ""
 
 
-def _check_silent_changes(subject: Subject, before: int, after: int) -> Iterator[Finding]:
-    assert subject.reference is not None
-    old = {place.where: place.node for place in subject.reference.places}
-    for place in subject.view.places:
+def _check_silent_changes(context: Context, before: int, after: int) -> Iterator[Finding]:
+    assert context.reference is not None
+    old = {place.where: place.node for place in context.reference.places}
+    for place in context.index.places:
         node = place.node
         was = old.get(place.where)
         version = _SILENT_CHANGES.get(node.op_type)
@@ -221,11 +221,11 @@ def _check_silent_changes(subject: Subject, before: int, after: int) -> Iterator
         )  # fmt: skip
 
 
-def check_metadata(subject: Subject) -> Iterator[Finding]:
+def check_metadata(context: Context) -> Iterator[Finding]:
     """What the float model says about itself is still said."""
-    if subject.reference is None:
+    if context.reference is None:
         return
-    before, after = subject.reference.model, subject.view.model
+    before, after = context.reference.model, context.index.model
     for key, value in sorted(before.metadata_props.items()):
         if key.startswith("onnx."):  # notes that tools leave for each other
             continue
@@ -241,10 +241,10 @@ def check_metadata(subject: Subject) -> Iterator[Finding]:
             yield report("OLX114", where, _short(was), _short(now) if now else "none")
 
 
-def check_reference(subject: Subject) -> Iterator[Finding]:
+def check_reference(context: Context) -> Iterator[Finding]:
     """What is called the float model is one."""
-    if subject.reference is not None and subject.reference.quantized:
-        first = next(p for p in subject.reference.places if p.node.op_type in QUANTIZATION_OPS)
+    if context.reference is not None and context.reference.quantized:
+        first = next(p for p in context.reference.places if p.node.op_type in QUANTIZATION_OPS)
         yield report("OLX115", first.where, "a float model to compare with", f"{first.op} in it")
 
 

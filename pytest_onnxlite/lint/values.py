@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.context import Subject
+from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
 from pytest_onnxlite.lint.model_index import DEQUANTIZE, FLOATS, Array, Constant, input_of, reading
 from pytest_onnxlite.lint.quantized_tensors import WEIGHT_INPUTS
@@ -25,10 +25,10 @@ _SATURATION = 0.01
 _PIECE = 1 << 20
 
 
-def check_symmetry(subject: Subject) -> Iterator[Finding]:
+def check_symmetry(context: Context) -> Iterator[Finding]:
     """Int8 weights are symmetric: zero point 0, and no -128."""
-    for weight in subject.weights:
-        if weight.dtype != ir.DataType.INT8 or weight.quantity.role != "weight":
+    for weight in context.weights:
+        if weight.dtype != ir.DataType.INT8 or weight.quantized.role != "weight":
             continue
         if weight.zero_point.any():
             yield report("OLX307", weight.where, "zero point 0", f"{int(weight.zero_point.ravel()[0])}")
@@ -41,15 +41,15 @@ def check_symmetry(subject: Subject) -> Iterator[Finding]:
             yield report("OLX308", weight.where, "integers of -127 to 127", found, severity=severity)
 
 
-def check_range(subject: Subject) -> Iterator[Finding]:
+def check_range(context: Context) -> Iterator[Finding]:
     """A weight uses the range of its type, under each of its scales."""
-    weights = [weight for weight in subject.weights if weight.dtype in _EIGHT_BITS]
+    weights = [weight for weight in context.weights if weight.dtype in _EIGHT_BITS]
     signed = [weight.range for weight in weights if weight.dtype == ir.DataType.INT8]
     reduced = bool(signed) and all(r.low.min() >= -64 and r.high.max() <= 64 for r in signed)
     for weight in weights:
         least = _REDUCED_SPAN if reduced or (weight.dtype == ir.DataType.UINT8 and _halved(weight)) else _SPAN
         small = (weight.span > 0) & (weight.span < least)
-        small &= ~_widened(subject, weight, small.shape)
+        small &= ~_widened(context, weight, small.shape)
         if small.any():
             first = int(np.flatnonzero(small)[0])
             found = f"{int(weight.span.ravel()[first])} steps"
@@ -62,26 +62,26 @@ def _halved(weight: Weight) -> bool:
     return bool(weight.range.high.max() <= 127)
 
 
-def _widened(subject: Subject, weight: Weight, shape: tuple[int, ...]) -> Array:
+def _widened(context: Context, weight: Weight, shape: tuple[int, ...]) -> Array:
     """Say for which channels a large bias made the quantizer choose a wider scale than the weight needs."""
     wide = np.zeros(shape, dtype=bool)
-    for reader in weight.quantity.readers:
-        for bias in subject.biases:
+    for reader in weight.quantized.readers:
+        for bias in context.biases:
             if bias.node is reader.node:
                 near = np.abs(bias.integers) >= _NEAR_INT32
                 wide |= near.reshape(shape) if near.size == wide.size else near.any()
     return wide
 
 
-def check_likeness(subject: Subject) -> Iterator[Finding]:
+def check_likeness(context: Context) -> Iterator[Finding]:
     """Each weight is within half a step of the float model's, and what stayed float is equal."""
-    if subject.reference is None:
+    if context.reference is None:
         return
-    for weight in subject.weights:
-        turned = weight.quantity.place.node.op_type == "DynamicQuantizeLSTM"
-        products = {reader.node.op_type for reader in weight.quantity.readers}
+    for weight in context.weights:
+        turned = weight.quantized.place.node.op_type == "DynamicQuantizeLSTM"
+        products = {reader.node.op_type for reader in weight.quantized.readers}
         in_matmul = bool(products) and products <= {"MatMul", "MatMulInteger", "QLinearMatMul"}
-        twin = float_twin(subject.reference, weight.constant, turned=turned, in_matmul=in_matmul)
+        twin = float_twin(context.reference, weight.constant, turned=turned, in_matmul=in_matmul)
         if twin is None:
             continue
         worst, count = worst_error(weight, *twin)
@@ -97,11 +97,11 @@ def check_likeness(subject: Subject) -> Iterator[Finding]:
                 yield report("OLX312", weight.where, "a scale that keeps the weights", found)
 
 
-def check_float_tensors(subject: Subject) -> Iterator[Finding]:
+def check_float_tensors(context: Context) -> Iterator[Finding]:
     """Float tensors hold numbers, and those of the float model where they have one of its names."""
-    scales = {quantity.scale for quantity in subject.quantities.all}
-    for constant in subject.view.constants:
-        readable = constant.value not in subject.view.unreadable
+    scales = {quantized.scale for quantized in context.quantized_tensors.all}
+    for constant in context.index.constants:
+        readable = constant.value not in context.index.unreadable
         if not readable or constant.tensor.dtype not in FLOATS or constant.value in scales:
             continue
         nans, infinities = _count_bad(constant)
@@ -111,9 +111,9 @@ def check_float_tensors(subject: Subject) -> Iterator[Finding]:
         if infinities and any(WEIGHT_INPUTS.get(use.node.op_type) == use.idx for use in constant.value.uses()):
             found = f"infinity, {infinities:,} of {constant.tensor.size:,}"
             yield report("OLX327", constant.where, "finite weights", found)
-        if subject.reference is not None:
-            twin = subject.reference.by_name.get((constant.path, constant.name))
-            if twin is not None and twin.value not in subject.reference.unreadable:
+        if context.reference is not None:
+            twin = context.reference.by_name.get((constant.path, constant.name))
+            if twin is not None and twin.value not in context.reference.unreadable:
                 yield from _compare(constant, twin)
 
 
@@ -168,12 +168,12 @@ class Saturation:
         return self.share > _SATURATION
 
 
-def forecast_saturation(subject: Subject) -> Saturation:
+def forecast_saturation(context: Context) -> Saturation:
     """Count neighbouring int8 weights that meet uint8 inputs and are too large for each other."""
     hits = total = 0
     tensors = []
-    for weight in subject.weights:
-        if weight.dtype == ir.DataType.INT8 and _takes_uint8(subject, weight):
+    for weight in context.weights:
+        if weight.dtype == ir.DataType.INT8 and _takes_uint8(context, weight):
             count, pairs = saturating_pairs(weight)
             hits, total = hits + count, total + pairs
             if count:
@@ -181,18 +181,18 @@ def forecast_saturation(subject: Subject) -> Saturation:
     return Saturation(hits, total, tuple(sorted(tensors, key=lambda entry: (-entry[1], entry[0]))))
 
 
-def check_saturation(subject: Subject) -> Iterator[Finding]:
+def check_saturation(context: Context) -> Iterator[Finding]:
     """Forecast: sums of two uint8 × int8 products that do not fit 16 bits, as CPUs without VNNI form them."""
-    found = forecast_saturation(subject)
+    found = forecast_saturation(context)
     if found.is_likely:
         worst, share = found.tensors[0]
         expected = f"at most {_SATURATION:.0%} of neighbouring weights with |w1 + w2| > 128"
         text = f"{found.share:.1%} of {found.pairs:,} pairs, {share:.1%} in {worst}"
-        yield report("OLX611", subject.view.opened.label, expected, text)
+        yield report("OLX611", context.index.loaded.label, expected, text)
 
 
-def _takes_uint8(subject: Subject, weight: Weight) -> bool:
-    for reader in weight.quantity.readers:
+def _takes_uint8(context: Context, weight: Weight) -> bool:
+    for reader in weight.quantized.readers:
         value = input_of(reader.node, 0)
         producer = None if value is None else value.producer()
         if producer is not None and producer.op_type == DEQUANTIZE:

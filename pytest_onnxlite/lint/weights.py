@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.model_index import Array, Constant, View, attribute, reading, scalar_or_vector
-from pytest_onnxlite.lint.quantized_tensors import Quantity
+from pytest_onnxlite.lint.model_index import Array, Constant, ModelIndex, attribute, reading, scalar_or_vector
+from pytest_onnxlite.lint.quantized_tensors import QuantizedTensor
 
 _PIECE = 1 << 18  # values looked at in one go: some hundred KiB, which stay in the cache
 # What the quantizer adds to a weight's name.
@@ -32,15 +32,15 @@ class Weight:
     """A stored weight.
 
     Attributes:
-        quantity: the weight as the graph has it.
+        quantized: the weight as the graph has it.
         constant: its integers.
         scale: float64, of a shape that is broadcast against the integers.
         zero_point: the same.
     """
 
-    def __init__(self, quantity: Quantity, constant: Constant, scale: Array, zero_point: Array) -> None:
+    def __init__(self, quantized: QuantizedTensor, constant: Constant, scale: Array, zero_point: Array) -> None:
         """Take a weight whose parameters fit its shape."""
-        self.quantity = quantity
+        self.quantized = quantized
         self.constant = constant
         self.scale = scale
         self.zero_point = zero_point
@@ -61,14 +61,14 @@ class Weight:
         with reading(self.constant.tensor) as values:
             q = _plain(values)
             # Blocks are small, and some of them hold small weights alone: there the tensor counts as a whole.
-            whole = self.quantity.block > 0
+            whole = self.quantized.block > 0
             axes = tuple(axis for axis, size in enumerate(self.scale.shape) if size == 1 or whole)
             return Range(q.min(axis=axes, keepdims=True), q.max(axis=axes, keepdims=True))
 
     @cached_property
     def span(self) -> Array:
         """How many steps from the lowest to the highest of integers and zero point, under each scale."""
-        zero = self.zero_point if self.quantity.block == 0 else self.zero_point.reshape(-1)[:1]
+        zero = self.zero_point if self.quantized.block == 0 else self.zero_point.reshape(-1)[:1]
         return np.maximum(self.range.high, zero) - np.minimum(self.range.low, zero)
 
     def pieces(self, other: Array) -> Iterator[tuple[Array, Array, Array, Array]]:
@@ -85,51 +85,51 @@ class Weight:
                 yield q[part], scale, zero, other[part]
 
 
-def find_weights(view: View, quantities: Iterator[Quantity]) -> list[Weight]:
+def find_weights(index: ModelIndex, quantized_tensors: Iterator[QuantizedTensor]) -> list[Weight]:
     """Return the stored weights whose parameters are stored too, and fit; others are found elsewhere."""
     found: dict[ir.Value, Weight] = {}
-    for quantity in quantities:
-        data, scale = view.readable(quantity.data), view.readable(quantity.scale)
+    for quantized in quantized_tensors:
+        data, scale = index.readable(quantized.data), index.readable(quantized.scale)
         if data is None or scale is None or data.value in found or data.tensor.size == 0:
             continue
-        zero = view.readable(quantity.zero_point)
-        if quantity.zero_point is not None and zero is None:
+        zero = index.readable(quantized.zero_point)
+        if quantized.zero_point is not None and zero is None:
             continue
         dims = tuple(data.tensor.shape.numpy())
-        s = _spread(scalar_or_vector(scale.tensor), quantity, dims, tuple(scale.tensor.shape.numpy()))
+        s = _spread(scalar_or_vector(scale.tensor), quantized, dims, tuple(scale.tensor.shape.numpy()))
         z: Array | None = np.zeros((1,) * len(dims))
         if zero is not None:
-            z = _spread(scalar_or_vector(zero.tensor), quantity, dims, tuple(zero.tensor.shape.numpy()))
+            z = _spread(scalar_or_vector(zero.tensor), quantized, dims, tuple(zero.tensor.shape.numpy()))
         if s is not None and z is not None and np.isfinite(s).all() and (s > 0).all():
-            found[data.value] = Weight(quantity, data, s, z)
+            found[data.value] = Weight(quantized, data, s, z)
     return list(found.values())
 
 
-def _spread(values: Array, quantity: Quantity, dims: tuple[int, ...], shape: tuple[int, ...]) -> Array | None:
+def _spread(values: Array, quantized: QuantizedTensor, dims: tuple[int, ...], shape: tuple[int, ...]) -> Array | None:
     """Give parameters the shape in which they meet integers of `dims`, None where none fits."""
     rank = len(dims)
     if values.size == 1:
         return values.reshape((1,) * rank)
-    if quantity.block:
-        axis = (quantity.axis or 0) % max(rank, 1)
+    if quantized.block:
+        axis = (quantized.axis or 0) % max(rank, 1)
         if len(shape) != rank:
             return None
-        wide = np.repeat(values.reshape(shape), quantity.block, axis=axis)
+        wide = np.repeat(values.reshape(shape), quantized.block, axis=axis)
         wide = np.take(wide, range(min(dims[axis], wide.shape[axis])), axis=axis)
         return wide if wide.shape == dims else None
-    if quantity.place.node.op_type == "DynamicQuantizeLSTM":
+    if quantized.place.node.op_type == "DynamicQuantizeLSTM":
         # [directions] or [directions, channels] for weights of [directions, inputs, channels].
         fits = rank == 3 and values.size in (dims[0], dims[0] * dims[2])
         return values.reshape(dims[0], 1, -1) if fits else None
-    if quantity.axis is None or not -rank <= quantity.axis < rank or dims[quantity.axis] != values.size:
+    if quantized.axis is None or not -rank <= quantized.axis < rank or dims[quantized.axis] != values.size:
         return None
     target = [1] * rank
-    target[quantity.axis] = values.size
+    target[quantized.axis] = values.size
     return values.reshape(target)
 
 
 def float_twin(
-    reference: View, constant: Constant, *, turned: bool = False, in_matmul: bool = False
+    reference: ModelIndex, constant: Constant, *, turned: bool = False, in_matmul: bool = False
 ) -> tuple[Constant, bool] | None:
     """Return the float tensor that integers were made from, and whether it is transposed; None where unknown.
 
@@ -193,13 +193,13 @@ def bounds_of(weight: Weight) -> tuple[int, int]:
 
 def saturating_pairs(weight: Weight) -> tuple[int, int]:
     """Return how many pairs of neighbours in a sum exceed 16 bits when times 255, and of how many."""
-    axis = weight.quantity.axis
+    axis = weight.quantized.axis
     with reading(weight.constant.tensor) as values:
         q = _plain(values)
         if q.ndim < 2:
             return 0, 0
         # Rows of the sum: everything but the output channel, which is first (Conv) or last (MatMul).
-        first = weight.quantity.readers and weight.quantity.readers[0].node.op_type not in (
+        first = weight.quantized.readers and weight.quantized.readers[0].node.op_type not in (
             "MatMul",
             "MatMulInteger",
         )

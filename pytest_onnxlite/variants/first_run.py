@@ -24,7 +24,7 @@ _NEWER = re.compile(
 _TOLERANCE = 1e-3
 
 
-def prove(path: Path, model: str, kind: str, feeds: dict[str, Array], threads: int) -> Outputs:
+def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], threads: int) -> Outputs:
     """Load a file and run it on samples.
 
     Returns:
@@ -39,7 +39,7 @@ def prove(path: Path, model: str, kind: str, feeds: dict[str, Array], threads: i
         try:
             ask(
                 {
-                    "task": "prove",
+                    "task": "first_run",
                     "model": str(path),
                     "threads": threads,
                     "feeds": str(given),

@@ -21,7 +21,7 @@ from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.external import external_files, load_graph
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets, graphs
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
-from pytest_onnxlite.variants.silence import quiet
+from pytest_onnxlite.variants.silence import silence
 
 _QUANTIZED = frozenset(
     {
@@ -93,7 +93,7 @@ def quantize(
     source, target = source.resolve(), target.resolve()
     before = load_graph(source)
     _refuse_half(before, source, model)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, quiet():
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
         prepared = Path(folder) / "prepared.onnx"
         beside = external_files(source, before)
         large = source.stat().st_size + sum(file.used for file in beside) > _IN_ONE_FILE

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Silence TensorFlow, Keras, tf2onnx and ONNX Runtime's quantizer while they work.
 
     They speak through Python's loggers and warnings (which would become errors under `-W error`), through
@@ -24,7 +24,7 @@ def quiet() -> Iterator[None]:
         logging.disable(logging.CRITICAL)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        stack.enter_context(_quiet_descriptors())
+        stack.enter_context(_silence_descriptors())
         nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123
         stack.enter_context(redirect_stdout(nowhere))
         stack.enter_context(redirect_stderr(nowhere))
@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_descriptors() -> Iterator[None]:
+def _silence_descriptors() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     with tempfile.TemporaryFile() as sink:
