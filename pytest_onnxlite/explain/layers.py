@@ -24,6 +24,7 @@ from onnx import helper
 
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
 from pytest_onnxlite.explain.subgraph_extraction import Feeds, Subgraph, extract, subgraphs
+from pytest_onnxlite.lint.operators import WEIGHTED
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,7 +37,6 @@ _INNER_RUNS = 8
 _ROUNDING = 1.0
 _CHANNELS_FIRST = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization"})
 _CHANNELS_LAST = frozenset({"GRU", "Gemm", "LSTM", "LayerNormalization", "MatMul", "RNN"})
-_WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
 
 
 @dataclass
@@ -401,8 +401,8 @@ class _Comparison:
             if node.op_type == "Gemm":
                 transposed = any(a.name == "transB" and a.i for a in node.attribute)
                 axis = 0 if transposed else 1
-            elif node.op_type in _WEIGHT_AXIS:
-                axis = _WEIGHT_AXIS[node.op_type]
+            elif node.op_type in WEIGHTED and (channel := WEIGHTED[node.op_type].channel) is not None:
+                axis = channel
             else:
                 continue
             weight = self._reference.constant(node.input[1])

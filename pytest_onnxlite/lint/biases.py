@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import Finding, report
 from pytest_onnxlite.lint.model_index import (
-    DEQUANTIZE,
     Array,
     Constant,
     ModelIndex,
@@ -19,7 +18,7 @@ from pytest_onnxlite.lint.model_index import (
     reading,
     scalar_or_vector,
 )
-from pytest_onnxlite.lint.quantized_tensors import BIAS_INPUTS
+from pytest_onnxlite.lint.operators import DEQUANTIZE, WEIGHTED
 from pytest_onnxlite.lint.weights import float_twin
 
 _INT32 = np.iinfo(np.int32)
@@ -36,7 +35,7 @@ class Bias:
         where: what to call it in a message.
         constant: its integers.
         integers: the same, read, as int64.
-        scale: its own scale; with QLinearConv, which writes none, the product of the others.
+        scale: its own scale; in the QOperator pattern, which writes none, the product of the others.
         product: input scale × weight scale, None where one of them is not stored.
         zero_point: its zero point, None without one.
     """
@@ -55,11 +54,13 @@ def find_biases(index: ModelIndex) -> list[Bias]:
     found = []
     for place in index.places:
         node = place.node
-        if node.op_type == "QLinearConv":
-            product = _product(index, (input_of(node, 1), input_of(node, 4)))
-            found += _bias(index, place, input_of(node, 8), product, product, None)
-        elif node.op_type in BIAS_INPUTS:
-            bias = _dequantizer(input_of(node, BIAS_INPUTS[node.op_type]))
+        row, weighted = place.quantized, WEIGHTED.get(node.op_type)
+        if row is not None and row.bias is not None:
+            scales = tuple(input_of(node, slots.scale) for slots in row.tensors[:2] if slots.scale is not None)
+            product = _product(index, scales)
+            found += _bias(index, place, input_of(node, row.bias), product, product, None)
+        elif weighted is not None and weighted.bias is not None:
+            bias = _dequantizer(input_of(node, weighted.bias))
             sides = [_dequantizer(input_of(node, slot)) for slot in (0, 1)]
             if bias is not None:
                 scales = tuple(None if side is None else input_of(side, 1) for side in sides)

@@ -10,24 +10,10 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context, matches
 from pytest_onnxlite.lint.finding import Finding, Severity, report
-from pytest_onnxlite.lint.model_index import (
-    DEQUANTIZE,
-    DYNAMIC_QUANTIZE,
-    FLOATS,
-    INTEGER_PRODUCTS,
-    QUANTIZE,
-    Constant,
-    ModelIndex,
-    Place,
-    attribute,
-    operator,
-)
-from pytest_onnxlite.lint.quantized_tensors import WEIGHT_INPUTS
+from pytest_onnxlite.lint.model_index import FLOATS, Constant, ModelIndex, Place, attribute, operator
+from pytest_onnxlite.lint.operators import DEQUANTIZE, QUANTIZE, WEIGHTED, takes_weight
 from pytest_onnxlite.lint.validity import LARGE
 
-# What every form of quantization takes, and what only one of them does.
-_ALWAYS = frozenset({"Conv", "Gemm", "MatMul"})
-_ALSO = {"dynamic": frozenset({"LSTM"}), "QDQ": frozenset({"ConvTranspose"}), "QLinear": frozenset[str]()}
 # Operators that hand a weight on as it is.
 _CARRIERS = frozenset({"Identity", "Transpose"})
 _BLIND = "where the quantizer does not look: fold constants first"
@@ -57,7 +43,7 @@ class FloatWeight:
         op = self.node.op_type
         if op in ("MatMul", "Gemm"):
             return self.slot in (0, 1)
-        return (op in _RECURRENT and self.slot in (1, 2)) or WEIGHT_INPUTS.get(op) == self.slot
+        return (op in _RECURRENT and self.slot in (1, 2)) or takes_weight(op, self.slot)
 
 
 def float_weights(index: ModelIndex) -> Iterator[FloatWeight]:
@@ -78,16 +64,7 @@ def _readers(value: ir.Value, via: tuple[str, ...]) -> Iterator[tuple[ir.Node, i
 
 def must_be_quantized(index: ModelIndex, op: str) -> bool:
     """Return whether the quantizer that made this model quantizes an operator's weights."""
-    return op in _ALWAYS or op in _ALSO[form(index)]
-
-
-def form(index: ModelIndex) -> str:
-    """Return how a model is quantized: `dynamic`, `QDQ` or `QLinear`."""
-    marks = INTEGER_PRODUCTS | {DYNAMIC_QUANTIZE, "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"}
-    operators = {place.node.op_type for place in index.places}
-    if operators & marks:
-        return "dynamic"
-    return "QLinear" if operators & {"QLinearConv", "QLinearMatMul", "QGemm"} else "QDQ"
+    return op in WEIGHTED and index.pattern in WEIGHTED[op].patterns
 
 
 def reason(index: ModelIndex, weight: FloatWeight, exclusion: Callable[[ir.Node], str | None]) -> str:
@@ -103,8 +80,8 @@ def reason(index: ModelIndex, weight: FloatWeight, exclusion: Callable[[ir.Node]
             return f"parameters of {op} stay float"
         return f"input {weight.slot} of {op} is not a weight that quantizers take"
     if not must_be_quantized(index, weight.node.op_type):
-        return f"{form(index)} quantization leaves {op} in float"
-    if weight.node.op_type == "Gemm" and form(index) == "dynamic" and _is_scaled(weight.node):
+        return f"{index.pattern} quantization leaves {op} in float"
+    if weight.node.op_type == "Gemm" and index.pattern == "dynamic" and _is_scaled(weight.node):
         return "dynamic quantization takes Gemm with alpha = beta = 1 and transA = 0 only"
     if weight.via:
         return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
@@ -114,7 +91,7 @@ def reason(index: ModelIndex, weight: FloatWeight, exclusion: Callable[[ir.Node]
     if computed is not None:
         return f"its other weights, {computed.name}, are computed in the graph, {_BLIND}"
     if weight.node.graph is not index.model.graph:
-        if form(index) != "dynamic":
+        if index.pattern != "dynamic":
             return "it is read in a subgraph, where static quantization does not go"
         return "it is read in a subgraph: the quantizer goes there with EnableSubgraph in extra_options"
     if weight.slot == 0:
@@ -166,7 +143,7 @@ def check_exclusions(context: Context) -> Iterator[Finding]:
         for place in quantized:
             yield report("OLX609", place.where, f"{glob!r} in float, as excluded", place.op)
         for place in places:
-            if place.op in WEIGHT_INPUTS and _is_integer(place.node):
+            if place.op in WEIGHTED and _is_integer(place.node):
                 found = "DequantizeLinear in front of its weights"
                 yield report("OLX609", place.where, f"{place.op} in float, as excluded", found)
 

@@ -6,54 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.loading import LoadedModel, proto_graphs
+from pytest_onnxlite.lint.operators import ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
 from pytest_onnxlite.lint.storage import Problem, problem, release
 
 Array = npt.NDArray[Any]
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
-ONNX_DOMAINS = ("", "ai.onnx")
-RUNTIME_DOMAIN = "com.microsoft"
-QUANTIZE = "QuantizeLinear"
-DEQUANTIZE = "DequantizeLinear"
-DYNAMIC_QUANTIZE = "DynamicQuantizeLinear"
-INTEGER_PRODUCTS = frozenset({"MatMulInteger", "ConvInteger"})
 # Operators that pick or move values and compute none.
 CARRIERS = frozenset(
     {"Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 )
-# Operators that a quantizer writes and no exporter does.
-QUANTIZATION_OPS = INTEGER_PRODUCTS | {
-    QUANTIZE,
-    DEQUANTIZE,
-    DYNAMIC_QUANTIZE,
-    "QLinearConv",
-    "QLinearMatMul",
-    "DynamicQuantizeMatMul",
-    "DynamicQuantizeLSTM",
-    "MatMulIntegerToFloat",
-    "MatMulNBits",
-    "GatherBlockQuantized",
-    "QAttention",
-    "QEmbedLayerNormalization",
-    "QGemm",
-    "QLinearAdd",
-    "QLinearAveragePool",
-    "QLinearConcat",
-    "QLinearConvTranspose",
-    "QLinearGlobalAveragePool",
-    "QLinearLeakyRelu",
-    "QLinearMul",
-    "QLinearReduceMean",
-    "QLinearSigmoid",
-    "QLinearSoftmax",
-    "QLinearWhere",
-}
 
 
 @dataclass(frozen=True)
@@ -79,6 +47,11 @@ class Place:
     def op(self) -> str:
         """The operator, with its domain where that is not ONNX's own."""
         return operator(self.node)
+
+    @property
+    def quantized(self) -> QuantizedOperator | None:
+        """The row of the operator in the table of quantized ones, None where it is not in it."""
+        return quantized_operator(self.node)
 
 
 @dataclass(frozen=True)
@@ -174,9 +147,19 @@ class ModelIndex:
         return frozenset(constant.name for constant in self.constants)
 
     @cached_property
+    def patterns(self) -> frozenset[Pattern]:
+        """The forms of quantization that its operators belong to."""
+        return frozenset(place.quantized.pattern for place in self.places if place.quantized is not None)
+
+    @property
     def quantized(self) -> bool:
         """Whether any node is one that a quantizer writes."""
-        return any(place.node.op_type in QUANTIZATION_OPS for place in self.places)
+        return bool(self.patterns)
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """How it is quantized, by the operators that say most; QDQ without any."""
+        return next((pattern for pattern in get_args(Pattern) if pattern in self.patterns), "QDQ")
 
     @cached_property
     def opset(self) -> int:

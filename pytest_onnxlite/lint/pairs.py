@@ -10,10 +10,11 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, report
-from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, ModelIndex, input_of, operator, scalar_or_vector
+from pytest_onnxlite.lint.model_index import ModelIndex, input_of, operator, scalar_or_vector
+from pytest_onnxlite.lint.operators import DEQUANTIZE, QUANTIZE, WEIGHTED
 
 # Operators that run in integers where each of their data inputs is dequantized in front of them.
-_QUANTIZED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_QUANTIZED_OPS = frozenset(name for name, row in WEIGHTED.items() if "QDQ" in row.patterns)
 _MOVERS = frozenset({"MaxPool", "Reshape", "Transpose"})
 # Two or more activations with the parameters of a tensor that was all zeros.
 _BLANK_LEAST = 2

@@ -26,6 +26,8 @@ def check_scales(context: Context) -> Iterator[Finding]:
         bad = ~np.isfinite(values)
         if bad.any():
             yield report("OLX301", scale.where, "finite scales", _spell(values, bad))
+        if quantized.layout == "blocks":  # zero for a block of zeros, and negative where its largest weight is
+            continue
         low = values <= 0
         small = (values > 0) & (values < tiny)
         if low.any():
@@ -51,7 +53,8 @@ def check_zero_points(context: Context) -> Iterator[Finding]:
         if scale is not None and point is not None and scale.tensor.size != point.tensor.size:
             expected = f"shape {scale.tensor.shape}, as of its scale"
             # One zero point for all channels is broadcast, and says what it means.
-            if point.tensor.size != 1 or quantized.place.node.op_type not in ("MatMulInteger", "ConvInteger"):
+            row = quantized.place.quantized
+            if point.tensor.size != 1 or row is None or not row.sums:
                 yield report("OLX306", point.where, expected, f"shape {point.tensor.shape}")
 
 
@@ -59,7 +62,7 @@ def check_shapes(context: Context) -> Iterator[Finding]:
     """A scale is a scalar, or a vector along the output channel with one entry for each channel."""
     for quantized in context.quantized_tensors.all:
         scale = context.index.constant(quantized.scale)
-        if scale is None or quantized.block or quantized.place.node.op_type == "DynamicQuantizeLSTM":
+        if scale is None or quantized.block or quantized.layout != "channels":
             continue
         shape = tuple(scale.tensor.shape.numpy())
         if len(shape) > 1:
@@ -80,7 +83,8 @@ def _check_axis(
         yield report("OLX309", quantized.where, f"an axis of the {rank} dims of {quantized.name!r}", f"axis {axis}")
         return
     axis %= rank
-    if quantized.place.node.op_type in ("MatMulInteger", "QLinearMatMul") and rank != 2:
+    row = quantized.place.quantized
+    if row is not None and row.float_op == "MatMul" and "" in row.domains and rank != 2:
         yield report("OLX311", quantized.where, "one scale, or a 2-D weight", f"{entries} scales of a {rank}-D weight")
     size = dims[axis]
     if isinstance(size, int) and size != entries:

@@ -9,15 +9,13 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import Finding, report
 from pytest_onnxlite.lint.model_index import (
-    DEQUANTIZE,
-    DYNAMIC_QUANTIZE,
-    INTEGER_PRODUCTS,
     ModelIndex,
     Place,
     attribute,
     input_of,
     source,
 )
+from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE
 
 _SUFFIX = "_quantized"
 
@@ -64,7 +62,7 @@ def find_products(index: ModelIndex) -> Iterator[Product]:
     """Yield every integer product of a model."""
     for place in index.places:
         node = place.node
-        if node.op_type not in INTEGER_PRODUCTS:
+        if place.quantized is None or not place.quantized.sums:
             continue
         readers = _readers(node.outputs[0])
         cast = next((reader for reader in readers if reader.op_type == "Cast"), None)

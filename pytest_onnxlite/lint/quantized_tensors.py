@@ -1,52 +1,31 @@
 """Quantized tensors as a graph holds them: integers, scale, zero point, and who reads them.
 
-The forms differ (QDQ, QLinear operators, integer products, fused ones); the rules for parameters
-do not. So each form is read into one record here, and the rules know records only.
+The patterns differ (QDQ, QOperator, integer products, fused ones); the rules for parameters
+do not. So each pattern is read into one record here, and the rules know records only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.model_index import DEQUANTIZE, QUANTIZE, ModelIndex, Place, attribute, input_of, source
+from pytest_onnxlite.lint.model_index import ModelIndex, Place, attribute, input_of, source
+from pytest_onnxlite.lint.operators import (
+    DEQUANTIZE,
+    OUTPUT,
+    QUANTIZE,
+    WEIGHTED,
+    FloatOperator,
+    Layout,
+    QuantizedOperator,
+    Role,
+    Slots,
+    takes_bias,
+    takes_weight,
+)
 from pytest_onnxlite.lint.products import Product, find_products
-
-Role = Literal["activation", "weight", "bias", "constant"]
-
-# Where each operator's weight and bias are, among its float inputs.
-WEIGHT_INPUTS = {
-    "Conv": 1,
-    "ConvTranspose": 1,
-    "Gemm": 1,
-    "MatMul": 1,
-    "Gather": 0,
-    "LSTM": 1,
-    "GRU": 1,
-    "RNN": 1,
-}
-# A table is looked up, not multiplied: it may be quantized like an activation.
-_PRODUCTS = frozenset(WEIGHT_INPUTS) - {"Gather"}
-BIAS_INPUTS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
-# Inputs of the QLinear operators: data, scale, zero point of each tensor, and its role.
-_TRIPLES: dict[str, tuple[tuple[int, int, int, Role], ...]] = {
-    "QLinearConv": ((0, 1, 2, "activation"), (3, 4, 5, "weight"), (-1, 6, 7, "activation")),
-    "QLinearMatMul": ((0, 1, 2, "activation"), (3, 4, 5, "weight"), (-1, 6, 7, "activation")),
-    "QGemm": ((0, 1, 2, "activation"), (3, 4, 5, "weight"), (-1, 7, 8, "activation")),
-    "QLinearAdd": ((0, 1, 2, "activation"), (3, 4, 5, "activation"), (-1, 6, 7, "activation")),
-    "QLinearMul": ((0, 1, 2, "activation"), (3, 4, 5, "activation"), (-1, 6, 7, "activation")),
-    "QLinearSigmoid": ((0, 1, 2, "activation"), (-1, 3, 4, "activation")),
-    "QLinearLeakyRelu": ((0, 1, 2, "activation"), (-1, 3, 4, "activation")),
-    "QLinearSoftmax": ((0, 1, 2, "activation"), (-1, 3, 4, "activation")),
-    "QLinearAveragePool": ((0, 1, 2, "activation"), (-1, 3, 4, "activation")),
-    "QLinearGlobalAveragePool": ((0, 1, 2, "activation"), (-1, 3, 4, "activation")),
-    "DynamicQuantizeMatMul": ((1, 2, 3, "weight"),),
-    "MatMulIntegerToFloat": ((1, 3, 5, "weight"),),
-    "DynamicQuantizeLSTM": ((1, 8, 9, "weight"), (2, 10, 11, "weight")),
-}
 
 
 @dataclass(frozen=True)
@@ -70,6 +49,7 @@ class QuantizedTensor:
         axis: the dim that per-channel parameters lie along, None where the form has no choice.
         block: values per scale along the axis, 0 for a whole channel.
         readers: who takes the float tensor, or the node itself.
+        layout: how scales lie in their tensor, as in the table of operators.
     """
 
     place: Place
@@ -80,6 +60,7 @@ class QuantizedTensor:
     axis: int | None = None
     block: int = 0
     readers: tuple[Reader, ...] = field(default=())
+    layout: Layout = "channels"
 
     @property
     def where(self) -> str:
@@ -109,10 +90,11 @@ def find_quantized_tensors(index: ModelIndex) -> QuantizedTensors:
     products = tuple(find_products(index))
     found = list(_of_products(products))
     for place in index.places:
-        if place.node.op_type in (QUANTIZE, DEQUANTIZE):
+        row = place.quantized
+        if row is not None and row.name in (QUANTIZE, DEQUANTIZE):
             found.append(_of_pair(index, place))
-        elif place.node.op_type in _TRIPLES:
-            found += _of_triples(place)
+        elif row is not None and not row.sums:
+            found += _of_operator(place, row)
     return QuantizedTensors(tuple(found), products)
 
 
@@ -122,7 +104,8 @@ def _of_products(products: tuple[Product, ...]) -> Iterator[QuantizedTensor]:
         for slot, operand in enumerate(product.operands):
             if operand.stored is None:
                 continue
-            axis = None if operand.stored is not operand.data else 0 if node.op_type == "ConvInteger" else -1
+            row = product.place.quantized
+            axis = row.channel if row is not None and operand.stored is operand.data else None
             yield QuantizedTensor(
                 product.place,
                 "weight",
@@ -146,34 +129,37 @@ def _of_pair(index: ModelIndex, place: Place) -> QuantizedTensor:
     if index.constant(origin) is None:
         return QuantizedTensor(place, "activation", data, scale, zero_point, axis, block, readers)
     role: Role = "constant"
-    if any(r.node.op_type in _PRODUCTS and r.slot == WEIGHT_INPUTS[r.node.op_type] for r in readers):
+    # A table is looked up, not multiplied: it may be quantized like an activation.
+    if any(r.node.op_type != "Gather" and takes_weight(r.node.op_type, r.slot) for r in readers):
         role = "weight"
-    elif any(reader.slot == BIAS_INPUTS.get(reader.node.op_type) for reader in readers):
+    elif any(takes_bias(r.node.op_type, r.slot) for r in readers):
         role = "bias"
     # Rows that were picked or moved before they are dequantized: the axis is that of the result.
     axis = axis if origin is data else None
     return QuantizedTensor(place, role, origin, scale, zero_point, axis, block, readers)
 
 
-def _of_triples(place: Place) -> Iterator[QuantizedTensor]:
-    node = place.node
-    for data, scale, zero_point, role in _TRIPLES[node.op_type]:
-        value = node.outputs[0] if data < 0 else input_of(node, data)
-        axis = {"QLinearConv": 0, "QGemm": 0 if attribute(node, "transB", 0) else 1}.get(node.op_type, -1)
-        readers = (Reader(node, max(data, 0)),)
-        yield QuantizedTensor(place, role, value, input_of(node, scale), input_of(node, zero_point), axis, 0, readers)
+def _of_operator(place: Place, row: QuantizedOperator) -> Iterator[QuantizedTensor]:
+    node, tensors = place.node, row.tensors
+    if row.more is not None:
+        tensors += tuple(Slots(start, start + 1, start + 2) for start in range(row.more, len(node.inputs), 3))
+    for slots in tensors:
+        value = node.outputs[0] if slots.data == OUTPUT else input_of(node, slots.data)
+        scale, zero = (None if slot is None else input_of(node, slot) for slot in (slots.scale, slots.zero_point))
+        readers = (Reader(node, max(slots.data, 0)),)
+        yield QuantizedTensor(place, slots.role, value, scale, zero, _channel(node, row), 0, readers, row.layout)
+
+
+def _channel(node: ir.Node, row: QuantizedOperator | FloatOperator) -> int | None:
+    """Return the dim of an operator's weight that is its output channel."""
+    if node.op_type in ("Gemm", "QGemm"):
+        return 0 if attribute(node, "transB", 0) else 1
+    return row.channel
 
 
 def output_channel(node: ir.Node, slot: int, rank: int) -> int | None:
     """Return the dim of a weight that is the output channel of who reads it, None where that is open."""
-    if node.op_type == "Conv" and slot == 1:
-        return 0
-    if node.op_type == "ConvTranspose" and slot == 1:
-        return 1
-    if node.op_type == "Gemm" and slot == 1:
-        return 0 if attribute(node, "transB", 0) else 1
-    if node.op_type == "MatMul" and slot == 1:
-        return rank - 1
     if node.op_type == "MatMul" and slot == 0:
         return max(rank - 2, 0)
-    return None
+    axis = _channel(node, WEIGHTED[node.op_type]) if takes_weight(node.op_type, slot) else None
+    return rank + axis if axis is not None and axis < 0 else axis

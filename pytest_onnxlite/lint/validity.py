@@ -12,15 +12,8 @@ import onnx_ir as ir
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
 from pytest_onnxlite.lint.loading import LoadedModel, proto_graphs, skeleton
-from pytest_onnxlite.lint.model_index import (
-    DEQUANTIZE,
-    DYNAMIC_QUANTIZE,
-    ONNX_DOMAINS,
-    QUANTIZATION_OPS,
-    QUANTIZE,
-    Place,
-    attribute,
-)
+from pytest_onnxlite.lint.model_index import Place, attribute
+from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE, ONNX_DOMAINS, QUANTIZE
 
 # Bytes at which a float tensor counts as a weight that matters, rather than a constant.
 LARGE = 1024
@@ -169,7 +162,7 @@ def _opset_needed(place: Place) -> tuple[int, str]:
     node = place.node
     if node.op_type == DYNAMIC_QUANTIZE:
         return 11, node.op_type
-    if node.op_type not in QUANTIZATION_OPS:
+    if place.quantized is None:
         return 0, ""
     if node.op_type in (QUANTIZE, DEQUANTIZE):
         if attribute(node, "block_size", 0):
@@ -244,7 +237,7 @@ def check_metadata(context: Context) -> Iterator[Finding]:
 def check_reference(context: Context) -> Iterator[Finding]:
     """What is called the float model is one."""
     if context.reference is not None and context.reference.quantized:
-        first = next(p for p in context.reference.places if p.node.op_type in QUANTIZATION_OPS)
+        first = next(p for p in context.reference.places if p.quantized is not None)
         yield report("OLX115", first.where, "a float model to compare with", f"{first.op} in it")
 
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
-from pytest_onnxlite.lint.model_index import DEQUANTIZE, FLOATS, Array, Constant, input_of, reading
-from pytest_onnxlite.lint.quantized_tensors import WEIGHT_INPUTS
+from pytest_onnxlite.lint.model_index import FLOATS, Array, Constant, input_of, reading
+from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE, QUANTIZE, float_operator, takes_weight
 from pytest_onnxlite.lint.weights import Weight, float_twin, saturating_pairs, worst_error
 
 _EIGHT_BITS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
@@ -78,9 +78,8 @@ def check_likeness(context: Context) -> Iterator[Finding]:
     if context.reference is None:
         return
     for weight in context.weights:
-        turned = weight.quantized.place.node.op_type == "DynamicQuantizeLSTM"
-        products = {reader.node.op_type for reader in weight.quantized.readers}
-        in_matmul = bool(products) and products <= {"MatMul", "MatMulInteger", "QLinearMatMul"}
+        turned = weight.quantized.layout == "directions"
+        in_matmul = {float_operator(reader.node) for reader in weight.quantized.readers} == {"MatMul"}
         twin = float_twin(context.reference, weight.constant, turned=turned, in_matmul=in_matmul)
         if twin is None:
             continue
@@ -108,7 +107,7 @@ def check_float_tensors(context: Context) -> Iterator[Finding]:
         if nans:
             yield report("OLX326", constant.where, "numbers", f"NaN, {nans:,} of {constant.tensor.size:,}")
         # Elsewhere infinity has its uses: masks, and limits of Clip.
-        if infinities and any(WEIGHT_INPUTS.get(use.node.op_type) == use.idx for use in constant.value.uses()):
+        if infinities and any(takes_weight(use.node.op_type, use.idx) for use in constant.value.uses()):
             found = f"infinity, {infinities:,} of {constant.tensor.size:,}"
             yield report("OLX327", constant.where, "finite weights", found)
         if context.reference is not None:
@@ -207,7 +206,7 @@ def _dtype(value: ir.Value) -> ir.DataType | None:
     node = value.producer()
     if value.dtype is not None or node is None:
         return value.dtype
-    if node.op_type == "DynamicQuantizeLinear":
+    if node.op_type == DYNAMIC_QUANTIZE:
         return ir.DataType.UINT8
-    zero_point = input_of(node, 2) if node.op_type == "QuantizeLinear" else None
+    zero_point = input_of(node, 2) if node.op_type == QUANTIZE else None
     return zero_point.dtype if zero_point is not None else None

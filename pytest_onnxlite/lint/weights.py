@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.model_index import Array, Constant, ModelIndex, attribute, reading, scalar_or_vector
+from pytest_onnxlite.lint.operators import float_operator
 from pytest_onnxlite.lint.quantized_tensors import QuantizedTensor
 
 _PIECE = 1 << 18  # values looked at in one go: some hundred KiB, which stay in the cache
@@ -92,6 +93,8 @@ def find_weights(index: ModelIndex, quantized_tensors: Iterator[QuantizedTensor]
         data, scale = index.readable(quantized.data), index.readable(quantized.scale)
         if data is None or scale is None or data.value in found or data.tensor.size == 0:
             continue
+        if quantized.layout == "blocks":  # packed: several values in a byte
+            continue
         zero = index.readable(quantized.zero_point)
         if quantized.zero_point is not None and zero is None:
             continue
@@ -117,7 +120,7 @@ def _spread(values: Array, quantized: QuantizedTensor, dims: tuple[int, ...], sh
         wide = np.repeat(values.reshape(shape), quantized.block, axis=axis)
         wide = np.take(wide, range(min(dims[axis], wide.shape[axis])), axis=axis)
         return wide if wide.shape == dims else None
-    if quantized.place.node.op_type == "DynamicQuantizeLSTM":
+    if quantized.layout == "directions":
         # [directions] or [directions, channels] for weights of [directions, inputs, channels].
         fits = rank == 3 and values.size in (dims[0], dims[0] * dims[2])
         return values.reshape(dims[0], 1, -1) if fits else None
@@ -199,10 +202,7 @@ def saturating_pairs(weight: Weight) -> tuple[int, int]:
         if q.ndim < 2:
             return 0, 0
         # Rows of the sum: everything but the output channel, which is first (Conv) or last (MatMul).
-        first = weight.quantized.readers and weight.quantized.readers[0].node.op_type not in (
-            "MatMul",
-            "MatMulInteger",
-        )
+        first = weight.quantized.readers and float_operator(weight.quantized.readers[0].node) != "MatMul"
         if first and axis in (0, 1, None):
             rows = q.reshape(len(q), -1)[: max(1, _PIECE * 4 // max(1, q[:1].size))]
             left, right = rows[:, 0:-1:2], rows[:, 1::2]

@@ -27,6 +27,17 @@ def session(model: onnx.ModelProto | str, level=LEVELS.ORT_ENABLE_ALL) -> ort.In
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
+def optimized(model: onnx.ModelProto, level=LEVELS.ORT_ENABLE_ALL) -> onnx.ModelProto:
+    """Return the file that ONNX Runtime saves of the graph that it runs."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = level
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(options.optimized_model_filepath)
+
+
 def run(model: onnx.ModelProto | str, feed: dict[str, np.ndarray], level=LEVELS.ORT_ENABLE_ALL) -> np.ndarray:
     return session(model, level).run(["y"], feed)[0]
 
