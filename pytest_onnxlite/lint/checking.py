@@ -57,6 +57,7 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     check_storage,
     validity.check_reference,
     validity.check_leftovers,
+    validity.check_portability,
     validity.check_opset_versions,
     validity.check_metadata,
     parameters.check_scales,

@@ -85,6 +85,11 @@ _RULES = (
     Rule("OLX116", "error", "each tensor holds as many values as its shape says",
          "the weight cannot be read, or is read wrong",
          "save the model again with the library that made it"),
+    Rule("OLX117", "error", "no operator is made for one kind of processor",
+         "ONNX Runtime lays tensors out for the processor at hand when it optimizes a graph: on another kind of "
+         "processor, or with another runtime, the file fails to load or is slow",
+         "ship the model as it was before, and let ONNX Runtime optimize it where it runs; to save an optimized file, "
+         "use ORT_ENABLE_EXTENDED"),
     # Inputs and outputs
     Rule("OLX201", "error", "inputs and outputs keep their names",
          "callers feed and fetch by name",

@@ -12,6 +12,7 @@ from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import float_weights, must_be_quantized
 from pytest_onnxlite.lint.finding import Finding, report
 from pytest_onnxlite.lint.model_index import FLOATS, Constant, ModelIndex
+from pytest_onnxlite.lint.operators import PROCESSOR_DOMAINS
 from pytest_onnxlite.lint.summary import bytes_by_dtype
 
 # Operators that quantization, its pre-processing and opset conversion put in place of others.
@@ -77,7 +78,9 @@ def check_operators(context: Context) -> Iterator[Finding]:
     known = {place.op for place in context.reference.places} | _BYWORK
     seen = set()
     for place in context.index.places:
-        if place.op not in known and place.quantized is None and place.op not in seen:
+        if place.quantized is not None or place.node.domain in PROCESSOR_DOMAINS:  # a matter of portability
+            continue
+        if place.op not in known and place.op not in seen:
             seen.add(place.op)
             yield report("OLX610", place.where, "an operator of the float model or of quantization", place.op)
 

@@ -13,7 +13,7 @@ from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
 from pytest_onnxlite.lint.loading import LoadedModel, proto_graphs, skeleton
 from pytest_onnxlite.lint.model_index import Place, attribute
-from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE, ONNX_DOMAINS, QUANTIZE
+from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE, ONNX_DOMAINS, PROCESSOR_DOMAINS, QUANTIZE
 
 # Bytes at which a float tensor counts as a weight that matters, rather than a constant.
 LARGE = 1024
@@ -138,6 +138,14 @@ def check_leftovers(context: Context) -> Iterator[Finding]:
         if not any(value.uses() or value.is_graph_output() for value in place.node.outputs):
             names = ", ".join(repr(value.name) for value in place.node.outputs)
             yield report("OLX106", place.where, "a reader of what it computes", f"{place.op} whose {names} none reads")
+
+
+def check_portability(context: Context) -> Iterator[Finding]:
+    """No operator is one that ONNX Runtime makes for the processor that it runs on."""
+    places = [place for place in context.index.places if place.node.domain in PROCESSOR_DOMAINS]
+    if places:
+        others = f" and {len(places) - 1} more such nodes" if len(places) > 1 else ""
+        yield report("OLX117", places[0].where, "an operator that runs on every processor", f"{places[0].op}{others}")
 
 
 def check_opset_versions(context: Context) -> Iterator[Finding]:

@@ -115,6 +115,15 @@ def _(folder):
     return edited(dynamic(convnet()), cut)
 
 
+@case("OLX117")
+def _(folder):
+    def lay_out(model):
+        node(model, "conv").domain = "com.microsoft.nchwc"
+        model.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
+
+    return edited(convnet(), lay_out)
+
+
 @case("OLX202")
 def _(folder):
     x = value("x", ["N", 4])
