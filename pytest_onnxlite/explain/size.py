@@ -17,10 +17,10 @@ from pytest_onnxlite.lint import summarize
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.lint.model_index import FLOATS, ModelIndex
+from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.lint.summary import FloatLeft
 from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.external import size_of
-from pytest_onnxlite.variants.reproducible import graphs
 
 # A quantized weight is a quarter of its float form.
 _SAVED = 0.75

@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from pytest_onnxlite.explain.matching import Index
+from pytest_onnxlite.lint import protobuf
 
 Feeds = dict[str, Any]
 
@@ -22,9 +23,8 @@ def free_names(graph: onnx.GraphProto) -> set[str]:
     read = {name for node in graph.node for name in node.input if name}
     read |= {value.name for value in graph.output}
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                read |= free_names(attribute.g)
+        for _, inner in protobuf.subgraphs(node):
+            read |= free_names(inner)
     return read - own
 
 
@@ -73,7 +73,7 @@ class Subgraph:
 
 def subgraphs(node: onnx.NodeProto) -> list[Subgraph]:
     """Return the subgraphs of a node."""
-    return [Subgraph(node, attribute.name, attribute.g) for attribute in node.attribute if attribute.HasField("g")]
+    return [Subgraph(node, name, graph) for name, graph in protobuf.subgraphs(node)]
 
 
 def extract(

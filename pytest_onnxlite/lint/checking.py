@@ -13,7 +13,7 @@ from pytest_onnxlite.lint.finding import Finding, GraphError, report
 from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
-from pytest_onnxlite.lint.signature import compare_signatures, signature_of
+from pytest_onnxlite.lint.signatures import compare_signatures, signature_of
 
 
 def check_signature(context: Context) -> Iterator[Finding]:

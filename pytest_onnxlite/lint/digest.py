@@ -14,7 +14,7 @@ import onnx_ir as ir
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.loading import ModelLike, load_model
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS
-from pytest_onnxlite.lint.signature import signature_of
+from pytest_onnxlite.lint.signatures import signature_of
 
 
 def canonical_digest(model: ModelLike) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -111,17 +110,6 @@ def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Loade
         for graph in (model.graph, *(function.graph for function in model.functions.values())):
             ir.external_data.set_base_dir(graph, path.parent)
     return LoadedModel(label, path, proto, model)
-
-
-def proto_graphs(graph: onnx.GraphProto, path: str = "") -> Iterator[tuple[str, onnx.GraphProto]]:
-    """Yield a stored graph and its subgraphs with their paths, outer before inner."""
-    yield path, graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            inner = [attribute.g] if attribute.HasField("g") else attribute.graphs
-            for position, subgraph in enumerate(inner):
-                suffix = f"[{position}]" if attribute.graphs else ""
-                yield from proto_graphs(subgraph, f"{path}{node.name or node.op_type}/{attribute.name}{suffix}/")
 
 
 def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:

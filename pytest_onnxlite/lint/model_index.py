@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.loading import LoadedModel, proto_graphs
+from pytest_onnxlite.lint import protobuf
+from pytest_onnxlite.lint.loading import LoadedModel
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
 from pytest_onnxlite.lint.storage import Problem, problem, release
 
@@ -102,10 +103,15 @@ class ModelIndex:
     @cached_property
     def scopes(self) -> list[tuple[str, ir.Graph]]:
         """Every graph with its path, outer before inner, then the functions' bodies."""
-        found = list(_scopes(self.model.graph, "", self._names))
+        paths = {self.model.graph: ""}
         for function in self.model.functions.values():
-            found += _scopes(function.graph, f"function {function.domain}::{function.name}/", self._names)
-        return found
+            paths[function.graph] = f"function {function.domain}::{function.name}/"
+        for top in list(paths):
+            for node in ir.traversal.RecursiveGraphIterator(top, recursive=_holds_graphs):
+                for name, graph in _subgraphs(node):
+                    assert node.graph is not None  # it was reached through one
+                    paths[graph] = f"{paths[node.graph]}{_name(node, self._names)}/{name}/"
+        return [(path, graph) for graph, path in paths.items()]
 
     @cached_property
     def places(self) -> list[Place]:
@@ -188,8 +194,7 @@ class ModelIndex:
     @cached_property
     def _names(self) -> frozenset[str]:
         """The names the file gives: onnx-ir makes up names for nodes without one."""
-        stored = {node.name for _, graph in proto_graphs(self.loaded.proto.graph) for node in graph.node}
-        return frozenset(stored | {node.name for f in self.loaded.proto.functions for node in f.node})
+        return frozenset(node.name for node in protobuf.nodes(self.loaded.proto))
 
 
 def operator(node: ir.Node) -> str:
@@ -238,17 +243,19 @@ def scalar_or_vector(tensor: ir.TensorProtocol) -> Array:
         return np.array(values, dtype=np.float64).reshape(-1)
 
 
-def _scopes(graph: ir.Graph, path: str, names: frozenset[str]) -> Iterator[tuple[str, ir.Graph]]:
-    yield path, graph
-    for node in graph:
-        for item in node.attributes.values():
-            if item.is_ref():
-                continue
-            if item.type == ir.AttributeType.GRAPH:
-                yield from _scopes(item.as_graph(), f"{path}{_name(node, names)}/{item.name}/", names)
-            elif item.type == ir.AttributeType.GRAPHS:
-                for position, inner in enumerate(item.as_graphs()):
-                    yield from _scopes(inner, f"{path}{_name(node, names)}/{item.name}[{position}]/", names)
+def _subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
+    for item in node.attributes.values():
+        if item.is_ref():
+            continue
+        if item.type == ir.AttributeType.GRAPH:
+            yield item.name, item.as_graph()
+        elif item.type == ir.AttributeType.GRAPHS:
+            yield from ((f"{item.name}[{position}]", graph) for position, graph in enumerate(item.as_graphs()))
+
+
+def _holds_graphs(node: ir.Node) -> bool:
+    # In a function an attribute may only refer to a graph that the caller gives, which onnx-ir would walk into.
+    return not any(item.is_ref() for item in node.attributes.values())
 
 
 def _name(node: ir.Node, names: frozenset[str]) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from pytest_onnxlite.lint import protobuf
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
-from pytest_onnxlite.lint.loading import LoadedModel, proto_graphs, skeleton
+from pytest_onnxlite.lint.loading import LoadedModel, skeleton
 from pytest_onnxlite.lint.model_index import Place, attribute
 from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE, ONNX_DOMAINS, PROCESSOR_DOMAINS, QUANTIZE
 
@@ -75,11 +76,8 @@ def _check_nodes(
             if name and name not in known and name not in outer:
                 found = "it is produced by a later node" if name in later else "nothing produces it"
                 yield report("OLX104", where, f"its input {name!r} to be produced before it", found)
-        for item in node.attribute:
-            for position, graph in enumerate([item.g] if item.HasField("g") else item.graphs):
-                suffix = f"[{position}]" if item.graphs else ""
-                inside = f"{where}/{item.name}{suffix}/"
-                yield from _check_graph_names(graph, inside, outer | known, later)
+        for name, graph in protobuf.subgraphs(node):
+            yield from _check_graph_names(graph, f"{where}/{name}/", outer | known, later)
         for name in node.output:
             if name and name in known:
                 yield report("OLX103", where, f"{name!r} to be produced once", "this node produces it again")
@@ -97,7 +95,7 @@ def _check_function_names(function: onnx.FunctionProto) -> Iterator[Finding]:
 
 def check_node_names(loaded: LoadedModel) -> Iterator[Finding]:
     """A node's name, where it has one, is its own: exclusions go by it."""
-    for path, graph in proto_graphs(loaded.proto.graph):
+    for path, graph in protobuf.walk(loaded.proto.graph):
         for name, count in Counter(node.name for node in graph.node if node.name).items():
             if count > 1:
                 operators = sorted({node.op_type for node in graph.node if node.name == name})
@@ -110,8 +108,7 @@ def check_node_names(loaded: LoadedModel) -> Iterator[Finding]:
 def check_opset_imports(loaded: LoadedModel) -> Iterator[Finding]:
     """The domains used are imported, each once, and no others."""
     proto = loaded.proto
-    used = {_domain(node.domain) for _, graph in proto_graphs(proto.graph) for node in graph.node}
-    used |= {_domain(node.domain) for function in proto.functions for node in function.node}
+    used = {_domain(node.domain) for node in protobuf.nodes(proto)}
     imported = Counter(_domain(entry.domain) for entry in proto.opset_import)
     for domain in sorted(used - set(imported)):
         yield report("OLX108", loaded.label, f"an opset import of {_spell(domain)!r}", "none")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from pytest_onnxlite.lint.signature import Signature, TensorSignature
+from pytest_onnxlite.lint.signatures import Signature, TensorSignature
 
 Array = npt.NDArray[Any]
 _FLOATS: dict[str, np.dtype[Any]] = {
@@ -86,7 +86,7 @@ def inputs_for(
 
     Args:
         draw: given by Hypothesis.
-        signature: what `pytest_onnxlite.lint.signature` gives for a model.
+        signature: what `pytest_onnxlite.lint.signatures` gives for a model.
         extremes: also draw denormals and the largest numbers of the dtype.
         max_dim: the largest size of a dynamic dim.
         min_dim: the smallest; 0 draws empty batches.

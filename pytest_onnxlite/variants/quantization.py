@@ -15,12 +15,14 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.lint import protobuf
 from pytest_onnxlite.lint.operators import quantized_operator
+from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.external import external_files, load_graph
-from pytest_onnxlite.variants.reproducible import drop_unused_opsets, graphs
+from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.silence import silence
 
@@ -47,8 +49,7 @@ def is_quantized(path: Path) -> bool:
 
 
 def _is_quantized(proto: onnx.ModelProto) -> bool:
-    nodes = [node for owner in (*graphs(proto.graph), *proto.functions) for node in owner.node]
-    return any(quantized_operator(node) is not None for node in nodes)
+    return any(quantized_operator(node) is not None for node in protobuf.nodes(proto))
 
 
 def _operators(proto: onnx.ModelProto) -> Counter[str]:

@@ -6,12 +6,13 @@ TensorFlow and tf2onnx number names and dims through the whole life of a process
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import onnx
 
+from pytest_onnxlite.lint.operators import ONNX_DOMAINS
+from pytest_onnxlite.lint.protobuf import graphs, nodes
+
 _COUNTER = re.compile(r"__(\d+)(?!\d)")
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 def canonicalize(model: onnx.ModelProto) -> None:
@@ -33,25 +34,14 @@ def canonicalize(model: onnx.ModelProto) -> None:
 
 def drop_unused_opsets(model: onnx.ModelProto) -> None:
     """Remove the opset imports whose domain no node uses."""
-    used = {_domain(node.domain) for graph in graphs(model.graph) for node in graph.node}
-    used |= {_domain(node.domain) for function in model.functions for node in function.node}
+    used = {_domain(node.domain) for node in nodes(model)}
     kept = [entry for entry in model.opset_import if _domain(entry.domain) in used or _domain(entry.domain) == ""]
     del model.opset_import[:]
     model.opset_import.extend(kept)
 
 
 def _domain(name: str) -> str:
-    return "" if name in _DEFAULT_DOMAINS else name
-
-
-def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Yield a graph and its subgraphs, outer before inner."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            inner = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs
-            for subgraph in inner:
-                yield from graphs(subgraph)
+    return "" if name in ONNX_DOMAINS else name
 
 
 def _renumber(top: onnx.GraphProto) -> None:

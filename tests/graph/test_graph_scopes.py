@@ -179,3 +179,19 @@ def test_a_file_that_was_optimized_for_one_processor_is_found(inside: bool) -> N
     assert finding.code == "OLX117"
     assert finding.where.startswith("if/then_branch/") == inside
     assert "com.microsoft.nchwc." in finding.found
+
+
+def test_a_function_whose_branches_the_caller_gives_is_walked_past() -> None:
+    given = helper.make_node("If", ["c"], ["b"], "choose")
+    for side in ("then_branch", "else_branch"):
+        given.attribute.append(onnx.AttributeProto(name=side, ref_attr_name=side, type=onnx.AttributeProto.GRAPH))
+    opset = [helper.make_opsetid("", 17)]
+    function = helper.make_function("local", "choice", ["c"], ["b"], [given], opset, ["then_branch", "else_branch"])
+    node = helper.make_node("Identity", ["x"], ["z"], "same")
+    branch = helper.make_graph([node], "branch", [], [value("z", ["N", 4])])
+    call = helper.make_node("choice", ["c"], ["y"], "call", domain="local", then_branch=branch, else_branch=branch)
+    inputs = [value("c", [], TensorProto.BOOL), value("x", ["N", 4])]
+    graph = helper.make_graph([call], "main", inputs, [value("y", ["N", 4])])
+    opsets = [*opset, helper.make_opsetid("local", 1)]
+    model = helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8)
+    assert summarize(model).operators == {"Identity": 2, "If": 1, "local.choice": 1}
