@@ -118,11 +118,11 @@ def check_bias(bias: Bias, reference: ModelIndex | None) -> Iterator[Finding]:
             at = int(np.flatnonzero(off)[0])
             wanted, have = (np.broadcast_to(x, off.shape).ravel()[at] for x in (product, scale))
             expected = f"scale {wanted:.6g}, input scale × weight scale"
-            yield report("OLX323", bias.where, expected, f"{have:.6g} at channel {at}, {int(off.sum())} in all")
+            yield report("OLX323", bias.where, expected, f"{have:.6g} at channel {at}, {int(off.sum())} in total")
     ends = (bias.integers == _INT32.max) | (bias.integers == _INT32.min)
     if dtype == ir.DataType.INT32 and ends.any():
         at = int(np.flatnonzero(ends)[0])
-        found = f"{int(ends.sum())} of {ends.size} at its end, the first at channel {at}"
+        found = f"{int(ends.sum())} of {ends.size} at the limit of int32, the first at channel {at}"
         yield report("OLX324", bias.where, "integers within int32", found)
     elif reference is not None and scale is not None and _fit(scale, bias.integers):
         yield from _check_likeness(bias, scale, reference)
@@ -141,8 +141,8 @@ def _check_likeness(bias: Bias, scale: Array, reference: ModelIndex) -> Iterator
     if off.any():
         at = int(np.flatnonzero(off)[0])
         steps = error[at] / np.broadcast_to(scale, error.shape)[at]
-        found = f"{steps:.3g} steps at channel {at}, {int(off.sum())} in all"
-        yield report("OLX703", bias.where, f"half a step from {twin[0].where!r}", found)
+        found = f"{steps:.3g} steps at channel {at}, {int(off.sum())} in total"
+        yield report("OLX703", bias.where, f"at most half a step from {twin[0].where!r}", found)
 
 
 def _fit(one: Array, other: Array) -> bool:

@@ -37,7 +37,7 @@ def check_clipping(context: Context) -> Iterator[Finding]:
             continue
         (low, high), step = ends
         if low < interval[0] - step / 2 or high > interval[1] + step / 2:
-            expected = f"integers that reach from {interval[0]:g} to {interval[1]:g}, as {name!r} does in float"
+            expected = f"a range from {interval[0]:g} to {interval[1]:g}, as {name!r} has in float"
             yield report("OLX505", quantized.place.where, expected, f"{low:.4g} to {high:.4g}")
 
 

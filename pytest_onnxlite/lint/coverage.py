@@ -78,27 +78,27 @@ def reason(index: ModelIndex, weight: FloatWeight, exclusion: Callable[[ir.Node]
     if not weight.is_weight:
         if weight.node.op_type in _NORMALIZATIONS:
             return f"parameters of {op} stay float"
-        return f"input {weight.slot} of {op} is not a weight that quantizers take"
+        return f"input {weight.slot} of {op} is not a weight that quantizers support"
     if not must_be_quantized(index, weight.node.op_type):
         return f"{index.pattern} quantization leaves {op} in float"
     if weight.node.op_type == "Gemm" and index.pattern == "dynamic" and _is_scaled(weight.node):
-        return "dynamic quantization takes Gemm with alpha = beta = 1 and transA = 0 only"
+        return "dynamic quantization supports Gemm only with alpha = beta = 1 and transA = 0"
     if weight.via:
         return f"it reaches {op} through {' and '.join(weight.via)}, {_BLIND}"
     if weight.constant.stored == "Constant":
-        return f"it lies in a Constant node, {_BLIND}"
+        return f"it is in a Constant node, {_BLIND}"
     computed = _computed_partner(weight)
     if computed is not None:
         return f"its other weights, {computed.name}, are computed in the graph, {_BLIND}"
     if weight.node.graph is not index.model.graph:
         if index.pattern != "dynamic":
-            return "it is read in a subgraph, where static quantization does not go"
-        return "it is read in a subgraph: the quantizer goes there with EnableSubgraph in extra_options"
+            return "it is read in a subgraph, which static quantization leaves in float"
+        return "it is read in a subgraph, which the quantizer includes only with EnableSubgraph in extra_options"
     if weight.slot == 0:
-        return f"it is the left operand of {op}: the quantizer takes right ones"
+        return f"it is the left operand of {op}, and the quantizer supports right ones only"
     if weight.constant.tensor.dtype != ir.DataType.FLOAT:
-        return f"it is {weight.constant.tensor.dtype.name}, and the quantizer takes FLOAT"
-    return "nothing in the graph says why: the node was excluded, or the quantizer skipped it"
+        return f"it is {weight.constant.tensor.dtype.name}, and the quantizer supports FLOAT only"
+    return "the graph does not show why: the node was excluded, or the quantizer skipped it"
 
 
 def _computed_partner(weight: FloatWeight) -> ir.Value | None:
@@ -130,7 +130,7 @@ def check_coverage(context: Context) -> Iterator[Finding]:
             severity: Severity = "error" if size >= LARGE else "warning"
             yield report("OLX601", where, f"an integer weight for {op}", found, severity=severity)
         elif size >= LARGE:
-            yield report("OLX602", where, f"an integer weight for {op}, or a word that it stays float", found)
+            yield report("OLX602", where, f"an integer weight for {op}, or an exclusion", found)
 
 
 def check_exclusions(context: Context) -> Iterator[Finding]:

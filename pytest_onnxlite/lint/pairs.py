@@ -90,7 +90,7 @@ def check_calibration(context: Context) -> Iterator[Finding]:
             blank.append(place.where)
     if len(blank) >= _BLANK_LEAST and len(blank) * 2 > total:
         found = f"scale 1 with zero point 0 for {len(blank)} of {total} activations"
-        yield report("OLX325", blank[0], "scales of the values that flow there", found)
+        yield report("OLX325", blank[0], "scales that fit the values", found)
 
 
 def _maker(node: ir.Node) -> ir.Node | None:

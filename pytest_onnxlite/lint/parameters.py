@@ -48,10 +48,10 @@ def check_zero_points(context: Context) -> Iterator[Finding]:
         # QuantizeLinear takes its output's dtype from the zero point: only a declared one can differ.
         data = quantized.data.dtype if quantized.data is not None else None
         if data is not None and zero.dtype is not None and data != zero.dtype:
-            yield report("OLX305", quantized.where, f"{data.name}, as of {quantized.name!r}", zero.dtype.name)
+            yield report("OLX305", quantized.where, f"{data.name}, the dtype of {quantized.name!r}", zero.dtype.name)
         scale, point = context.index.constant(quantized.scale), context.index.constant(zero)
         if scale is not None and point is not None and scale.tensor.size != point.tensor.size:
-            expected = f"shape {scale.tensor.shape}, as of its scale"
+            expected = f"shape {scale.tensor.shape}, that of its scale"
             # One zero point for all channels is broadcast, and says what it means.
             row = quantized.place.quantized
             if point.tensor.size != 1 or row is None or not row.sums:
@@ -100,4 +100,4 @@ def _spell(values: Array, which: Array) -> str:
     first = int(np.flatnonzero(which)[0])
     if values.size == 1:
         return f"{values[first]:.6g}"
-    return f"{values[first]:.6g} at channel {first}, {int(which.sum())} of {values.size} in all"
+    return f"{values[first]:.6g} at channel {first}, {int(which.sum())} of {values.size} in total"

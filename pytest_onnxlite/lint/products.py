@@ -160,7 +160,7 @@ def check_dynamic_quantizers(index: ModelIndex) -> Iterator[Finding]:
         # Branches of an If cannot share one: only one of them runs.
         first = seen.setdefault((value, id(place.node.graph)), place)
         if first is not place:
-            found = f"another beside {first.where}"
+            found = f"a second one, after {first.where}"
             yield report("OLX402", place.where, f"one DynamicQuantizeLinear of {_spell(value)}", found)
         if index.constant(value) is not None:
             yield report("OLX407", place.where, "a computed tensor to quantize", f"the constant {_spell(value)}")

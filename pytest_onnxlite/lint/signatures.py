@@ -178,4 +178,4 @@ def _compare_tensor(
                 yield report("OLX208", at, f"{known!r}, as elsewhere for {was!r}", f"{now!r} in {new}")
             elif symbols.setdefault(f"found {now}", was) != was:
                 known = symbols[f"found {now}"]
-                yield report("OLX208", at, f"another dim than that of {known!r}", f"{now!r} in {new}")
+                yield report("OLX208", at, f"a different dim than {known!r}", f"{now!r} in {new}")

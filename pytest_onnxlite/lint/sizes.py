@@ -93,7 +93,7 @@ def check_external_files(context: Context) -> Iterator[Finding]:
         for constant in sorted(constants, key=_start):
             start, stop = _start(constant), _start(constant) + constant.tensor.nbytes
             if last is not None and start < end and (start, stop) != (_start(last), end):
-                expected = f"bytes apart from those of {last.where!r}"
+                expected = f"no byte in common with {last.where!r}"
                 yield report("OLX607", constant.where, expected, f"{end - start:,} in common")
             if start - end > _ALIGNMENT:
                 waste += start - end
@@ -105,8 +105,8 @@ def check_external_files(context: Context) -> Iterator[Finding]:
             yield report(
                 "OLX608",
                 path.name,
-                "99 % of the file read",
-                f"{waste:,} of {size:,} bytes that no tensor has",
+                "99 % of the file used",
+                f"{waste:,} of {size:,} bytes that belong to no tensor",
             )
 
 

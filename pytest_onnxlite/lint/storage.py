@@ -47,9 +47,9 @@ def _external_problem(tensor: ir.ExternalTensor, has_folder: bool) -> Problem | 
     folder, location = Path(tensor.base_dir), Path(tensor.location)
     path = folder / location
     if location.is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
-        return Problem("OLX605", "a file in the model's folder", f"{str(location)!r}, which lies outside of it")
+        return Problem("OLX605", "a file in the model's folder", f"{str(location)!r}, outside of it")
     if not path.is_file():
-        return Problem("OLX605", "the file with its data beside the model", f"no file {str(location)!r}")
+        return Problem("OLX605", "the file with its data next to the model", f"no file {str(location)!r}")
     offset = tensor.offset or 0
     length = tensor.nbytes if tensor.length is None else tensor.length
     if length != tensor.nbytes:

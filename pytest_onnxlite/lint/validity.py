@@ -129,12 +129,12 @@ def check_leftovers(context: Context) -> Iterator[Finding]:
         if constant.stored == "initializer" and not constant.used:
             size = constant.tensor.nbytes
             severity: Severity = "error" if size >= LARGE else "warning"
-            found = f"{size:,} bytes of {constant.tensor.dtype.name} that nothing reads"
+            found = f"{size:,} bytes of {constant.tensor.dtype.name} that are unused"
             yield report("OLX105", constant.where, "a node that reads it", found, severity=severity)
     for place in context.index.places:
         if not any(value.uses() or value.is_graph_output() for value in place.node.outputs):
             names = ", ".join(repr(value.name) for value in place.node.outputs)
-            yield report("OLX106", place.where, "a reader of what it computes", f"{place.op} whose {names} none reads")
+            yield report("OLX106", place.where, "its result to be used", f"nothing reads {names} of {place.op}")
 
 
 def check_portability(context: Context) -> Iterator[Finding]:

@@ -87,12 +87,12 @@ def check_likeness(context: Context) -> Iterator[Finding]:
         if count:
             size = weight.constant.tensor.size
             found = f"{worst:.3g} steps at most, and more than half a step for {count:,} of {size:,}"
-            yield report("OLX701", weight.where, f"half a step from {twin[0].where!r}", found)
+            yield report("OLX701", weight.where, f"at most half a step from {twin[0].where!r}", found)
         elif not weight.span.any():
             with reading(twin[0].tensor) as values:
                 largest = float(np.abs(values).max())
             if largest > 0:
-                found = f"zero point throughout, where the largest float weight is {largest:.3g}"
+                found = f"the zero point everywhere, although the largest float weight is {largest:.3g}"
                 yield report("OLX312", weight.where, "a scale that keeps the weights", found)
 
 
