@@ -24,7 +24,7 @@ from graph_models import convnet  # noqa: E402
 from graph_mutations import MUTATIONS  # noqa: E402
 from graph_running import quiet, session  # noqa: E402
 
-from pytest_onnxlite.graph import RULES, check_graph  # noqa: E402
+from pytest_onnxlite.lint import RULES, check_graph  # noqa: E402
 
 FAMILIES = {
     "1": "Structure",
@@ -41,7 +41,7 @@ _CHECKS_HEAD = """# What the graph checks look at
 `check_graph` judges an ONNX model and returns findings; a sound model has none.
 
 ```python
-from pytest_onnxlite.graph import check_graph
+from pytest_onnxlite.lint import check_graph
 
 for finding in check_graph("model.int8.onnx", "model.onnx"):
     print(finding)

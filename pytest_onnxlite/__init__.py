@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_onnxlite.errors import OnnxliteError
-    from pytest_onnxlite.graph import Finding, check_graph, summarize
+    from pytest_onnxlite.lint import Finding, check_graph, summarize
     from pytest_onnxlite.metrics import Metric
     from pytest_onnxlite.recipes import DynamicInt8, StaticInt8
     from pytest_onnxlite.spec import Dataset, ModelSpec
@@ -32,14 +32,14 @@ __all__ = [
 _HOMES = {
     "Dataset": "pytest_onnxlite.spec",
     "DynamicInt8": "pytest_onnxlite.recipes",
-    "Finding": "pytest_onnxlite.graph",
     "Metric": "pytest_onnxlite.metrics",
+    "Finding": "pytest_onnxlite.lint",
     "ModelSpec": "pytest_onnxlite.spec",
     "OnnxliteError": "pytest_onnxlite.errors",
     "StaticInt8": "pytest_onnxlite.recipes",
     "Variant": "pytest_onnxlite.variants.variant",
-    "check_graph": "pytest_onnxlite.graph",
-    "summarize": "pytest_onnxlite.graph",
+    "check_graph": "pytest_onnxlite.lint",
+    "summarize": "pytest_onnxlite.lint",
 }
 
 

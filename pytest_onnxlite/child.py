@@ -1,4 +1,4 @@
-"""What runs in a child process: an unproven model's first run, and memory, which only a fresh process can tell.
+"""What runs in a child process: a new model's first run, and memory, which only a fresh process can tell.
 
 Started as a script with one JSON request on standard input; answers with one line of JSON, and imports numpy
 and ONNX Runtime alone.
@@ -37,7 +37,7 @@ def _read_feeds(path: str) -> dict[str, Any]:
         return {name: arrays[name] for name in arrays.files}
 
 
-def prove(request: dict[str, Any]) -> dict[str, Any]:
+def first_run(request: dict[str, Any]) -> dict[str, Any]:
     """Load the model and run it once, writing the outputs beside the feeds."""
     import numpy as np
 
@@ -233,7 +233,7 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.read())
-    tasks = {"prove": prove, "memory": memory, "layers": layers}
+    tasks = {"first_run": first_run, "memory": memory, "layers": layers}
     try:
         result = tasks[request["task"]](request)
     except Exception as error:

@@ -22,8 +22,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from pytest_onnxlite.explain.lifting import Body, Feeds, bodies, lift
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
+from pytest_onnxlite.explain.subgraph_extraction import Feeds, Subgraph, extract, subgraphs
+from pytest_onnxlite.lint.operators import WEIGHTED
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,7 +37,6 @@ _INNER_RUNS = 8
 _ROUNDING = 1.0
 _CHANNELS_FIRST = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization"})
 _CHANNELS_LAST = frozenset({"GRU", "Gemm", "LSTM", "LayerNormalization", "MatMul", "RNN"})
-_WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
 
 
 @dataclass
@@ -162,7 +162,7 @@ def _spread(reaches: npt.NDArray[Any]) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class _Scope:
-    """A graph of both models, with what it is fed; a main graph, or a lifted subgraph."""
+    """A graph of both models, with what it is fed; a main graph, or an extracted subgraph."""
 
     path: str
     reference: onnx.ModelProto
@@ -240,10 +240,10 @@ class _Comparison:
         self._candidate = Index(scope.candidate.graph)
         self._pairs: list[Pair] = []
         self._sums: list[_Sums] = []
-        self._bodies = list(self._find_bodies())
+        self._subgraphs = list(self._find_subgraphs())
         self._outer: list[tuple[Feeds, Feeds]] = []
 
-    def _find_bodies(self) -> Iterator[tuple[Body, Body]]:
+    def _find_subgraphs(self) -> Iterator[tuple[Subgraph, Subgraph]]:
         # By name too: an Identity behind it may be gone, and with it the name of its output.
         named = {node.name: node for node in self._scope.candidate.graph.node if node.name}
         for node in self._scope.reference.graph.node:
@@ -251,15 +251,17 @@ class _Comparison:
             if other is None or other.op_type != node.op_type:
                 other = named.get(node.name)
             if other is not None and other.op_type == node.op_type:
-                theirs = {body.attribute: body for body in bodies(other)}
-                for body in bodies(node):
-                    if body.attribute in theirs:
-                        yield body, theirs[body.attribute]
+                theirs = {subgraph.attribute: subgraph for subgraph in subgraphs(other)}
+                for subgraph in subgraphs(node):
+                    if subgraph.attribute in theirs:
+                        yield subgraph, theirs[subgraph.attribute]
 
     def run(self, deadline: float) -> int:
         """Run both models, as often as time allows, at least once."""
         self._pairs = match(self._reference, self._candidate)
-        wanted = {name for body, _ in self._bodies for name in body.wanted() if name in self._reference.producers}
+        wanted = {
+            name for subgraph, _ in self._subgraphs for name in subgraph.wanted() if name in self._reference.producers
+        }
         names = list(dict.fromkeys([*(pair.name for pair in self._pairs), *sorted(wanted)]))
         reference = self._sessions.open(_with_outputs(self._scope.reference, names))
         forced: Any = None
@@ -289,7 +291,7 @@ class _Comparison:
                 if one.shape == x.shape == other.shape:
                     sums.add(x, one, other)
                     self._note_clipping(sums, pair, x)
-            if self._bodies and count < _INNER_RUNS:
+            if self._subgraphs and count < _INNER_RUNS:
                 inner = dict(zip(extra, own[len(self._pairs) :], strict=True))
                 self._outer.append(({**reference_feeds, **values}, {**candidate_feeds, **given, **inner}))
             count += 1
@@ -322,9 +324,9 @@ class _Comparison:
         return 1 if rank == 4 else -1
 
     def _inner_names(self) -> list[str]:
-        """Return what the bodies of the quantized graph read that is neither stored, fed nor matched."""
+        """Return what the subgraphs of the quantized graph read that is neither stored, fed nor matched."""
         matched = {pair.candidate for pair in self._pairs}
-        wanted = {name for _, body in self._bodies for name in body.wanted()}
+        wanted = {name for _, subgraph in self._subgraphs for name in subgraph.wanted()}
         return sorted((wanted & set(self._candidate.producers)) - matched - set(self._candidate.constants))
 
     def _as_read(self, pair: Pair, values: Any) -> Floats:
@@ -369,7 +371,7 @@ class _Comparison:
         spread, channel = sums.spread()
         named = next((node for node in integer if node.name), None)
         # What only hands on the output of a branch or loop has the error within it.
-        around = next((node for node in nodes if bodies(node)), None)
+        around = next((node for node in nodes if subgraphs(node)), None)
         if named is None and around is not None:
             producer = around
         layer = Layer(
@@ -399,8 +401,8 @@ class _Comparison:
             if node.op_type == "Gemm":
                 transposed = any(a.name == "transB" and a.i for a in node.attribute)
                 axis = 0 if transposed else 1
-            elif node.op_type in _WEIGHT_AXIS:
-                axis = _WEIGHT_AXIS[node.op_type]
+            elif node.op_type in WEIGHTED and (channel := WEIGHTED[node.op_type].channel) is not None:
+                axis = channel
             else:
                 continue
             weight = self._reference.constant(node.input[1])
@@ -415,7 +417,7 @@ class _Comparison:
     def inner(self, notes: list[str]) -> list[_Scope]:
         """Return the subgraphs that were run, as graphs of their own."""
         scopes = []
-        for ours, theirs in self._bodies:
+        for ours, theirs in self._subgraphs:
             where = f"{self._scope.path}{ours.node.name or ours.node.op_type}/{ours.attribute}/"
             runs: list[tuple[Feeds, Feeds]] = []
             models: tuple[onnx.ModelProto, onnx.ModelProto] | None = None
@@ -423,9 +425,9 @@ class _Comparison:
                 if not ours.is_taken(reference_values):
                     continue
                 try:
-                    one, one_feeds = lift(self._scope.reference, self._reference, ours, reference_values)
+                    one, one_feeds = extract(self._scope.reference, self._reference, ours, reference_values)
                     # Its own inputs and conditions are the float model's, so that the errors within are its own.
-                    other, other_feeds = lift(
+                    other, other_feeds = extract(
                         self._scope.candidate, self._candidate, theirs, {**reference_values, **candidate_values}
                     )
                 except (KeyError, ValueError, AttributeError) as error:

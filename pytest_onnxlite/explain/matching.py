@@ -16,49 +16,12 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from pytest_onnxlite.lint.operators import quantized_operator
+
 Array = npt.NDArray[Any]
 
-# Operators that compute in integers by themselves; every other one does where its input is dequantized.
-INTEGER_OPS = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "MatMulNBits",
-        "QAttention",
-        "QGemm",
-        "QLinearAdd",
-        "QLinearAveragePool",
-        "QLinearConcat",
-        "QLinearConv",
-        "QLinearGlobalAveragePool",
-        "QLinearLeakyRelu",
-        "QLinearMatMul",
-        "QLinearMul",
-        "QLinearSigmoid",
-        "QLinearSoftmax",
-    }
-)
-_CODEC = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
-# Where each operator of the QOperator form has the scale of its output; the zero point follows.
-_OUTPUT_SCALE = {
-    "QGemm": 7,
-    "QLinearAdd": 6,
-    "QLinearAveragePool": 3,
-    "QLinearConcat": 0,
-    "QLinearConv": 6,
-    "QLinearGlobalAveragePool": 3,
-    "QLinearLeakyRelu": 3,
-    "QLinearMatMul": 6,
-    "QLinearMul": 6,
-    "QLinearSigmoid": 3,
-    "QLinearSoftmax": 3,
-    "QuantizeLinear": 1,
-}
 _CARRIERS = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
-_NO_PRODUCTS = _CODEC | _CARRIERS | {"Cast", "Concat", "Gather", "Shape", "Size"}
+_NO_PRODUCTS = _CARRIERS | {"Cast", "Concat", "Gather", "Shape", "Size"}
 _CLIPS = frozenset({"Clip", "Relu"})
 
 
@@ -147,9 +110,10 @@ class Index:
         node = self.producers.get(name)
         while node is not None and node.op_type in _CARRIERS and node.input:
             node = self.producers.get(node.input[0])
-        if node is None or node.op_type not in _OUTPUT_SCALE:
+        row = None if node is None else quantized_operator(node)
+        if node is None or row is None or row.output is None or row.output.scale is None:
             return None
-        return self.scale(node, _OUTPUT_SCALE[node.op_type])
+        return self.scale(node, row.output.scale)
 
     def range_of(self, name: str) -> Scale | None:
         """Return what a float tensor is quantized with ahead of time, None where it is not."""
@@ -173,8 +137,9 @@ class Index:
 
 def is_integer_node(index: Index, node: onnx.NodeProto) -> bool:
     """Tell whether a node computes in integers: by itself, or because its inputs are dequantized in front of it."""
-    if node.op_type in INTEGER_OPS:
-        return True
+    row = quantized_operator(node)
+    if row is not None:
+        return not row.converts
     if node.op_type in _NO_PRODUCTS:
         return False
     before = index.producers.get(node.input[0]) if node.input else None

@@ -15,10 +15,10 @@ from typing import Any
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.graph.opening import open_model
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.values import Saturation, forecast_saturation
-from pytest_onnxlite.graph.view import View
+from pytest_onnxlite.lint.context import Context
+from pytest_onnxlite.lint.loading import load_model
+from pytest_onnxlite.lint.model_index import ModelIndex
+from pytest_onnxlite.lint.values import Saturation, forecast_saturation
 from pytest_onnxlite.recipes import recipe_text
 from pytest_onnxlite.text import percent, score_text
 from pytest_onnxlite.variants.builder import Builder
@@ -27,10 +27,10 @@ from pytest_onnxlite.variants.variant import OnnxVariant
 
 def count_saturation(path: Path) -> Saturation:
     """Return how many pairs of a file's weights can saturate."""
-    opened = open_model(path)
-    if opened.model is None:
+    loaded = load_model(path)
+    if loaded.model is None:
         return Saturation(0, 0, ())
-    return forecast_saturation(Subject(View(opened, opened.model), None, ()))
+    return forecast_saturation(Context(ModelIndex(loaded, loaded.model), None, ()))
 
 
 def forecast(

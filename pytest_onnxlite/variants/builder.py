@@ -12,11 +12,11 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, hash_inputs, take
-from pytest_onnxlite.variants import arrays, proof, trained
+from pytest_onnxlite.variants import arrays, first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model, load_graph
-from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
+from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import (
     OnnxVariant,
     Outputs,
@@ -29,7 +29,7 @@ from pytest_onnxlite.variants.variant import (
 Progress = Callable[[str], None]
 
 # Samples on which a new file is first run and compared.
-_PROOF_SAMPLES = 32
+_FIRST_SAMPLES = 32
 
 
 class Builder:
@@ -136,7 +136,7 @@ class Builder:
         path = self.spec.trained
         if trained.is_in_memory(path):
             path = folder / "model.keras"
-            with quiet():
+            with silence():
                 self.spec.trained.save(path)
         self._progress(f"running the trained model of {self.spec.name} on {len(self.evaluation)} samples")
         variant = TrainedVariant(self.spec.name, path, program.inputs, lambda: program)
@@ -207,10 +207,10 @@ class Builder:
         self._progress(f"converting {self.spec.name} to ONNX")
         path = folder / "model.onnx"
         conversion.convert(program, self.spec.name, path)
-        expected = take(self.outputs(self.trained, self.spec.batch_size), slice(_PROOF_SAMPLES))
+        expected = take(self.outputs(self.trained, self.spec.batch_size), slice(_FIRST_SAMPLES))
         assert isinstance(expected, dict)
         found = self._first_run(path, "onnx")
-        proof.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
+        first_run.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
 
     def _require_convertible(self, what: str, instead: str) -> None:
         if trained.is_foreign(self.spec.trained):
@@ -274,15 +274,15 @@ class Builder:
         path = folder / "model.onnx"
         decided = quantization.quantize(source.path, recipe, self.spec.name, path, calibration)
         (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
-        proof.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
+        first_run.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
         found = self._first_run(path, "int8")
         self._require_outputs_of(source, found, "int8")
 
     def _require_outputs_of(self, source: RuntimeVariant, found: Outputs, kind: str) -> None:
         """Check that a quantized model gives outputs of the shapes of the one it was made from."""
-        samples = self._proof_batch(source.inputs_info)
+        samples = self._first_batch(source.inputs_info)
         expected = source.run(take(self.evaluation.x, slice(samples)), samples)
-        proof.require_same_outputs(expected, found, self.spec.name, kind, values=False)
+        first_run.require_same_outputs(expected, found, self.spec.name, kind, values=False)
 
     # -- TFLite ------------------------------------------------------------------------------------------
 
@@ -317,12 +317,12 @@ class Builder:
             self._progress(f"converting {self.spec.name} to TFLite{' INT8' if kind == 'tflite_int8' else ''}")
             path = folder / "model.tflite"
             tflite.convert(self._program, self.spec.name, path, kind == "tflite_int8", calibration)
-            samples = take(self.evaluation.x, slice(_PROOF_SAMPLES))
+            samples = take(self.evaluation.x, slice(_FIRST_SAMPLES))
             feeds = one_run(to_feeds(samples, self._program.inputs))
-            found = proof.prove(path, self.spec.name, kind, feeds, self.spec.threads)
-            expected = take(self.outputs(self.trained, 1), slice(_PROOF_SAMPLES))
+            found = first_run.run_once(path, self.spec.name, kind, feeds, self.spec.threads)
+            expected = take(self.outputs(self.trained, 1), slice(_FIRST_SAMPLES))
             assert isinstance(expected, dict)
-            proof.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
+            first_run.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
 
         entry = self._cache.entry("tflite", inputs, build)
         return TfliteVariant(self.spec.name, kind, entry / "model.tflite", threads=self.spec.threads)
@@ -367,9 +367,9 @@ class Builder:
             self._progress(f"running {path.name} for the first time")
             self._require_kind(path, kind)
             self._first_run(path, kind)
-            (folder / "proved").write_text(f"{path.name} was loaded and run\n")
+            (folder / "ran").write_text(f"{path.name} was loaded and run\n")
 
-        self._cache.entry(f"proof-{kind}", inputs, check)
+        self._cache.entry(f"first-run-{kind}", inputs, check)
         return self._open(kind, path)
 
     def _require_kind(self, path: Path, kind: str) -> None:
@@ -389,11 +389,11 @@ class Builder:
             )
 
     def _first_run(self, path: Path, kind: str) -> Outputs:
-        feeds = self._proof_feeds(path, kind)
-        found = proof.prove(path, self.spec.name, kind, feeds, self.spec.threads)
+        feeds = self._first_feeds(path, kind)
+        found = first_run.run_once(path, self.spec.name, kind, feeds, self.spec.threads)
         return found if self.spec.batched else {name: array[None] for name, array in found.items()}
 
-    def _proof_batch(self, infos: tuple[TensorInfo, ...]) -> int:
+    def _first_batch(self, infos: tuple[TensorInfo, ...]) -> int:
         """Return how many samples a first run takes: those that fit into one batch."""
         if not self.spec.batched:
             return 1
@@ -402,14 +402,14 @@ class Builder:
             return frozen
         x = self.evaluation.x
         ragged = any(a.dtype == object for a in (x.values() if isinstance(x, Mapping) else [x]))
-        return 1 if ragged else _PROOF_SAMPLES
+        return 1 if ragged else _FIRST_SAMPLES
 
-    def _proof_feeds(self, path: Path, kind: str) -> dict[str, Array]:
+    def _first_feeds(self, path: Path, kind: str) -> dict[str, Array]:
         """Name and cast the first samples for a file that is not yet believed: no session is opened."""
         graph = load_graph(path).graph
         stored = {tensor.name for tensor in graph.initializer}
         infos = tuple(_info(value) for value in graph.input if value.name not in stored)
-        samples = take(self.evaluation.x, slice(self._proof_batch(infos)))
+        samples = take(self.evaluation.x, slice(self._first_batch(infos)))
         try:
             return one_run(to_feeds(samples, infos, self.spec.batched), self.spec.batched)
         except ValueError as error:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.variants.canonical import canonicalize
-from pytest_onnxlite.variants.quiet import quiet
+from pytest_onnxlite.variants.reproducible import canonicalize
+from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.trained import Program
 
 OPSET = 17
@@ -23,7 +23,7 @@ def convert(program: Program, model: str, target: Path) -> None:
         OnnxliteError: tf2onnx is missing or cannot convert the model, or an output was lost.
     """
     try:
-        with quiet():
+        with silence():
             import onnx
             import tf2onnx
     except ImportError as error:
@@ -31,7 +31,7 @@ def convert(program: Program, model: str, target: Path) -> None:
             f'converting {model} needs tf2onnx: {error}. Install it with: pip install "pytest-onnxlite[tensorflow]"'
         ) from None
     try:
-        with quiet():
+        with silence():
             proto, _ = tf2onnx.convert.from_function(program.function, input_signature=program.specs, opset=OPSET)
     except Exception as error:
         raise OnnxliteError(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from onnx.external_data_helper import uses_external_data
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.lint.protobuf import tensors
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_file, hash_tree
-from pytest_onnxlite.variants.canonical import graphs
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,6 @@ def load_graph(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    for graph in graphs(proto.graph):
-        yield from (t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
-        for node in graph.node:
-            for attribute in node.attribute:
-                tensors = [attribute.t] if attribute.HasField("t") else attribute.tensors
-                yield from (t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL)
-
-
 def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[ExternalFile]:
     """Return the files that a model's weights lie in; reads none of them.
 
@@ -68,7 +59,9 @@ def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[Ext
     proto = load_graph(path) if proto is None else proto
     ranges: dict[Path, set[tuple[int, int | None]]] = defaultdict(set)
     folder = path.parent.resolve()
-    for tensor in _external_tensors(proto):
+    for tensor in tensors(proto):
+        if not uses_external_data(tensor):
+            continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         file = (folder / location).resolve()

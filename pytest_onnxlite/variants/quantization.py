@@ -15,29 +15,17 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.lint import protobuf
+from pytest_onnxlite.lint.operators import quantized_operator
+from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants.canonical import drop_unused_opsets, graphs
 from pytest_onnxlite.variants.external import external_files, load_graph
-from pytest_onnxlite.variants.quiet import quiet
+from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
+from pytest_onnxlite.variants.silence import silence
 
-_QUANTIZED = frozenset(
-    {
-        "ConvInteger",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "DynamicQuantizeLSTM",
-        "MatMulInteger",
-        "MatMulNBits",
-        "QAttention",
-        "QGemm",
-        "QLinearConv",
-        "QLinearMatMul",
-        "QuantizeLinear",
-    }
-)
 # Scales for each channel are written with an axis, which QuantizeLinear has from here on.
 _STATIC_OPSET = 13
 # How the quantizer calls the scale of a tensor.
@@ -56,8 +44,12 @@ class Calibration:
 
 
 def is_quantized(path: Path) -> bool:
-    """Tell whether a model has operators of quantization, its subgraphs included."""
-    return bool(_QUANTIZED & set(_operators(load_graph(path))))
+    """Tell whether a model has operators of quantization, its subgraphs and functions included."""
+    return _is_quantized(load_graph(path))
+
+
+def _is_quantized(proto: onnx.ModelProto) -> bool:
+    return any(quantized_operator(node) is not None for node in protobuf.nodes(proto))
 
 
 def _operators(proto: onnx.ModelProto) -> Counter[str]:
@@ -93,7 +85,7 @@ def quantize(
     source, target = source.resolve(), target.resolve()
     before = load_graph(source)
     _refuse_half(before, source, model)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, quiet():
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
         prepared = Path(folder) / "prepared.onnx"
         beside = external_files(source, before)
         large = source.stat().st_size + sum(file.used for file in beside) > _IN_ONE_FILE
@@ -415,7 +407,7 @@ def _finish(
     static: bool,
 ) -> None:
     """Keep the source's metadata, drop opset imports that were added, refuse what was not done as asked."""
-    if not _QUANTIZED & set(_operators(proto)):
+    if not _is_quantized(proto):
         inside = _weighted_inside(before) if static else 0
         if inside:
             raise OnnxliteError(

@@ -9,8 +9,8 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import to_feeds
+from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.trained import Program, import_tensorflow
 
 
@@ -29,7 +29,7 @@ def convert(program: Program, model: str, target: Path, quantized: bool, calibra
     """
     tf = import_tensorflow()
     try:
-        with quiet():
+        with silence():
             module = _frozen(tf, program)
             converter = tf.lite.TFLiteConverter.from_concrete_functions([module.call.get_concrete_function()], module)
             if quantized:

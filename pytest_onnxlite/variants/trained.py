@@ -17,8 +17,8 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
-from pytest_onnxlite.variants.quiet import quiet
 from pytest_onnxlite.variants.sessions import TensorInfo
+from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import Outputs
 
 
@@ -52,7 +52,7 @@ def import_tensorflow() -> Any:
         OnnxliteError: it is not installed, or its import fails.
     """
     try:
-        with quiet():
+        with silence():
             import tensorflow
     except ImportError as error:
         raise OnnxliteError(
@@ -177,7 +177,7 @@ def load_program(spec: ModelSpec) -> Program:
     """
     tf = import_tensorflow()
     trained = spec.trained
-    with quiet():
+    with silence():
         if is_in_memory(trained):
             return _from_keras(tf, spec, trained)
         if trained.is_dir():

@@ -100,7 +100,7 @@ class Variant(ABC):
         """
         if self.path.suffix != ".onnx":
             raise OnnxliteError(f"{self.model} {self.kind}: {self.path.name} is no ONNX file, and has no ONNX graph.")
-        from pytest_onnxlite.graph import summarize
+        from pytest_onnxlite.lint import summarize
 
         return summarize(self.path)
 
@@ -126,13 +126,13 @@ class Variant(ABC):
         """Return a Hypothesis strategy of feeds: arrays by input name, extremes included.
 
         Args:
-            options: those of `pytest_onnxlite.graph.strategies.inputs_for`, such as `extremes=False`.
+            options: those of `pytest_onnxlite.strategies.inputs_for`, such as `extremes=False`.
 
         Raises:
             ValueError: an input has a dtype that has no arrays.
         """
-        from pytest_onnxlite.graph import Signature, TensorSignature
-        from pytest_onnxlite.graph.strategies import inputs_for
+        from pytest_onnxlite.lint import Signature, TensorSignature
+        from pytest_onnxlite.strategies import inputs_for
 
         # ONNX calls float32 FLOAT, and the others by numpy's names in capitals.
         names = {"float32": "FLOAT", "float64": "DOUBLE"}

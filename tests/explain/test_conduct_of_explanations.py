@@ -15,7 +15,7 @@ import pytest
 
 from pytest_onnxlite.checks.size.explain import Unread, tensors_to_shrink
 from pytest_onnxlite.explain.budget import Budget
-from pytest_onnxlite.graph.summary import FloatLeft
+from pytest_onnxlite.lint.summary import FloatLeft
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
 
@@ -180,5 +180,5 @@ LEFT = [FloatLeft("big", "n", 4000, "excluded by 'n'"), FloatLeft("small", "m", 
     ],
 )
 def test_the_fewest_tensors_are_chosen(excess: int, expected: tuple[list[str], int]) -> None:
-    bias = FloatLeft("bias", "n", 8000, "input 1 of Add is not a weight that quantizers take")
+    bias = FloatLeft("bias", "n", 8000, "input 1 of Add is not a weight that quantizers support")
     assert tensors_to_shrink([bias, *LEFT], [Unread("copy", 500)], excess) == expected

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
 
-from pytest_onnxlite.explain.origins import Origins
+from pytest_onnxlite.explain.provenance import Origins
 
 from onnx_models import edit, quantize, set_weight, stretched, weights_of, wide
 from projects import Digits, Project

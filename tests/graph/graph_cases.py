@@ -12,7 +12,7 @@ from graph_mutations import MUTATIONS, array, node, put, tensor
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
-from pytest_onnxlite.graph import Finding, Signature, check_graph, compare_signatures, signature
+from pytest_onnxlite.lint import Finding, Signature, check_graph, compare_signatures, signature
 
 CASES: dict[str, Callable[[Path], list[Finding]]] = {}
 
@@ -113,6 +113,15 @@ def _(folder):
         weight.raw_data = weight.raw_data[:-7]
 
     return edited(dynamic(convnet()), cut)
+
+
+@case("OLX117")
+def _(folder):
+    def lay_out(model):
+        node(model, "conv").domain = "com.microsoft.nchwc"
+        model.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
+
+    return edited(convnet(), lay_out)
 
 
 @case("OLX202")

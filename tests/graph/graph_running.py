@@ -13,7 +13,7 @@ import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from pytest_onnxlite.graph.strategies import RandomModel
+from pytest_onnxlite.strategies import RandomModel
 
 LEVELS = ort.GraphOptimizationLevel
 
@@ -25,6 +25,17 @@ def session(model: onnx.ModelProto | str, level=LEVELS.ORT_ENABLE_ALL) -> ort.In
     options.graph_optimization_level = level
     source = model if isinstance(model, str) else model.SerializeToString()
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def optimized(model: onnx.ModelProto, level=LEVELS.ORT_ENABLE_ALL) -> onnx.ModelProto:
+    """Return the file that ONNX Runtime saves of the graph that it runs."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = level
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(options.optimized_model_filepath)
 
 
 def run(model: onnx.ModelProto | str, feed: dict[str, np.ndarray], level=LEVELS.ORT_ENABLE_ALL) -> np.ndarray:

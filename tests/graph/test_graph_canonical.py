@@ -10,8 +10,8 @@ from graph_mutations import array, put
 from hypothesis import given
 from onnx import helper
 
-from pytest_onnxlite.graph import GraphError, canonical_digest
-from pytest_onnxlite.graph.strategies import models
+from pytest_onnxlite.lint import GraphError, canonical_digest
+from pytest_onnxlite.strategies import models
 
 
 def edited(change) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from graph_cases import CASES
 
-from pytest_onnxlite.graph import RULES
+from pytest_onnxlite.lint import RULES
 
 
 def test_every_rule_has_a_case():

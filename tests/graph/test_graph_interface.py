@@ -12,7 +12,7 @@ from graph_models import convnet, dense, dynamic, static
 from onnx import numpy_helper
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.graph import (
+from pytest_onnxlite.lint import (
     RULES,
     GraphError,
     Signature,

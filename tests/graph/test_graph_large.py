@@ -22,7 +22,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 CHILD = """
 import json, sys, time
 import onnx, onnx_ir, numpy
-from pytest_onnxlite.graph import check_graph
+from pytest_onnxlite.lint import check_graph
 
 def peak():
     return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))

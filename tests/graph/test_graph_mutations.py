@@ -6,7 +6,7 @@ import pytest
 from graph_models import convnet
 from graph_mutations import MUTATIONS, Mutation, sound
 
-from pytest_onnxlite.graph import RULES, check_graph
+from pytest_onnxlite.lint import RULES, check_graph
 
 
 @pytest.mark.parametrize("form", ["static", "dynamic"])

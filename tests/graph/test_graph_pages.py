@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from pytest_onnxlite.graph import RULES
+from pytest_onnxlite.lint import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))

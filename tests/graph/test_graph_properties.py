@@ -22,11 +22,11 @@ from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 
 from pytest_onnxlite import DynamicInt8, OnnxliteError, StaticInt8
-from pytest_onnxlite.graph import GraphError, check_graph, signature, summarize
-from pytest_onnxlite.graph.strategies import BLOCKS, OPSETS, RandomModel, inputs_for, models
+from pytest_onnxlite.lint import GraphError, check_graph, signature, summarize
 from pytest_onnxlite.recipes import Calibration as Method
 from pytest_onnxlite.recipes import Format, Integer, Recipe
-from pytest_onnxlite.variants.proof import require_sound
+from pytest_onnxlite.strategies import BLOCKS, OPSETS, RandomModel, inputs_for, models
+from pytest_onnxlite.variants.first_run import require_sound
 from pytest_onnxlite.variants.quantization import Calibration, quantize
 from pytest_onnxlite.variants.sessions import TensorInfo
 

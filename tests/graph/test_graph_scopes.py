@@ -7,9 +7,10 @@ import onnx
 import onnxruntime
 import pytest
 from graph_models import dynamic, exported_lstm, finish, initializer, rng, value
+from graph_running import LEVELS, optimized
 from onnx import TensorProto, helper, version_converter
 
-from pytest_onnxlite.graph import check_graph, summarize
+from pytest_onnxlite.lint import check_graph, summarize
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -150,3 +151,47 @@ def test_a_node_without_a_name_is_called_by_what_it_computes():
     model = finish([node], [value("x", ["N", 16])], [value("y", ["N", 32])], [initializer("w", normal(16, 32))])
     (finding,) = check_graph(model, model)
     assert finding.where == "MatMul of 'y' (w)"
+
+
+def convolving(inside: bool) -> onnx.ModelProto:
+    """A Conv, in a branch if asked."""
+    weight = initializer("w", normal(16, 16, 3, 3))
+    x, y = value("x", [1, 16, 8, 8]), value("y", [1, 16, 6, 6])
+    if not inside:
+        return finish([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], [x], [y], [weight])
+    branches = {}
+    for name in ("then_branch", "else_branch"):
+        conv = helper.make_node("Conv", ["x", "w"], [f"{name}_y"], "conv")
+        branches[name] = helper.make_graph([conv], name, [], [value(f"{name}_y", [1, 16, 6, 6])], [weight])
+    node = helper.make_node("If", ["c"], ["y"], "if", **branches)
+    return finish([node], [value("c", [], TensorProto.BOOL), x], [y], [])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_file_that_was_optimized_for_one_processor_is_found(inside: bool) -> None:
+    portable, bound = (
+        optimized(convolving(inside), level) for level in (LEVELS.ORT_ENABLE_EXTENDED, LEVELS.ORT_ENABLE_ALL)
+    )
+    if not any(name.startswith("com.microsoft.nchwc.") for name in summarize(bound).operators):
+        pytest.skip("ONNX Runtime lays out no convolution anew for this processor")
+    assert [finding.code for finding in check_graph(portable) if finding.severity == "error"] == []
+    (finding,) = [finding for finding in check_graph(bound) if finding.severity == "error"]
+    assert finding.code == "OLX117"
+    assert finding.where.startswith("if/then_branch/") == inside
+    assert "com.microsoft.nchwc." in finding.found
+
+
+def test_a_function_whose_branches_the_caller_gives_is_walked_past() -> None:
+    given = helper.make_node("If", ["c"], ["b"], "choose")
+    for side in ("then_branch", "else_branch"):
+        given.attribute.append(onnx.AttributeProto(name=side, ref_attr_name=side, type=onnx.AttributeProto.GRAPH))
+    opset = [helper.make_opsetid("", 17)]
+    function = helper.make_function("local", "choice", ["c"], ["b"], [given], opset, ["then_branch", "else_branch"])
+    node = helper.make_node("Identity", ["x"], ["z"], "same")
+    branch = helper.make_graph([node], "branch", [], [value("z", ["N", 4])])
+    call = helper.make_node("choice", ["c"], ["y"], "call", domain="local", then_branch=branch, else_branch=branch)
+    inputs = [value("c", [], TensorProto.BOOL), value("x", ["N", 4])]
+    graph = helper.make_graph([call], "main", inputs, [value("y", ["N", 4])])
+    opsets = [*opset, helper.make_opsetid("local", 1)]
+    model = helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8)
+    assert summarize(model).operators == {"Identity": 2, "If": 1, "local.choice": 1}

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from pytest_onnxlite.graph import check_graph, signature
+from pytest_onnxlite.lint import check_graph, signature
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:

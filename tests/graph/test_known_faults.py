@@ -17,7 +17,7 @@ from graph_running import prepared, quiet, run, session
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, quantize_dynamic
 
-from pytest_onnxlite.graph import check_graph
+from pytest_onnxlite.lint import check_graph
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "known-faults.md"
 FAULTS: dict[str, Callable[[Path], bool]] = {}

@@ -476,4 +476,4 @@ def test_the_cache_keeps_its_size_and_what_this_run_used(guard: Guard, tmp_path:
     os.utime(old / "manifest.json", (then, then))
     project.pytester.runpytest().assert_outcomes(passed=1)
     assert not old.exists()
-    assert len([path for path in cache.iterdir() if path.name.startswith("proof-")]) == 2
+    assert len([path for path in cache.iterdir() if path.name.startswith("first-run-")]) == 2

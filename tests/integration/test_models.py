@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, Metric, ModelSpec, OnnxliteError, StaticInt8
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
-from pytest_onnxlite.graph import check_graph, summarize
+from pytest_onnxlite.lint import check_graph, summarize
 from pytest_onnxlite.variants import quantization
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
@@ -166,6 +167,18 @@ def test_an_int8_file_that_is_float(build: Make, net: Path) -> None:
 def test_a_float_file_that_is_int8(build: Make, net: Path, tmp_path: Path) -> None:
     with pytest.raises(OnnxliteError, match=r"onnx=.*is quantized.*Give it as int8="):
         build(onnx=quantize(net, tmp_path / "q.onnx")).onnx  # noqa: B018
+
+
+def test_an_int8_file_that_the_runtime_fused(build: Make, net: Path, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    onnxruntime.InferenceSession(str(quantize(net, tmp_path / "q.onnx")), options, providers=["CPUExecutionProvider"])
+    fused = tmp_path / "fused.onnx"
+    assert set(summarize(fused).operators) == {"Relu", "com.microsoft.DynamicQuantizeMatMul"}
+    assert build(onnx=net, int8=fused).int8.path == fused
+    with pytest.raises(OnnxliteError, match=r"onnx=.*is quantized.*Give it as int8="):
+        build(onnx=fused).onnx  # noqa: B018
 
 
 def test_an_onnx_file_given_as_trained(net: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError, StaticInt8
-from pytest_onnxlite.graph import check_graph
+from pytest_onnxlite.lint import check_graph
 from pytest_onnxlite.recipes import recipe_text
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache

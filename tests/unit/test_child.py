@@ -21,7 +21,7 @@ def test_a_model_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(ChildError, match=r"INVALID_PROTOBUF|Protobuf parsing failed"):
-        ask({"task": "prove", "model": str(path), "threads": 1, "feeds": "", "outputs": ""})
+        ask({"task": "first_run", "model": str(path), "threads": 1, "feeds": "", "outputs": ""})
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")

@@ -16,7 +16,7 @@ def measure(builder: Builder, variant: Variant, ignore: Sequence[str]) -> Graph:
     Raises:
         OnnxliteError: a variant cannot be built or read.
     """
-    from pytest_onnxlite.graph import check_graph, compare_operators, signature, summarize
+    from pytest_onnxlite.lint import check_graph, compare_operators, signature, summarize
 
     reference = builder.made_from(variant.kind)
     float_path = reference.path if variant.kind == "int8" and reference is not None else None
@@ -34,7 +34,7 @@ def measure(builder: Builder, variant: Variant, ignore: Sequence[str]) -> Graph:
 
 def changes(saved: Mapping[str, Any], found: Graph) -> GraphChanges:
     """Compare a graph with the one that a baseline saved."""
-    from pytest_onnxlite.graph import Signature, compare_operators, compare_signatures
+    from pytest_onnxlite.lint import Signature, compare_operators, compare_signatures
 
     findings = compare_signatures(Signature.from_dict(saved["signature"]), Signature.from_dict(found.signature))
     operators = compare_operators(saved["operators"], found.operators)

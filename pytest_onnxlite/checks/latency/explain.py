@@ -14,7 +14,7 @@ from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.explain.case import Case, Explanation
-from pytest_onnxlite.explain.origins import Origins
+from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.spec import Array, take
 from pytest_onnxlite.text import first_line, time_text
 from pytest_onnxlite.variants.sessions import open_session

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_onnxlite.checks.size.explain import count_bytes
 from pytest_onnxlite.explain.case import Case, Explanation
-from pytest_onnxlite.explain.origins import Origins
+from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.text import percent, size_text
 
 _MOST_NODES = 5

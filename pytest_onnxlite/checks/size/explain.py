@@ -13,13 +13,13 @@ import onnx_ir as ir
 
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.explain.case import Case, Explanation
-from pytest_onnxlite.graph import summarize
-from pytest_onnxlite.graph.opening import open_model
-from pytest_onnxlite.graph.subject import Subject
-from pytest_onnxlite.graph.summary import FloatLeft
-from pytest_onnxlite.graph.view import FLOATS, View
+from pytest_onnxlite.lint import summarize
+from pytest_onnxlite.lint.context import Context
+from pytest_onnxlite.lint.loading import load_model
+from pytest_onnxlite.lint.model_index import FLOATS, ModelIndex
+from pytest_onnxlite.lint.protobuf import graphs
+from pytest_onnxlite.lint.summary import FloatLeft
 from pytest_onnxlite.text import size_text
-from pytest_onnxlite.variants.canonical import graphs
 from pytest_onnxlite.variants.external import size_of
 
 # A quantized weight is a quarter of its float form.
@@ -81,17 +81,19 @@ class Grown:
 
 def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
     """Return the bytes of an ONNX model by kind, and the tensors that nothing reads, the largest first."""
-    opened = open_model(path)
+    loaded = load_model(path)
     size, waste = size_of(path)
-    if opened.model is None:
+    if loaded.model is None:
         return Bytes(0, 0, 0, 0, 0, 0, size, waste), []
-    view = View(opened, opened.model)
-    subject = Subject(view, None, ())
-    parameters = {q.scale for q in subject.quantities.all} | {q.zero_point for q in subject.quantities.all}
+    index = ModelIndex(loaded, loaded.model)
+    context = Context(index, None, ())
+    parameters = {q.scale for q in context.quantized_tensors.all} | {
+        q.zero_point for q in context.quantized_tensors.all
+    }
     kinds: dict[str, int] = defaultdict(int)
     unread: list[Unread] = []
     ranges: set[tuple[str, int, int]] = set()
-    for constant in view.constants:
+    for constant in index.constants:
         tensor = constant.tensor
         if isinstance(tensor, ir.ExternalTensor):
             key = (str(tensor.path), tensor.offset or 0, tensor.nbytes)
@@ -109,7 +111,7 @@ def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
             kinds["floats"] += tensor.nbytes
         else:
             kinds["other"] += tensor.nbytes
-    kinds["notes"] = _notes(opened.proto)
+    kinds["notes"] = _notes(loaded.proto)
     names = ("int8", "floats", "scales", "other", "unread", "notes")
     counted = {name: kinds[name] for name in names}
     graph = size - sum(counted.values())
@@ -215,10 +217,10 @@ def _grown(path: Path, previous: Path) -> list[Grown]:
 
 
 def _tensors(path: Path) -> dict[str, int]:
-    opened = open_model(path)
-    if opened.model is None:
+    loaded = load_model(path)
+    if loaded.model is None:
         return {}
-    return {constant.where: constant.tensor.nbytes for constant in View(opened, opened.model).constants}
+    return {constant.where: constant.tensor.nbytes for constant in ModelIndex(loaded, loaded.model).constants}
 
 
 def _why(

@@ -14,7 +14,7 @@ def measure(builder: Builder, variant: Variant) -> Size:
     Raises:
         OnnxliteError: one of the two cannot be built or read.
     """
-    from pytest_onnxlite.graph import summarize
+    from pytest_onnxlite.lint import summarize
 
     used, waste = size_of(variant.path)
     reference = builder.made_from(variant.kind)

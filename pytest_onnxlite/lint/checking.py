@@ -1,0 +1,135 @@
+"""All checks, in the order in which a person would ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, validity, values
+from pytest_onnxlite.lint.biases import check_bias
+from pytest_onnxlite.lint.context import Context
+from pytest_onnxlite.lint.finding import Finding, GraphError, report
+from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
+from pytest_onnxlite.lint.model_index import ModelIndex
+from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
+from pytest_onnxlite.lint.signatures import compare_signatures, signature_of
+
+
+def check_signature(context: Context) -> Iterator[Finding]:
+    """Callers of the float model can call the quantized one."""
+    if context.reference is not None:
+        expected, found = signature_of(context.reference.loaded), signature_of(context.index.loaded)
+        yield from compare_signatures(expected, found)
+
+
+def check_storage(context: Context) -> Iterator[Finding]:
+    """Every tensor's data is there, and of the size that its shape asks for."""
+    for constant in context.index.constants:
+        fault = context.index.unreadable.get(constant.value)
+        if fault is not None:
+            yield report(fault.code, constant.where, fault.expected, fault.found)
+
+
+def check_dynamic_pattern(context: Context) -> Iterator[Finding]:
+    """Integer products and what quantizes their inputs at run time."""
+    for product in context.quantized_tensors.products:
+        yield from check_product(context.index, product)
+    yield from check_dynamic_quantizers(context.index)
+    yield from check_weight_types(context.index)
+
+
+def check_biases(context: Context) -> Iterator[Finding]:
+    """Each quantized bias."""
+    for bias in context.biases:
+        yield from check_bias(bias, context.reference)
+
+
+# Asked of the stored form, which may hold what no graph can.
+STORED_CHECKS: tuple[Callable[[LoadedModel], Iterable[Finding]], ...] = (
+    validity.check_checker,
+    validity.check_names,
+    validity.check_node_names,
+    validity.check_opset_imports,
+)
+CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
+    check_signature,
+    check_storage,
+    validity.check_reference,
+    validity.check_leftovers,
+    validity.check_portability,
+    validity.check_opset_versions,
+    validity.check_metadata,
+    parameters.check_scales,
+    parameters.check_zero_points,
+    parameters.check_shapes,
+    check_biases,
+    check_dynamic_pattern,
+    pairs.check_pairs,
+    pairs.check_inputs,
+    pairs.check_movers,
+    pairs.check_calibration,
+    clipping.check_clipping,
+    values.check_symmetry,
+    values.check_range,
+    values.check_saturation,
+    values.check_float_tensors,
+    values.check_likeness,
+    coverage.check_coverage,
+    coverage.check_exclusions,
+    sizes.check_size,
+    sizes.check_operators,
+    sizes.check_external_files,
+)
+
+
+def check_graph(
+    quantized: ModelLike,
+    float_model: ModelLike | None = None,
+    *,
+    excluded: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> list[Finding]:
+    """Return what is wrong with a graph; an empty list for a sound one.
+
+    A float model may be checked too: without quantized nodes and without `float_model`, what asks for
+    quantization is not asked.
+
+    Args:
+        quantized: the model to check: a path, `onnx.ModelProto` or `onnx_ir.Model`. It is not changed.
+        float_model: the model that it was made from; with it, signature, metadata, weights and size are
+            compared.
+        excluded: names, globs or operator types of nodes left in float on purpose. One that matches none is
+            a finding (`OLX901`).
+        ignore: codes of findings that are known and accepted. One that matches no finding is a finding itself
+            (`OLX902`).
+
+    Raises:
+        GraphError: a file is missing or no ONNX model, or an object is of another type.
+    """
+    # A lone name is a sequence of letters to Python, and meant as one name.
+    excluded, ignore = ((names,) if isinstance(names, str) else tuple(names) for names in (excluded, ignore))
+    loaded = load_model(quantized)
+    # Scales of zero, infinity and NaN are what is looked for, and no news to NumPy.
+    with np.errstate(all="ignore"):
+        findings = [finding for check in STORED_CHECKS for finding in check(loaded)]
+        if loaded.model is not None:
+            context = Context(ModelIndex(loaded, loaded.model), _reference(float_model), excluded)
+            findings += [finding for check in CHECKS for finding in check(context)]
+        elif not findings:
+            findings.append(report("OLX101", loaded.label, "a graph that can be read", loaded.unreadable))
+    findings = list(dict.fromkeys(findings))
+    kept = [finding for finding in findings if finding.code not in ignore]
+    matched = {finding.code for finding in findings}
+    for code in sorted(set(ignore) - matched):
+        kept.append(report("OLX902", f"ignore={code!r}", "a finding of this code", "none"))
+    return kept
+
+
+def _reference(model: ModelLike | None) -> ModelIndex | None:
+    if model is None:
+        return None
+    loaded = load_model(model)
+    if loaded.model is None:
+        raise GraphError(f"the float model {loaded.label}: {loaded.unreadable}. Export it again.")
+    return ModelIndex(loaded, loaded.model)

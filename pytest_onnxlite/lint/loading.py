@@ -1,0 +1,150 @@
+"""Models as the checks read them: the graph at once, the weights one by one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import onnx
+import onnx_ir as ir
+
+from pytest_onnxlite.lint.finding import GraphError
+
+ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
+"""What every function of this package takes: a file, a proto in memory, or an onnx-ir model."""
+
+_HINT = "Export it again, or check the download."
+# Larger values say nothing about shapes, and the checker would copy them.
+_SKELETON_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that was loaded and is never written to.
+
+    Attributes:
+        label: what to call it in a message.
+        path: its file, None for a model in memory.
+        proto: the model as it was stored, duplicate names and all, which onnx-ir cannot hold.
+        model: the same as onnx-ir; None where names are produced twice, so that no graph comes of it.
+        unreadable: why `model` is None.
+    """
+
+    label: str
+    path: Path | None
+    proto: onnx.ModelProto
+    model: ir.Model | None
+    unreadable: str = ""
+
+
+def load_model(source: ModelLike) -> LoadedModel:
+    """Open a model without reading its external data.
+
+    Raises:
+        GraphError: the file is missing, unreadable or no ONNX model, or the object is of another type.
+    """
+    if isinstance(source, LoadedModel):
+        return source
+    if isinstance(source, ir.Model):
+        return LoadedModel("model", None, ir.to_proto(source), source)
+    if isinstance(source, onnx.ModelProto):
+        return _deserialize("model", None, source)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        return _deserialize(path.name, path, _load(path))
+    raise GraphError(
+        f"expected a path, an onnx.ModelProto or an onnx_ir.Model, found {type(source).__name__}. "
+        "Save the model with onnx.save and pass the path."
+    )
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be read: {error.strerror or error}. Check the path.") from None
+    except Exception as error:  # protobuf, textproto and JSON parsers each raise their own
+        reason = str(error).partition("\n")[0]
+        raise GraphError(f"{path}: is no ONNX model: {reason}. {_HINT}") from None
+    # Protobuf reads an empty file, and many a foreign one, as an empty message.
+    if not proto.HasField("graph") or not proto.ir_version:
+        raise GraphError(f"{path}: is no ONNX model: it holds no graph or no ir_version. {_HINT}")
+    return proto
+
+
+def _damage(message: Any) -> str:
+    """Return what in a message protobuf and onnx-ir take and nothing behind them can use, empty for a sound one.
+
+    A text field that holds no text comes out as bytes; a tensor without a data type has no size. Whatever reads them
+    would fail far from here.
+    """
+    if isinstance(message, onnx.TensorProto):  # whose data is not to be copied
+        if isinstance(message.name, bytes):
+            return "onnx.TensorProto.name holds bytes that are no text"
+        return f"tensor {message.name!r} has no data type" if message.data_type == onnx.TensorProto.UNDEFINED else ""
+    for field, value in message.ListFields():
+        values = value if hasattr(value, "append") else (value,)
+        if field.type == field.TYPE_STRING and any(isinstance(item, bytes) for item in values):
+            return f"{field.full_name} holds bytes that are no text"
+        if field.type == field.TYPE_MESSAGE:
+            found = next((text for item in values if (text := _damage(item))), "")
+            if found:
+                return found
+    return ""
+
+
+def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> LoadedModel:
+    damaged = _damage(proto)
+    if damaged:
+        raise GraphError(f"{path or label}: is damaged: {damaged}. {_HINT}")
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:  # onnx-ir wraps whatever it met
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        return LoadedModel(label, path, proto, None, str(cause).partition("\n")[0])
+    if path is not None:
+        for graph in (model.graph, *(function.graph for function in model.functions.values())):
+            ir.external_data.set_base_dir(graph, path.parent)
+    return LoadedModel(label, path, proto, model)
+
+
+def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which large weights of the main graph are inputs: a checker would copy them."""
+    slim = onnx.ModelProto()
+    for field, value in proto.ListFields():
+        if field.name != "graph":
+            _copy(slim, field.name, value)
+    for field, value in proto.graph.ListFields():
+        if field.name not in ("initializer", "node"):
+            _copy(slim.graph, field.name, value)
+    given = {value.name for value in proto.graph.input}
+    for tensor in proto.graph.initializer:
+        _keep_or_declare(tensor, tensor.name, slim.graph, given)
+    for node in proto.graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
+        if node.op_type == "Constant" and value is not None and value.ByteSize() > _SKELETON_BYTES:
+            slim.graph.input.append(onnx.helper.make_tensor_value_info(node.output[0], value.data_type, value.dims))
+        else:
+            slim.graph.node.append(node)
+    return slim
+
+
+def _keep_or_declare(tensor: onnx.TensorProto, name: str, graph: onnx.GraphProto, given: set[str]) -> None:
+    external = tensor.data_location == onnx.TensorProto.EXTERNAL
+    if not external and tensor.ByteSize() <= _SKELETON_BYTES:
+        graph.initializer.append(tensor)
+    elif name not in given:
+        graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, tensor.dims))
+        given.add(name)
+
+
+def _copy(message: onnx.ModelProto | onnx.GraphProto, name: str, value: object) -> None:
+    field = getattr(message, name)
+    if hasattr(field, "extend"):
+        field.extend(value)
+    else:
+        setattr(message, name, value)

@@ -1,0 +1,54 @@
+"""The one walk over stored models.
+
+Everything that asks about a sound graph walks it as onnx-ir has it. Two things cannot: looking for names that are there
+twice, which onnx-ir refuses, and changing what ONNX Runtime's quantizer takes and gives, which are protobufs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import onnx
+
+Owner: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """Yield a node's subgraphs with what they are called in a path, such as `then_branch`."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.name, attribute.g
+        for position, graph in enumerate(attribute.graphs):
+            yield f"{attribute.name}[{position}]", graph
+
+
+def walk(owner: Owner, path: str = "") -> Iterator[tuple[str, Owner]]:
+    """Yield a graph, or a function, and its subgraphs with their paths, outer before inner."""
+    yield path, owner
+    for node in owner.node:
+        for name, graph in subgraphs(node):
+            yield from walk(graph, f"{path}{node.name or node.op_type}/{name}/")
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph and its subgraphs, outer before inner."""
+    for _, inner in walk(graph):
+        assert isinstance(inner, onnx.GraphProto)
+        yield inner
+
+
+def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Yield every node of a model, those of subgraphs and functions included."""
+    for owner in (model.graph, *model.functions):
+        for _, inner in walk(owner):
+            yield from inner.node
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor of a model: the initializers, and what nodes have as attributes."""
+    for graph in graphs(model.graph):
+        yield from graph.initializer
+    for node in nodes(model):
+        for attribute in node.attribute:
+            yield from (attribute.t,) if attribute.HasField("t") else attribute.tensors

@@ -1,0 +1,114 @@
+"""No model is believed before it was loaded and run once, in a child, so that a crash there ends nothing here."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pytest_onnxlite.childprocess import ChildError, ask
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.recipes import Recipe, recipe_text
+from pytest_onnxlite.spec import Array
+from pytest_onnxlite.variants.cache import version_of
+from pytest_onnxlite.variants.variant import Outputs
+
+# How ONNX Runtime refuses a file that is newer than itself.
+_NEWER = re.compile(
+    r"Unsupported model IR version|Opset \d+ is under development|opset version \d+ .*not supported", re.I
+)
+# Float arithmetic in another order: what Keras and ONNX Runtime may differ by, of an output's largest value.
+_TOLERANCE = 1e-3
+
+
+def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], threads: int) -> Outputs:
+    """Load a file and run it on samples.
+
+    Returns:
+        The outputs by name.
+
+    Raises:
+        OnnxliteError: it cannot be loaded or run, or the process dies of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+        given, made = Path(folder) / "feeds.npz", Path(folder) / "outputs.npz"
+        np.savez(given, **feeds)  # type: ignore[arg-type]
+        try:
+            ask(
+                {
+                    "task": "first_run",
+                    "model": str(path),
+                    "threads": threads,
+                    "feeds": str(given),
+                    "outputs": str(made),
+                }
+            )
+        except ChildError as error:
+            raise OnnxliteError(f"{model} {kind}: {path.name} cannot be used: {error}.{_too_old(str(error))}") from None
+        with np.load(made, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+
+def _too_old(reason: str) -> str:
+    """Say what to do where the runtime does not know a file's version."""
+    if not _NEWER.search(reason):
+        return ""
+    return (
+        f" ONNX Runtime {version_of('onnxruntime')} is too old for it: upgrade onnxruntime where the model is tested and where "
+        "it ships, or export it for an older opset and IR version."
+    )
+
+
+def require_sound(path: Path, source: Path, excluded: Sequence[str], model: str, recipe: Recipe) -> None:
+    """Check that the quantizer wrote nothing wrong: a fault of its own is no release to judge.
+
+    Raises:
+        OnnxliteError: the graph has errors; warnings are the graph marker's to judge.
+    """
+    from pytest_onnxlite.lint import check_graph
+
+    errors = [finding for finding in check_graph(path, source, excluded=excluded) if finding.severity == "error"]
+    if errors:
+        listed = "\n".join(f"  {finding}" for finding in errors[:3])
+        more = f"\n  and {len(errors) - 3} more" if len(errors) > 3 else ""
+        raise OnnxliteError(
+            f"{model}: ONNX Runtime quantized the model wrongly, with {recipe_text(recipe)}:\n{listed}{more}\n"
+            "Choose another recipe, leave the node in float with exclude=[...], or give an INT8 file of your own as int8=."
+        )
+
+
+def require_same_outputs(expected: Outputs, found: Outputs, model: str, kind: str, *, values: bool) -> None:
+    """Check that a variant gives the outputs of the one it was made from.
+
+    Args:
+        expected: the outputs of the variant it was made from.
+        found: its own, for the same samples.
+        model: for the message.
+        kind: for the message.
+        values: whether the numbers must agree too, as they must for a float model.
+
+    Raises:
+        OnnxliteError: names, shapes, finiteness or values differ.
+    """
+    if set(expected) != set(found):
+        raise OnnxliteError(f"{model} {kind}: expected the outputs {sorted(expected)}, found {sorted(found)}.")
+    for name, want in expected.items():
+        have = found[name]
+        if want.shape != have.shape:
+            raise OnnxliteError(
+                f"{model} {kind}: output {name!r} has shape {have.shape} for samples where the variant that it "
+                f"was made from gives {want.shape}."
+            )
+        if not np.isfinite(have).all():
+            raise OnnxliteError(f"{model} {kind}: output {name!r} holds NaN or infinity for the first samples.")
+        scale = float(np.abs(want).max(initial=0.0)) or 1.0
+        worst = float(np.abs(want.astype(np.float64) - have.astype(np.float64)).max(initial=0.0))
+        if values and worst > _TOLERANCE * scale:
+            raise OnnxliteError(
+                f"{model} {kind}: output {name!r} differs from the trained model's by {worst:.3g} where the values "
+                f"reach {scale:.3g}; expected at most {_TOLERANCE * scale:.3g}. The conversion changed the model: look "
+                "for a layer that behaves differently in inference, or convert it yourself and give onnx=."
+            )
