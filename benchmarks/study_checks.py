@@ -18,8 +18,9 @@ from study_models import Model, feeds_of, true_ratio
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.latency import measure as latency
-from pytest_onnxlite.checks.latency.judge import PREVIOUS, judge_latency
+from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
+from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE
 from pytest_onnxlite.variants.sessions import open_session
 
 LIMIT = LatencyLimit(max_slowdown=0.05)
@@ -43,7 +44,7 @@ def test_guard(benchmark: Any, case: dict[str, Any]) -> None:
     found = latency.measure(
         benchmark,
         model.path,
-        {"baseline": latency.Reference(PREVIOUS, Path(case["reference"]), 1 + LIMIT.max_slowdown)},
+        {"baseline": latency.Reference(LAST_RELEASE, Path(case["reference"]), 1 + LIMIT.max_slowdown)},
         feeds_of(model),
         batch_size=model.batch_size,
         threads=case["threads"],

@@ -9,7 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_onnxlite.checks.check import Check, Judged, Task
+    from pytest_onnxlite.checks.limit import Argument, Limit, number
+    from pytest_onnxlite.checks.reference import saved_section
+    from pytest_onnxlite.checks.verdict import Outcome, Verdict
     from pytest_onnxlite.errors import OnnxliteError
+    from pytest_onnxlite.kinds import Kind
     from pytest_onnxlite.lint import Finding, check_graph, summarize
     from pytest_onnxlite.metrics import Metric
     from pytest_onnxlite.recipes import DynamicInt8, StaticInt8
@@ -17,28 +22,48 @@ if TYPE_CHECKING:
     from pytest_onnxlite.variants.variant import Variant
 
 __all__ = [
+    "Argument",
+    "Check",
     "Dataset",
     "DynamicInt8",
     "Finding",
+    "Judged",
+    "Kind",
+    "Limit",
     "Metric",
     "ModelSpec",
     "OnnxliteError",
+    "Outcome",
     "StaticInt8",
+    "Task",
     "Variant",
+    "Verdict",
     "check_graph",
+    "number",
+    "saved_section",
     "summarize",
 ]
 
 _HOMES = {
+    "Argument": "pytest_onnxlite.checks.limit",
+    "Check": "pytest_onnxlite.checks.check",
     "Dataset": "pytest_onnxlite.spec",
     "DynamicInt8": "pytest_onnxlite.recipes",
-    "Metric": "pytest_onnxlite.metrics",
     "Finding": "pytest_onnxlite.lint",
+    "Judged": "pytest_onnxlite.checks.check",
+    "Kind": "pytest_onnxlite.kinds",
+    "Limit": "pytest_onnxlite.checks.limit",
+    "Metric": "pytest_onnxlite.metrics",
     "ModelSpec": "pytest_onnxlite.spec",
     "OnnxliteError": "pytest_onnxlite.errors",
+    "Outcome": "pytest_onnxlite.checks.verdict",
     "StaticInt8": "pytest_onnxlite.recipes",
+    "Task": "pytest_onnxlite.checks.check",
     "Variant": "pytest_onnxlite.variants.variant",
+    "Verdict": "pytest_onnxlite.checks.verdict",
     "check_graph": "pytest_onnxlite.lint",
+    "number": "pytest_onnxlite.checks.limit",
+    "saved_section": "pytest_onnxlite.checks.reference",
     "summarize": "pytest_onnxlite.lint",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_onnxlite.errors import OnnxliteError
@@ -29,38 +30,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report import document, markdown
     from pytest_onnxlite.report.annotations import annotate
     from pytest_onnxlite.report.delivery import write
 
-    content = document.load(arguments.file)
+    checks = Registry.load().checks
+    content = document.load(arguments.file, checks)
     if arguments.history is not None:
         from pytest_onnxlite.report import trend
 
-        content["trend"] = trend.history(arguments.history)
-    try:
-        if arguments.html is not None:
-            from pytest_onnxlite.report import html
+        content = replace(content, trend=tuple(trend.history(arguments.history, checks)))
+    if arguments.html is not None:
+        from pytest_onnxlite.report import html
 
-            write(arguments.html, html.render(content), "--html")
-        if arguments.markdown is not None:
-            write(arguments.markdown, markdown.render(content), "--markdown")
-        if arguments.annotations:
-            _say("\n".join(annotate(content)))
-        if arguments.html is None and arguments.markdown is None and not arguments.annotations:
-            _say(markdown.render(content).rstrip())
-    except (KeyError, TypeError, AttributeError) as error:
-        raise OnnxliteError(
-            f"{arguments.file} lacks what a report holds ({type(error).__name__}: {error}). "
-            "It was changed, or written by another version; run the guard again."
-        ) from None
+        write(arguments.html, html.render(content, checks), "--html")
+    if arguments.markdown is not None:
+        write(arguments.markdown, markdown.render(content, checks), "--markdown")
+    if arguments.annotations:
+        _say("\n".join(annotate(content)))
+    if arguments.html is None and arguments.markdown is None and not arguments.annotations:
+        _say(markdown.render(content, checks).rstrip())
     return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report.guarded import describe
 
-    lines, sound = describe(arguments.folder, arguments.artefact_dir)
+    lines, sound = describe(arguments.folder, Registry.load().checks, arguments.artefact_dir)
     _say("\n".join(lines))
     return 0 if sound else 1
 

@@ -7,33 +7,41 @@ what it is compared with gets right. More only where it is asked for.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
-from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
-from pytest_onnxlite.baseline.record import BrokenBaseline
-from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
+from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
+from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.report.document import environment
+from pytest_onnxlite.records import Conditions, Record, to_data
+from pytest_onnxlite.report.document import environment, rounded
+from pytest_onnxlite.settings import Mode
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants import arrays
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.external import files_of, hash_model
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from pytest_onnxlite.guard import Last
+
+SCHEMA = 2
 MANIFEST = "bundle.json"
 INPUTS, DATA = "inputs.npz", "data.npz"
-CANDIDATE, FLOAT = "candidate", "float"
+CANDIDATE, FLOAT, LAST = "candidate", "float", "last"
 # What a team attaches to a report without thinking; larger files go in by their hash alone.
 MOST_BYTES = 256 << 20
 # Enough to see what they have in common.
@@ -46,7 +54,7 @@ A failed release check of pytest-onnxlite, to be judged again where this folder 
     python -m pytest_onnxlite replay .
 
 Test     {test}
-Variant  {model} {variant}
+Variant  {name}
 Failed   {checks}
 
 {message}
@@ -58,24 +66,108 @@ Timings and memory are measured anew on the machine where it is replayed.
 """
 
 
-def write(
-    folder: Path,
-    record: Mapping[str, Any],
-    builder: Builder,
-    variant: Variant,
-    store: BaselineStore,
-    *,
-    mode: str,
-    all_data: bool,
-) -> Path:
+@dataclass(frozen=True)
+class PlacedFile:
+    """A file of the failure: its place in the bundle, None where it is not in it, and then why; its hash and bytes."""
+
+    file: str | None = None
+    sha256: str = ""
+    bytes: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PlacedInputs:
+    """The failing samples: their file, None where they are not in it, and why; which rows, and how many failed."""
+
+    file: str | None = None
+    rows: tuple[int, ...] = ()
+    failing: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An input's dtype, and the shape of one sample."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle holds.
+
+    Attributes:
+        mode: what the run was for.
+        test: the test's id.
+        model: the model's name.
+        variant: the variant's kind.
+        conditions: how it was judged.
+        limits: by check, the marker's arguments as JSON data.
+        red: check, what it was against, and what was said, of each red verdict.
+        metric_is_built_in: whether the metric is one of ours.
+        files: the candidate, the float model and the last release.
+        inputs: the failing samples.
+        data: the file of the whole evaluation data; None where it is not in it.
+        sample: by input, from which inputs can be made where none may leave.
+        seed: to make them with.
+        environment: versions.
+        machine: where it failed.
+        fingerprint: that machine's key.
+        platform: its operating system.
+        record: the whole record as JSON data, for a person.
+        schema: of this file.
+    """
+
+    mode: Mode
+    test: str
+    model: str
+    variant: str
+    conditions: Conditions
+    limits: Mapping[str, Mapping[str, object]]
+    red: tuple[tuple[str, str, str], ...]
+    metric_is_built_in: bool
+    files: Mapping[str, PlacedFile]
+    inputs: PlacedInputs | None
+    data: str | None
+    sample: Mapping[str, Sample]
+    environment: Mapping[str, str]
+    machine: Machine
+    fingerprint: str
+    seed: int = _SEED
+    platform: str = sys.platform
+    record: Mapping[str, object] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def name(self) -> str:
+        """Model and kind."""
+        return f"{self.model} {self.variant}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a bundle is of: a record with a red verdict, the variants, the candidate, the baselines, the last release."""
+
+    record: Record
+    builder: Builder
+    variant: Variant
+    store: BaselineStore
+    last: Last
+
+    @property
+    def red(self) -> list[Verdict]:
+        """The red verdicts."""
+        return [verdict for verdict in self.record.verdicts if verdict.red]
+
+
+def write(folder: Path, subject: Subject, *, mode: Mode, all_data: bool) -> Path:
     """Write the folder of one variant that a test failed for, replacing the one of an earlier run.
 
     Args:
         folder: where bundles are collected.
-        record: what was measured and decided, with at least one red verdict.
-        builder: builds the model's other variants.
-        variant: what was judged.
-        store: the baselines.
+        subject: what failed.
         mode: what the run was for.
         all_data: whether the whole evaluation data goes in.
 
@@ -85,12 +177,12 @@ def write(
     Raises:
         OnnxliteError: it cannot be written.
     """
-    place = folder / _name(record)
+    place = folder / _name(subject.record)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder))
         try:
-            _fill(work, record, builder, variant, store, mode, all_data)
+            _fill(work, subject, mode, all_data)
             work.chmod(0o755)
             shutil.rmtree(place, ignore_errors=True)
             work.replace(place)
@@ -101,51 +193,46 @@ def write(
     return place
 
 
-def _name(record: Mapping[str, Any]) -> str:
-    test = record["test"]
-    words = re.sub(r"[^A-Za-z0-9]+", "-", f"{record['model']}-{record['variant']}-{test.split('::', 1)[-1]}")[:60]
-    digest = hashlib.sha256(f"{test} {record['model']} {record['variant']}".encode()).hexdigest()
+def _name(record: Record) -> str:
+    words = re.sub(r"[^A-Za-z0-9]+", "-", f"{record.model}-{record.variant}-{record.test.split('::', 1)[-1]}")[:60]
+    digest = hashlib.sha256(f"{record.test} {record.name}".encode()).hexdigest()
     return f"{words.strip('-')}-{digest[:8]}"
 
 
-def _fill(
-    work: Path,
-    record: Mapping[str, Any],
-    builder: Builder,
-    variant: Variant,
-    store: BaselineStore,
-    mode: str,
-    all_data: bool,
-) -> None:
-    red = [verdict for verdict in record["verdicts"] if verdict["red"]]
-    no_file = {"file": None, "reason": "it is no file, it can only be called"}
-    files: dict[str, dict[str, Any] | None] = {
-        CANDIDATE: place(variant.path, work, CANDIDATE) if variant.has_file else no_file
-    }
-    reference = builder.made_from(variant.kind) if variant.kind in ("int8", "tflite_int8") else None
+def _fill(work: Path, subject: Subject, mode: Mode, all_data: bool) -> None:
+    record, builder, variant = subject.record, subject.builder, subject.variant
+    no_file = PlacedFile(reason="it is no file, it can only be called")
+    files = {CANDIDATE: place(variant.path, work, CANDIDATE) if variant.has_file else no_file}
+    reference = builder.made_from(variant.kind) if builder.kind(variant.kind).quantized else None
     if reference is not None:
         files[FLOAT] = place(reference.path, work, FLOAT)
-    files["previous"] = _place_baseline(work, record, store)
-    manifest = {
-        "schema": SCHEMA,
-        "mode": mode,
-        **{key: record[key] for key in ("test", "file", "line", "model", "variant")},
-        **{key: record[key] for key in ("conditions", "recipe", "limits", "measured", "verdicts")},
-        "metric_is_built_in": builder.spec.rating.is_built_in,
-        "files": {name: found for name, found in files.items() if found},
-        "inputs": _place_inputs(work, record, builder, variant, store),
-        "data": _place_data(work, builder) if all_data else None,
-        "sample": _describe_sample(builder.evaluation.x),
-        "seed": _SEED,
-        "environment": environment(),
-        "machine": {"fingerprint": fingerprint(describe_machine()), **describe_machine()},
-        "platform": sys.platform,
-    }
-    (work / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
-    (work / "README.txt").write_text(_readme(manifest, red), encoding="utf-8")
+    last = _place_baseline(work, subject)
+    if last is not None:
+        files[LAST] = last
+    data = rounded(to_data(record))
+    manifest = Manifest(
+        mode=mode,
+        test=record.test,
+        model=record.model,
+        variant=record.variant,
+        conditions=record.conditions,
+        limits=data["limits"],
+        red=tuple((verdict.check, verdict.against, verdict.message) for verdict in subject.red),
+        metric_is_built_in=builder.spec.rating.is_built_in,
+        files=files,
+        inputs=_place_inputs(work, subject),
+        data=_place_data(work, builder) if all_data else None,
+        sample=_describe_sample(builder.evaluation.x),
+        environment=environment(),
+        machine=describe_machine(),
+        fingerprint=fingerprint(describe_machine()),
+        record=data,
+    )
+    (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n")
+    (work / "README.txt").write_text(_readme(manifest, subject.red), encoding="utf-8")
 
 
-def place(source: Path, work: Path, name: str) -> dict[str, Any]:
+def place(source: Path, work: Path, name: str) -> PlacedFile:
     """Put a model into a folder of its own, with its external data; by its hash alone where it is too large.
 
     Args:
@@ -153,56 +240,47 @@ def place(source: Path, work: Path, name: str) -> dict[str, Any]:
         work: the bundle.
         name: the folder's name.
 
-    Returns:
-        `sha256`, `bytes`, and `file`, its place in the bundle; None for none.
-
     Raises:
         OnnxliteError: its external data is not there.
     """
     files = sorted(f for f in source.rglob("*") if f.is_file()) if source.is_dir() else files_of(source)
     size = sum(file.stat().st_size for file in files)
-    found: dict[str, Any] = {"sha256": hash_model(source), "bytes": size, "file": None}
     if size > MOST_BYTES:
-        return found
-    # External data is found by its name beside the model.
+        return PlacedFile(None, hash_model(source), size)
+    # External data is found by its name next to the model.
     for file in files:
         target = work / name / file.resolve().relative_to(source.parent.resolve())
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-    return {**found, "file": f"{name}/{source.name}"}
+    return PlacedFile(f"{name}/{source.name}", hash_model(source), size)
 
 
-def _place_baseline(work: Path, record: Mapping[str, Any], store: BaselineStore) -> dict[str, Any] | None:
-    """Put the baseline's file in as it is, be it broken, and the previous release's artefact."""
-    model, kind = record["model"], record["variant"]
-    source = store.path(model, kind)
+def _place_baseline(work: Path, subject: Subject) -> PlacedFile | None:
+    """Put the baseline's file in as it is, be it broken, and the last release's file."""
+    model, store, last = subject.record.model, subject.store, subject.last
+    source = store.path(model, subject.record.variant)
     if not source.is_file():
         return None
     target = work / "baselines" / model
     target.mkdir(parents=True)
     shutil.copyfile(source, target / source.name)
-    try:
-        baseline = store.load(model, kind)
-        assert baseline is not None
-        artefact = store.artefact(baseline)
-    except (BrokenBaseline, NoArtefact) as error:
-        return {"file": None, "reason": str(error)}
-    found = {"sha256": baseline.artefact.sha256, "bytes": baseline.artefact.bytes, "file": None}
-    if baseline.artefact.bytes > MOST_BYTES:
-        return found
-    inner = artefact.relative_to(store.artefact_folder(model))
+    if last.file is None or not isinstance(last.reference, Baseline):
+        return PlacedFile(reason=last.no_file or getattr(last.reference, "reason", ""))
+    artefact = last.reference.artefact
+    if artefact.bytes > MOST_BYTES:
+        return PlacedFile(None, artefact.sha256, artefact.bytes)
+    inner = last.file.relative_to(store.artefact_folder(model))
     if len(inner.parts) > 1:  # a model of several files, in a folder of its own
         shutil.copytree(store.artefact_folder(model) / inner.parts[0], target / inner.parts[0])
     else:
-        shutil.copyfile(artefact, target / inner)
-    return {**found, "file": f"baselines/{model}/{inner.as_posix()}"}
+        shutil.copyfile(last.file, target / inner)
+    return PlacedFile(f"baselines/{model}/{inner.as_posix()}", artefact.sha256, artefact.bytes)
 
 
-def _describe_sample(x: Inputs) -> dict[str, Any]:
-    """Return dtype and shape of each input, from which inputs can be made where none may leave."""
+def _describe_sample(x: Inputs) -> dict[str, Sample]:
     # Of samples of different lengths the first stands for all.
     first = {name: array[0] for name, array in (x if isinstance(x, Mapping) else {"": x}).items()}
-    return {name: {"dtype": str(sample.dtype), "shape": list(sample.shape)} for name, sample in first.items()}
+    return {name: Sample(str(sample.dtype), tuple(sample.shape)) for name, sample in first.items()}
 
 
 def _named(x: Inputs) -> dict[str, Array]:
@@ -220,38 +298,33 @@ def _place_data(work: Path, builder: Builder) -> str:
     return DATA
 
 
-def _place_inputs(
-    work: Path, record: Mapping[str, Any], builder: Builder, variant: Variant, store: BaselineStore
-) -> dict[str, Any] | None:
+def _place_inputs(work: Path, subject: Subject) -> PlacedInputs | None:
     """Put the failing samples in: those that the candidate gets wrong and what it is compared with gets right."""
-    against = [
-        verdict["against"]
-        for verdict in record["verdicts"]
-        if verdict["red"] and verdict["check"] == "accuracy" and verdict["outcome"] == "fail"
-    ]
-    if not against:
+    builder, limit = subject.builder, subject.record.limits.get("accuracy")
+    lost = [v.against for v in subject.red if v.check == "accuracy" and v.outcome is Outcome.FAIL]
+    if not lost or not isinstance(limit, AccuracyLimit):
         return None
     try:
-        batch_size = record["limits"]["accuracy"].get("batch_size") or builder.spec.batch_size
-        failing = _failing(against, batch_size, builder, variant, store)
+        failing = _failing(lost, limit.batch_size or builder.spec.batch_size, subject)
     except OnnxliteError as error:
         # Answers that cannot be counted, such as NaN: the verdict says which samples.
-        return {"file": None, "reason": str(error)}
+        return PlacedInputs(reason=str(error))
     kept = failing[:_MOST_SAMPLES]
     if not len(kept):
         return None
     data = builder.evaluation
     labels = {} if data.y is None else {"y": data.y[kept]}
     arrays.save(work / INPUTS, {**_named(_rows(data.x, kept)), **labels, "rows": kept})
-    return {"file": INPUTS, "rows": kept.tolist(), "failing": len(failing)}
+    return PlacedInputs(INPUTS, tuple(kept.tolist()), len(failing))
 
 
-def _failing(against: list[str], batch_size: int, builder: Builder, variant: Variant, store: BaselineStore) -> Array:
+def _failing(lost: list[str], batch_size: int, subject: Subject) -> Array:
     """Return the rows of the samples that a loss consists of, the largest losses first where it is not counted."""
-    own = accuracy.rate(builder, variant, batch_size)
+    builder = subject.builder
+    own = accuracy.rate(builder, subject.variant, batch_size)
     if own.ndim == 0:
         return np.zeros(0, np.int64)  # one figure for all samples: none of them is to blame
-    others = [r for name in against for r in _references(name, builder, variant, store)]
+    others = [reference for against in lost for reference in _references(against, subject)]
     rated = [accuracy.rate(builder, other, batch_size) for other in others]
     if own.dtype.kind == "b":
         # Where there is nothing to ask, every wrong answer may be one that was right.
@@ -265,50 +338,40 @@ def _failing(against: list[str], batch_size: int, builder: Builder, variant: Var
     return rows[loss[rows] > 0]
 
 
-def _references(name: str, builder: Builder, variant: Variant, store: BaselineStore) -> list[Variant]:
+def _references(against: str, subject: Subject) -> list[Variant]:
     """Return what a verdict compared with, where it can be asked again."""
-    if name != "baseline":
-        reference = builder.accuracy_reference()
+    if against != BASELINE:
+        reference = subject.builder.accuracy_reference()
         return [] if reference is None else [reference]
-    if not isinstance(variant, OnnxVariant):
+    if not isinstance(subject.variant, OnnxVariant) or subject.last.file is None:
         return []
-    try:
-        baseline = store.load(variant.model, variant.kind)
-        assert baseline is not None
-        path = store.artefact(baseline)
-    except (BrokenBaseline, NoArtefact):
-        return []
-    return [OnnxVariant(variant.model, variant.kind, path, threads=variant.threads, batched=variant.batched)]
+    return [subject.variant.beside(subject.last.file)]
 
 
-def _readme(manifest: Mapping[str, Any], red: list[dict[str, Any]]) -> str:
+def _readme(manifest: Manifest, red: list[Verdict]) -> str:
     lines = []
-    names = {
-        CANDIDATE: "the model that failed",
-        FLOAT: "the float model it was made from",
-        "previous": "the last accepted release",
-    }
-    for name, found in manifest["files"].items():
-        if found["file"]:
-            lines.append(f"  {found['file']}: {names[name]}")
-        elif found.get("sha256"):
-            lines.append(f"  not here, {found['bytes']:,} bytes are too many: {names[name]}, SHA-256 {found['sha256']}")
-    inputs = manifest["inputs"]
-    if inputs and inputs["file"]:
-        count, failing = len(inputs["rows"]), inputs["failing"]
-        lines.append(f"  {inputs['file']}: {count} of {failing} samples that it loses on, with their labels")
-    if manifest["data"]:
-        lines.append(f"  {manifest['data']}: the whole evaluation data (--onnxlite-bundle-data)")
+    names = {CANDIDATE: "the model that failed", FLOAT: "the float model it was made from", LAST: "the last release"}
+    for name, found in manifest.files.items():
+        if found.file:
+            lines.append(f"  {found.file}: {names[name]}")
+        elif found.sha256:
+            lines.append(f"  not here, {found.bytes:,} bytes are too many: {names[name]}, SHA-256 {found.sha256}")
+    inputs = manifest.inputs
+    if inputs and inputs.file:
+        lines.append(
+            f"  {inputs.file}: {len(inputs.rows)} of {inputs.failing} samples that it loses on, with their labels"
+        )
+    if manifest.data:
+        lines.append(f"  {manifest.data}: the whole evaluation data (--onnxlite-bundle-data)")
     else:
         lines.append("  No other data of yours: where inputs are needed, they are made from the seed in bundle.json.")
     lines.append(f"  {MANIFEST}: the verdicts, what was measured, limits, versions, machine, seed")
     return _README.format(
-        test=manifest["test"],
-        model=manifest["model"],
-        variant=manifest["variant"],
-        checks=", ".join(dict.fromkeys(f"{v['check']} ({v['outcome']})" for v in red)),
-        message="\n\n".join(dict.fromkeys(v["message"] for v in red)),
+        test=manifest.test,
+        name=manifest.name,
+        checks=", ".join(dict.fromkeys(f"{v.check} ({v.outcome})" for v in red)),
+        message="\n\n".join(dict.fromkeys(v.message for v in red)),
         contents="\n".join(lines) + "\n",
-        version=manifest["environment"].get("pytest-onnxlite", "?"),
-        onnxruntime=manifest["environment"].get("onnxruntime", "?"),
+        version=manifest.environment.get("pytest-onnxlite", "?"),
+        onnxruntime=manifest.environment.get("onnxruntime", "?"),
     )

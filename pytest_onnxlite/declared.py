@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.limit import Limit, parse_limit
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.fixtures import GUARD, or_fail, session_of
-from pytest_onnxlite.markers import LIMITS, Guard, check_kind, in_order, parse_limit
-from pytest_onnxlite.settings import KINDS, PREFIX, UsageMistake
+from pytest_onnxlite.markers import Guard, require_support
+from pytest_onnxlite.registry import DECLARED_KEYS, Registry, marker_of
+from pytest_onnxlite.settings import PREFIX, UsageMistake
 from pytest_onnxlite.text import listed, unknown
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ _FILES = ("trained", "onnx", "int8")
 _DATA = {"data": ("file", "x", "y"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
-_CHECKS = {limit.check: marker for marker, limit in LIMITS.items()}
-_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants", *_CHECKS)
+_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants")
+assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 _TYPES = {str: "a string", int: "a whole number", bool: "true or false"}
 
 
@@ -53,6 +54,28 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class DeclaredLimit:
+    """A limit of a declared model.
+
+    Attributes:
+        kind: the kind of variant that it judges.
+        check: the check.
+        limit: what it asks.
+        given: the marker's arguments as they were given.
+    """
+
+    kind: str
+    check: str
+    limit: Limit
+    given: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, Limit]:
+        """Kind, check and limit."""
+        return self.kind, self.check, self.limit
+
+
+@dataclass(frozen=True)
 class DeclaredModel:
     """A model as it is declared.
 
@@ -62,7 +85,7 @@ class DeclaredModel:
         arguments: what `ModelSpec` is given as it is.
         data: the evaluation data.
         calibration: the calibration data.
-        limits: each limit with the variant that it judges, and the marker's arguments as they were given.
+        limits: the limits.
     """
 
     name: str
@@ -70,7 +93,7 @@ class DeclaredModel:
     arguments: Mapping[str, Any]
     data: DataFile | None
     calibration: DataFile | None
-    limits: tuple[tuple[str, Limit, Mapping[str, Any]], ...] = field(default=())
+    limits: tuple[DeclaredLimit, ...] = field(default=())
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -123,11 +146,12 @@ class DeclaredFile:
 
     path: Path
     models: tuple[DeclaredModel, ...]
+    registry: Registry
 
     @classmethod
-    def read(cls, path: Path) -> DeclaredFile:
+    def read(cls, path: Path, registry: Registry) -> DeclaredFile:
         """Read a pyproject.toml; see `read`."""
-        return cls(path, tuple(read(path)))
+        return cls(path, tuple(read(path, registry)), registry)
 
     def take_arguments(self, config: pytest.Config) -> None:
         """Let a run over the test paths reach the declared models too, and let their tests be selected by id."""
@@ -148,14 +172,19 @@ class DeclaredFile:
             return None
         collector: OnnxliteModels = OnnxliteModels.from_parent(parent, name=ROOT, path=self.path, nodeid=ROOT)
         collector.models = self.models
+        collector.registry = self.registry
         return collector
 
 
 # -- reading the declaration ---------------------------------------------------------------------------------
 
 
-def read(path: Path) -> list[DeclaredModel]:
+def read(path: Path, registry: Registry) -> list[DeclaredModel]:
     """Read the models that a pyproject.toml declares; none of their files is opened.
+
+    Args:
+        path: the file.
+        registry: the checks and kinds there are.
 
     Raises:
         UsageMistake: no TOML, a wrong key, or a value of the wrong type or out of range; all mistakes are told.
@@ -176,7 +205,7 @@ def read(path: Path) -> list[DeclaredModel]:
     declared, mistakes = [], []
     for name, entries in models.items():
         try:
-            declared.append(_model(path.parent, name, entries, f"{where}.models.{name}]"))
+            declared.append(_model(path.parent, name, entries, f"{where}.models.{name}]", registry))
         except UsageMistake as mistake:
             mistakes.append(str(mistake))
     if mistakes:
@@ -193,8 +222,8 @@ def _require_keys(where: str, table: object, keys: Iterable[str]) -> None:
             raise UsageMistake(f"{where}: {unknown('key', key, keys)}")
 
 
-def _model(folder: Path, name: str, table: Any, where: str) -> DeclaredModel:
-    _require_keys(where, table, _KEYS)
+def _model(folder: Path, name: str, table: Any, where: str, registry: Registry) -> DeclaredModel:
+    _require_keys(where, table, (*_KEYS, *registry.checks))
     arguments: dict[str, Any] = {}
     for key in _FILES:
         if key in table:
@@ -209,7 +238,7 @@ def _model(folder: Path, name: str, table: Any, where: str) -> DeclaredModel:
     data = {
         key: _data_file(folder, f"{where} {key}", table[key], names) for key, names in _DATA.items() if key in table
     }
-    limits = _limits(where, table)
+    limits = _limits(where, table, registry)
     return DeclaredModel(name, where, arguments, data.get("data"), data.get("calibration"), limits)
 
 
@@ -255,39 +284,47 @@ def _recipe(where: str, value: Any) -> Any:
         raise UsageMistake(f"{where}: {error}") from None
 
 
-def _limits(where: str, table: Mapping[str, Any]) -> tuple[tuple[str, Limit, Mapping[str, Any]], ...]:
+def _limits(where: str, table: Mapping[str, Any], registry: Registry) -> tuple[DeclaredLimit, ...]:
+    kinds = tuple(registry.kinds)
     variants = table.get("variants", ["int8"])
-    if not isinstance(variants, list) or not variants or not all(kind in KINDS for kind in variants):
-        raise UsageMistake(f"{where}: variants={variants!r}; expected a list of {listed(KINDS)}.")
-    found: dict[tuple[str, str], tuple[Limit, Mapping[str, Any]]] = {}
-    for check, marker in _CHECKS.items():
-        if check not in table:
-            continue
-        entries = table[check] if isinstance(table[check], list) else [table[check]]
-        general: list[tuple[Limit, Mapping[str, Any]]] = []
-        for given in entries:
-            if not isinstance(given, dict):
-                raise UsageMistake(f"{where}: {check}={given!r}; expected a table, {{}} for the defaults.")
-            limit = parse_limit(marker, given, f"{where} {check}")
-            if limit.variant is None:
-                general.append((limit, given))
-                continue
-            check_kind(f"{where} {check}", limit, limit.variant)
-            if (limit.variant, check) in found:
-                raise UsageMistake(f"{where}: {check} of the variant {limit.variant} is limited twice.")
-            found[limit.variant, check] = limit, given
-        if len(general) > 1:
-            raise UsageMistake(f"{where}: {check} is limited twice; say with variant= what each is for.")
-        for limit, given in general:
-            judged = [kind for kind in variants if kind in limit.kinds] or variants
-            for kind in judged:
-                check_kind(f"{where} {check}", limit, kind)
-                found.setdefault((kind, check), (limit, given))
+    if not isinstance(variants, list) or not variants or not all(kind in kinds for kind in variants):
+        raise UsageMistake(f"{where}: variants={variants!r}; expected a list of {listed(kinds)}.")
+    found: dict[tuple[str, str], DeclaredLimit] = {}
+    for check in registry.checks:
+        for declared in _limits_of(f"{where} {check}", table.get(check), check, variants, registry):
+            found[declared.kind, check] = declared
     if not found:
         raise UsageMistake(
-            f"{where}: limits nothing; give {listed(_CHECKS, 'or')}, such as accuracy = {{max_drop = 0.01}}."
+            f"{where}: limits nothing; give {listed(registry.checks, 'or')}, such as accuracy = {{max_drop = 0.01}}."
         )
-    return tuple((kind, *found[kind, check]) for kind, check in in_order(found))
+    return tuple(found[key] for key in registry.in_order(found))
+
+
+def _limits_of(where: str, value: Any, check: str, variants: list[str], registry: Registry) -> list[DeclaredLimit]:
+    """Return the limits of one check; one that names its variant goes before one that does not."""
+    if value is None:
+        return []
+    parsed = []
+    for given in value if isinstance(value, list) else [value]:
+        if not isinstance(given, dict):
+            raise UsageMistake(f"{where}={given!r}; expected a table, {{}} for the defaults.")
+        parsed.append((parse_limit(registry.checks[check].limit, given, where, tuple(registry.kinds)), given))
+    found: dict[str, DeclaredLimit] = {}
+    for limit, given in parsed:
+        if limit.variant is not None:
+            require_support(where, check, limit, limit.variant, registry)
+            if limit.variant in found:
+                raise UsageMistake(f"{where} of the variant {limit.variant} is limited twice.")
+            found[limit.variant] = DeclaredLimit(limit.variant, check, limit, given)
+    general = [(limit, given) for limit, given in parsed if limit.variant is None]
+    if len(general) > 1:
+        raise UsageMistake(f"{where} is limited twice; say with variant= what each is for.")
+    for limit, given in general:
+        supports = registry.checks[check].supports
+        for kind in [kind for kind in variants if supports(registry.kinds[kind])] or variants:
+            require_support(where, check, limit, kind, registry)
+            found.setdefault(kind, DeclaredLimit(kind, check, limit, given))
+    return list(found.values())
 
 
 def _lines(path: Path) -> dict[str, int]:
@@ -308,6 +345,7 @@ class OnnxliteModels(pytest.Collector):
     """All models of a pyproject.toml."""
 
     models: tuple[DeclaredModel, ...] = ()
+    registry: Registry
 
     def collect(self) -> Iterator[pytest.Collector]:
         """Yield a collector for each model."""
@@ -315,6 +353,7 @@ class OnnxliteModels(pytest.Collector):
         for model in self.models:
             collector = OnnxliteModel.from_parent(self, name=model.name)
             collector.model = model
+            collector.registry = self.registry
             collector.line = lines.get(model.name)
             yield collector
 
@@ -323,11 +362,12 @@ class OnnxliteModel(pytest.Collector):
     """One model."""
 
     model: DeclaredModel
+    registry: Registry
     line: int | None
 
     def collect(self) -> Iterator[pytest.Collector]:
         """Yield a collector for each variant."""
-        for kind in dict.fromkeys(kind for kind, _, _ in self.model.limits):
+        for kind in dict.fromkeys(declared.kind for declared in self.model.limits):
             yield OnnxliteVariant.from_parent(self, name=kind)
 
 
@@ -338,12 +378,13 @@ class OnnxliteVariant(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield a test for each limit."""
-        for kind, limit, given in self.parent.model.limits:
-            if kind == self.name:
-                item: OnnxliteCheck = OnnxliteCheck.from_parent(self, name=limit.check, callobj=_build)
-                beside = tuple((k, other) for k, other, _ in self.parent.model.limits if other is not limit)
-                item.stash[GUARD] = Guard(((kind, limit),), beside, self.parent.model.where)
-                item.add_marker(getattr(pytest.mark, _CHECKS[limit.check])(**given))
+        limits, registry = self.parent.model.limits, self.parent.registry
+        for declared in limits:
+            if declared.kind == self.name:
+                item: OnnxliteCheck = OnnxliteCheck.from_parent(self, name=declared.check, callobj=_build)
+                beside = [other.key for other in limits if other is not declared]
+                item.stash[GUARD] = Guard.of([declared.key], registry, beside, self.parent.model.where)
+                item.add_marker(getattr(pytest.mark, marker_of(declared.check))(**declared.given))
                 yield item
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from pytest_onnxlite.kinds import KINDS, Kind
+from pytest_onnxlite.settings import PREFIX, UsageMistake
+
 if TYPE_CHECKING:
     from pytest_onnxlite.declared import DeclaredFile
     from pytest_onnxlite.markers import Guard
+    from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.session import GuardSession
     from pytest_onnxlite.variants.variant import Variant
 
@@ -17,9 +22,50 @@ Result = TypeVar("Result")
 
 # On pytest's config: the models that pyproject.toml declares, where it declares any.
 DECLARED: pytest.StashKey[DeclaredFile] = pytest.StashKey()
+_OWN: pytest.StashKey[Own] = pytest.StashKey()
+_REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
 _SESSION: pytest.StashKey[GuardSession] = pytest.StashKey()
 # On a test: the limits it is judged by.
 GUARD: pytest.StashKey[Guard] = pytest.StashKey()
+
+
+class Own:
+    """The checks and kinds that a project adds."""
+
+    def __init__(self, checks: list[Any], kinds: list[Any]) -> None:
+        self.checks = checks
+        self.kinds = kinds
+
+    def fixtures(self) -> object:
+        """Return a plugin with a fixture for each kind of the project's own."""
+        plugin = ModuleType("onnxlite_kinds")  # pytest looks for fixtures in modules and classes alone
+        vars(plugin).update({f"{PREFIX}{kind.name}": variant_fixture(kind) for kind in self.kinds})
+        return plugin
+
+
+def own_of(config: pytest.Config) -> Own:
+    """Return what a project's conftest.py files add, by the hooks `pytest_onnxlite_checks` and `pytest_onnxlite_kinds`."""
+    if _OWN not in config.stash:
+        hooks = config.hook.pytest_onnxlite_checks, config.hook.pytest_onnxlite_kinds
+        config.stash[_OWN] = Own(*([one for found in hook() for one in found or ()] for hook in hooks))
+    return config.stash[_OWN]
+
+
+def registry_of(config: pytest.Config) -> Registry:
+    """Return the checks and kinds of this run.
+
+    Raises:
+        UsageError: one that a project adds cannot be used.
+    """
+    if _REGISTRY not in config.stash:
+        from pytest_onnxlite.registry import Registry
+
+        own = own_of(config)
+        try:
+            config.stash[_REGISTRY] = Registry.load(own.checks, own.kinds)
+        except UsageMistake as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[_REGISTRY]
 
 
 def session_of(config: pytest.Config) -> GuardSession:
@@ -62,31 +108,14 @@ def onnxlite_model() -> Any:
     )
 
 
-@pytest.fixture(scope="session")
-def onnxlite_trained(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
-    """The trained model, as Keras runs it."""
-    return _variant(request, onnxlite_model, "trained")
+def variant_fixture(kind: Kind) -> Any:
+    """Return the fixture of a kind of variant."""
+
+    def build(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
+        return _variant(request, onnxlite_model, kind.name)
+
+    build.__doc__ = kind.says
+    return pytest.fixture(scope="session", name=f"{PREFIX}{kind.name}")(build)
 
 
-@pytest.fixture(scope="session")
-def onnxlite_onnx(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
-    """The float ONNX model: the spec's file, or converted from the trained model."""
-    return _variant(request, onnxlite_model, "onnx")
-
-
-@pytest.fixture(scope="session")
-def onnxlite_int8(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
-    """The INT8 ONNX model: the spec's file, or quantized from the float one by the spec's recipe."""
-    return _variant(request, onnxlite_model, "int8")
-
-
-@pytest.fixture(scope="session")
-def onnxlite_tflite(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
-    """The float TFLite model, converted from the trained model."""
-    return _variant(request, onnxlite_model, "tflite")
-
-
-@pytest.fixture(scope="session")
-def onnxlite_tflite_int8(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
-    """The INT8 TFLite model, converted from the trained model; calibrated where the spec has calibration data."""
-    return _variant(request, onnxlite_model, "tflite_int8")
+VARIANT_FIXTURES = {f"{PREFIX}{kind.name}": variant_fixture(kind) for kind in KINDS.values()}

@@ -1,127 +1,77 @@
-"""From a test's limits to its verdicts: builds, measures and judges, and keeps a record of all of it.
+"""From a test's limits to its verdicts: builds, judges and explains, and keeps a record of all of it.
 
-Everything heavy is imported here, when the first guarded test asks for it.
+Knows no check by name. Everything heavy is imported here, when the first guarded test asks for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
-from pytest_onnxlite.checks.accuracy import measure as accuracy
-from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
-from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
-from pytest_onnxlite.checks.accuracy.measurement import Score
-from pytest_onnxlite.checks.accuracy.scores import judge_score
-from pytest_onnxlite.checks.graph import measure as structure
-from pytest_onnxlite.checks.graph.judge import judge_graph
-from pytest_onnxlite.checks.graph.limit import GraphLimit
-from pytest_onnxlite.checks.latency import measure as latency
-from pytest_onnxlite.checks.latency.judge import PREVIOUS, judge_latency
-from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.check import Case, Check, Clock, Task
 from pytest_onnxlite.checks.limit import Limit
-from pytest_onnxlite.checks.memory import measure as memory
-from pytest_onnxlite.checks.memory.judge import judge_memory
-from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
-from pytest_onnxlite.checks.size import measure as size
-from pytest_onnxlite.checks.size.judge import judge_size
-from pytest_onnxlite.checks.size.limit import SizeLimit
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.suspects import NO_TIME
+from pytest_onnxlite.checks.verdict import Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.budget import Budget
-from pytest_onnxlite.explain.case import Case
-from pytest_onnxlite.explain.explainer import explain, suspect_operators, suspects
-from pytest_onnxlite.explain.saturation import forecast
-from pytest_onnxlite.explain.suggest import Judged, search
+from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
+from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.settings import Settings
-from pytest_onnxlite.spec import Array, ModelSpec, count_samples, hash_inputs, take
-from pytest_onnxlite.text import first_line, size_text
+from pytest_onnxlite.spec import ModelSpec, hash_inputs
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache
-from pytest_onnxlite.variants.deadline import time_limit
+from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.external import hash_model
-from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
+from pytest_onnxlite.variants.variant import OnnxVariant, Variant
 
-# No ratio is too large where it is only to be stored.
-_ANY_RATIO = 1e6
+# What there are figures for; of the rest the verdict's own message says all there is.
+_MEASURED = (Outcome.PASS, Outcome.IMPROVED, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE)
 
 
-@dataclass
-class Record:
-    """What was measured and decided about one variant by one test; plain data, so that workers can send it.
+@dataclass(frozen=True)
+class Last:
+    """The last release of a variant: its baseline, or why there is none; its file, or why there is none.
 
     Attributes:
-        test: the test's id.
-        model: the model's name.
-        variant: the variant's kind.
-        artefact: `path`, `sha256` and `bytes` of the file that was judged.
-        conditions: what the spec says about how it is judged: batch size, threads, metric, samples.
-        limits: by check, the marker's arguments.
-        baseline: what the last accepted release measured, on a machine like this where it depends on it, and the
-            first accepted figures; None where there is none to look at.
-        measured: by check, the measurement.
-        verdicts: the verdicts, as data, each with `red`: whether its test fails of it; and `xfail`: the reason where it
-            is as pytest was told to expect (`report.failure.expect`), else None.
-        broken_baseline: why the baseline there is cannot be read; it is then not overwritten.
-        recipe: how the variant was quantized here, and why so where the user did not say.
-        forecast: what may differ on other processors; None where nothing may.
-        suggestion: a recipe that passes where this one fails, or that none was found; None where none was looked for.
+        broken: why the baseline there is cannot be read; None where it can, or there is none.
     """
 
-    test: str
-    model: str
-    variant: str
-    artefact: dict[str, Any]
-    conditions: dict[str, Any] = field(default_factory=dict)
-    limits: dict[str, Any] = field(default_factory=dict)
-    baseline: dict[str, Any] | None = None
-    measured: dict[str, Any] = field(default_factory=dict)
-    verdicts: list[dict[str, Any]] = field(default_factory=list)
-    broken_baseline: str | None = None
-    recipe: str = ""
-    forecast: dict[str, Any] | None = None
-    suggestion: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Clock:
-    """pytest-benchmark's fixture for a test, or why there is none to time with."""
-
-    benchmark: Any = None
-    missing: str = ""
-
-
-@dataclass(frozen=True)
-class _Sentence:
-    """A verdict where it was recorded, with what it was judged by."""
-
-    record: Record
-    position: int
-    verdict: Verdict
-    limit: Limit
-    variant: Variant
     reference: Reference
+    file: Path | None = None
+    no_file: str = ""
+    broken: str | None = None
+
+
+@dataclass(frozen=True)
+class _JudgedLimit:
+    """A limit, with what it was judged by and what came of it; `position` is that of its first verdict."""
+
+    check: Check[Any, Any]
+    task: Task[Any]
+    found: object
+    position: int
+    verdicts: tuple[Verdict, ...]
 
 
 class Guardian:
     """What a run knows: its settings, its baselines, and the builders of the models met so far."""
 
-    def __init__(self, settings: Settings, cache: Cache, progress: Progress) -> None:
+    def __init__(self, settings: Settings, cache: Cache, progress: Progress, registry: Registry) -> None:
+        self.registry = registry
         self._settings = settings
         self._cache = cache
         self._progress = progress
-        self._store = BaselineStore(settings.baseline_dir, settings.artefact_dir)
+        self._store = BaselineStore(settings.baseline_dir, registry.checks, settings.artefact_dir)
         self._builders: dict[str, Builder] = {}
-        self._artefacts: dict[Variant, dict[str, Any]] = {}
-        self._suggestions: dict[tuple[str, tuple[Limit, ...]], dict[str, Any]] = {}
+        self._files: dict[Variant, JudgedFile] = {}
+        self._last: dict[tuple[str, str], Last] = {}
+        self._suggestions: dict[tuple[str, tuple[Limit, ...]], Suggestion] = {}
 
     def variant(self, spec: object, kind: str) -> Variant:
         """Build a variant, for a fixture.
@@ -144,7 +94,7 @@ class Guardian:
             )
         known = self._builders.get(spec.name)
         if known is None:
-            known = self._builders[spec.name] = Builder(spec, self._cache, self._progress)
+            known = self._builders[spec.name] = Builder(spec, self._cache, self._progress, self.registry.kinds)
         elif not _is_same(known.spec, spec):
             raise OnnxliteError(
                 f"two different models are called {spec.name!r} in this run; they would share one baseline. "
@@ -157,9 +107,9 @@ class Guardian:
         test: str,
         spec: object,
         variants: Mapping[str, Any],
-        limits: tuple[tuple[str, Limit], ...],
+        limits: Sequence[tuple[str, str, Limit]],
         clock: Clock,
-        beside: tuple[tuple[str, Limit], ...] = (),
+        beside: Sequence[tuple[str, str, Limit]] = (),
         declared_in: str = "",
     ) -> list[Record]:
         """Judge every limit of a test; a limit that cannot be measured is a failed one, and the others go on.
@@ -168,7 +118,7 @@ class Guardian:
             test: the test's id.
             spec: what the fixture `onnxlite_model` returned.
             variants: what the test's variant fixtures returned, by kind.
-            limits: the kind each limit judges, and the limit.
+            limits: the kind each limit judges, the check, and the limit.
             clock: what times.
             beside: limits that other tests judge, and that a suggestion must keep as well.
             declared_in: the table of pyproject.toml that declares the model; empty where a fixture does.
@@ -178,43 +128,41 @@ class Guardian:
         """
         builder = self._builder(spec)
         records: dict[str, Record] = {}
-        sentences: list[_Sentence] = []
-        for kind, limit in limits:
+        judged: dict[str, list[_JudgedLimit]] = {}
+        for kind, name, limit in limits:
             variant = variants[kind]
             if not isinstance(variant, Variant):
                 raise OnnxliteError(
                     f"the fixture onnxlite_{kind} returned a {type(variant).__name__}; expected a Variant."
                 )
             if kind not in records:
-                records[kind] = self._start_record(test, builder, kind, variant)
-            sentences += self._judge_limit(records[kind], builder, kind, variant, limit, clock)
-        # Afterwards, so that nothing of it stands beside a measurement.
-        self._explain(builder, sentences)
+                records[kind] = self._start_record(test, builder, variant)
+            done = self._judge_limit(builder, variant, self.registry.checks[name], limit, clock, records[kind])
+            judged.setdefault(kind, []).append(done)
+            records[kind] = self._noted(records[kind], done)
+        # Afterwards, so that nothing of it runs next to a measurement.
         for kind, record in records.items():
-            self._look_ahead(builder, record, variants[kind])
-            kept = [limit for other, limit in (*limits, *beside) if other == kind]
-            self._suggest(builder, record, kept, declared_in)
+            record = self._explain(record, judged[kind])
+            record = replace(record, forecast=self._forecast(builder, record, variants[kind]))
+            kept = [(name, limit) for other, name, limit in (*limits, *beside) if other == kind]
+            records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
         return list(records.values())
 
-    def bundle(self, records: list[dict[str, Any]], spec: object, variants: Mapping[str, Any]) -> str:
+    def bundle(self, records: Sequence[Record], spec: object, variants: Mapping[str, Any]) -> str:
         """Write a folder for each variant that a test failed for; returns what to say about them, or why it could not."""
         from pytest_onnxlite import bundle
 
         assert self._settings.bundle is not None
         text = ""
         for record in records:
-            if not any(verdict["red"] for verdict in record["verdicts"]):
+            if not record.is_red:
                 continue
-            self._progress(f"bundling the failure of {record['model']} {record['variant']}")
+            self._progress(f"bundling the failure of {record.name}")
+            builder, variant = self._builder(spec), variants[record.variant]
+            subject = bundle.Subject(record, builder, variant, self._store, self._last_of(record.model, record.variant))
             try:
                 path = bundle.write(
-                    self._settings.bundle,
-                    record,
-                    self._builder(spec),
-                    variants[record["variant"]],
-                    self._store,
-                    mode=self._settings.mode,
-                    all_data=self._settings.bundle_data,
+                    self._settings.bundle, subject, mode=self._settings.mode, all_data=self._settings.bundle_data
                 )
                 name = f'"{path}"' if " " in str(path) else path
                 text += f"\nReplay it elsewhere: python -m pytest_onnxlite replay {name}"
@@ -222,330 +170,190 @@ class Guardian:
                 text += f"\n{error}"
         return text
 
-    def _start_record(self, test: str, builder: Builder, kind: str, variant: Variant) -> Record:
+    # -- one limit ---------------------------------------------------------------------------------------
+
+    def _start_record(self, test: str, builder: Builder, variant: Variant) -> Record:
         # Hashed once, however many tests judge it.
-        if variant not in self._artefacts:
-            self._artefacts[variant] = {"path": "", "sha256": "", "bytes": 0}
-            if variant.has_file:
-                found = {"path": str(variant.path), "sha256": hash_model(variant.path), "bytes": variant.size}
-                self._artefacts[variant] = found
-        spec = builder.spec
-        conditions = {
-            "batch_size": spec.batch_size,
-            "batched": spec.batched,
-            "threads": spec.threads,
-            "metric": spec.rating.name,
-            "samples": len(spec.evaluation) if spec.evaluation else None,
-            "output": spec.output,
-        }
-        return Record(test, spec.name, kind, self._artefacts[variant], conditions, recipe=builder.recipe_text(kind))
+        if variant not in self._files:
+            self._files[variant] = (
+                JudgedFile(str(variant.path), hash_model(variant.path), variant.size)
+                if variant.has_file
+                else JudgedFile()
+            )
+        spec, kind = builder.spec, variant.kind
+        conditions = Conditions(
+            batch_size=spec.batch_size,
+            batched=spec.batched,
+            threads=spec.threads,
+            metric=spec.rating.name,
+            samples=len(spec.evaluation) if spec.evaluation else None,
+            output=spec.output,
+        )
+        last = self._last_of(spec.name, kind)
+        baseline = None
+        if isinstance(last.reference, Baseline):
+            found, machine = last.reference, fingerprint(describe_machine())
+            here = found.machines[machine].sections if machine in found.machines else {}
+            baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first)
+        return Record(
+            test,
+            spec.name,
+            kind,
+            self._files[variant],
+            conditions,
+            baseline=baseline,
+            broken_baseline=last.broken,
+            recipe=builder.recipe_text(kind),
+        )
 
     def _judge_limit(
-        self, record: Record, builder: Builder, kind: str, variant: Variant, limit: Limit, clock: Clock
-    ) -> list[_Sentence]:
-        record.limits[limit.check] = asdict(limit)
-        reference = self._reference(record, builder.spec.name, kind)
+        self,
+        builder: Builder,
+        variant: Variant,
+        check: Check[Any, Any],
+        limit: Limit,
+        clock: Clock,
+        record: Record,
+    ) -> _JudgedLimit:
+        task = self._task(builder, variant, limit, clock)
+        found: object = None
         try:
-            verdicts = self._verdicts(record, builder, kind, variant, limit, reference, clock)
+            judged = check.judge(task)
+            found, verdicts = judged.found, list(judged.verdicts)
         except OnnxliteError as error:
-            verdicts = [Verdict(limit.check, "limit", Outcome.FAIL, "not measured", str(error))]
-        sentences = []
-        for verdict in verdicts:
-            sentences.append(_Sentence(record, len(record.verdicts), verdict, limit, variant, reference))
-            data = {"red": self._is_red(verdict), "xfail": None, "explanation": None}
-            record.verdicts.append({**verdict.as_dict(), **data})
-        return sentences
+            verdicts = [Verdict(check.name, "limit", Outcome.FAIL, "not measured", str(error))]
+        marked = tuple(replace(verdict, red=self._is_red(verdict)) for verdict in verdicts)
+        return _JudgedLimit(check, task, found, len(record.verdicts), marked)
+
+    def _noted(self, record: Record, done: _JudgedLimit) -> Record:
+        name = done.check.name
+        measured = record.measured if done.found is None else {**record.measured, name: done.found}
+        limits = {**record.limits, name: done.task.limit}
+        return replace(record, limits=limits, measured=measured, verdicts=(*record.verdicts, *done.verdicts))
+
+    def _task(self, builder: Builder, variant: Variant, limit: Limit, clock: Clock) -> Task[Any]:
+        last = self._last_of(builder.spec.name, variant.kind)
+        return Task(
+            builder=builder,
+            variant=variant,
+            limit=limit,
+            reference=last.reference,
+            last_file=last.file,
+            no_last_file=last.no_file,
+            machine=fingerprint(describe_machine()),
+            mode=self._settings.mode,
+            clock=clock,
+            progress=self._progress,
+        )
 
     def _is_red(self, verdict: Verdict) -> bool:
         return verdict.is_red(self._settings.mode, self._settings.accept)
 
-    def _explain(self, builder: Builder, sentences: Sequence[_Sentence]) -> None:
-        """Say why, for each verdict that is red, or for all where that was asked for."""
-        done = set()
-        for sentence in sentences:
-            verdict, record = sentence.verdict, sentence.record
-            if not (self._is_red(verdict) or self._settings.explain):
-                continue
-            # The layers that lose answers against the float model are those that lose them against the last release.
-            if verdict.check == "accuracy" and (record.variant, verdict.check) in done:
-                continue
-            artefact, _ = self._artefact(sentence.reference)
-            case = Case(
-                builder=builder,
-                variant=sentence.variant,
-                limit=sentence.limit,
-                verdict=verdict,
-                measured=record.measured.get(verdict.check, {}),
-                previous=artefact,
-                budget=Budget(self._settings.explain_time),
-                progress=self._progress,
-            )
-            found = explain(case)
-            if found is not None:
-                done.add((record.variant, verdict.check))
-                record.verdicts[sentence.position]["explanation"] = found
+    def _last_of(self, model: str, kind: str) -> Last:
+        key = model, kind
+        if key not in self._last:
+            self._last[key] = self._load_last(model, kind)
+        return self._last[key]
 
-    def _look_ahead(self, builder: Builder, record: Record, variant: Variant) -> None:
+    def _load_last(self, model: str, kind: str) -> Last:
+        """Return the last release; its file is checked whatever is judged, so that no broken baseline passes."""
+        if self._settings.mode == "plain":
+            return Last(Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline"))
+        try:
+            baseline = self._store.load(model, kind)
+        except BrokenBaseline as error:
+            return Last(Absent(Outcome.NOT_COMPARABLE, str(error)), broken=str(error))
+        if baseline is None:
+            text = (
+                f"there is no baseline {self._store.path(model, kind)}. Save one of a release that is good with: {SAVE}"
+            )
+            return Last(Absent(Outcome.MISSING, text))
+        try:
+            return Last(baseline, self._store.artefact(baseline))
+        except NoArtefact as error:
+            return Last(baseline, no_file=str(error))
+        except BrokenBaseline as error:
+            return Last(Absent(Outcome.NOT_COMPARABLE, str(error)))
+
+    # -- why, and what to do -----------------------------------------------------------------------------
+
+    def _explain(self, record: Record, judged: Sequence[_JudgedLimit]) -> Record:
+        """Say why, for each verdict that is red, or for all where that was asked for."""
+        verdicts = list(record.verdicts)
+        for done in judged:
+            explained = False
+            for position, verdict in enumerate(done.verdicts, done.position):
+                # The layers that lose answers against the float model are those that lose them against the last release.
+                if explained and done.check.explains_once:
+                    continue
+                if verdict.red or self._settings.explain:
+                    explanation = self._explanation(done, verdict)
+                    explained = explained or explanation is not None
+                    verdicts[position] = replace(verdict, explanation=explanation)
+        return replace(record, verdicts=tuple(verdicts))
+
+    def _explanation(self, done: _JudgedLimit, verdict: Verdict) -> Explanation | None:
+        """Explain a verdict; never raises: a failure that cannot be explained is still that failure."""
+        budget = Budget(self._settings.explain_time)
+        if budget.seconds <= 0 or done.found is None or verdict.evidence is None or verdict.outcome not in _MEASURED:
+            return None
+        try:
+            with time_limit(budget.left):
+                return done.check.explain(Case(done.task, verdict, done.found, budget))
+        except OutOfTime:
+            return Explanation(NO_TIME)
+        except Exception as error:
+            return Explanation(f"it could not be explained ({type(error).__name__}: {first_line(error)}).")
+
+    def _forecast(self, builder: Builder, record: Record, variant: Variant) -> Forecast | None:
         """Say what may differ on other processors; a remark, never a verdict."""
-        if not isinstance(variant, OnnxVariant) or not {"accuracy", "graph"} & set(record.measured):
-            return
+        concerned = any(self.registry.checks[name].concerns_answers for name in record.measured)
+        if not isinstance(variant, OnnxVariant) or not concerned:
+            return None
+        from pytest_onnxlite.explain.saturation import forecast
+
         trying = self._settings.explain or self._settings.suggest
         try:
             with time_limit(self._settings.explain_time):
-                record.forecast = forecast(builder, variant, builder.spec.batch_size, trying, self._progress)
+                return forecast(builder, variant, builder.spec.batch_size, trying, self._progress)
         except Exception as error:  # whatever is wrong with it, the verdicts stand
-            text = f"whether products saturate elsewhere could not be said: {type(error).__name__}: {first_line(error)}"
-            record.forecast = {"share": None, "text": text}
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            return Forecast(f"whether products saturate on other processors could not be said: {reason}")
 
-    def _suggest(self, builder: Builder, record: Record, limits: Sequence[Limit], declared_in: str) -> None:
+    def _suggest(
+        self, builder: Builder, record: Record, limits: Sequence[tuple[str, Limit]], declared_in: str
+    ) -> Suggestion | None:
         """Search for a recipe that keeps every limit, where that was asked for and the INT8 variant keeps not all."""
-        if not self._settings.suggest or record.variant != "int8" or not any(v["red"] for v in record.verdicts):
-            return
+        if not self._settings.suggest or record.variant != "int8" or not record.is_red:
+            return None
         if builder.made_from("int8") is None:
-            text = "No recipe was tried: there is no float model to quantize."
-            record.suggestion = {"recipe": None, "tried": [], "text": text}
-            return
-        order = ("size", "accuracy", "graph", "memory", "latency")
-        ordered = sorted(limits, key=lambda limit: order.index(limit.check))
-        key = builder.spec.name, tuple(ordered)
+            return Suggestion("No recipe was tried: there is no float model to quantize.")
+        from pytest_onnxlite.explain import suggest
+
+        ordered = sorted(limits, key=lambda entry: self.registry.checks[entry[0]].order)
+        key = builder.spec.name, tuple(limit for _, limit in ordered)
         if key in self._suggestions:  # of a test with the same limits
-            record.suggestion = self._suggestions[key]
-            return
+            return self._suggestions[key]
+        reasons = [verdict.explanation for verdict in record.verdicts if verdict.explanation is not None]
+        trials = suggest.Trials(self, ordered)
         try:
-            record.suggestion = self._suggestions[key] = search(
+            self._suggestions[key] = suggest.search(
                 builder,
-                lambda other, budget: self._judge_trial(other, ordered, budget),
-                suspects(record.verdicts),
-                suspect_operators(record.verdicts),
+                trials.judge,
+                list(dict.fromkeys(node for reason in reasons for node in reason.suspects)),
+                list(dict.fromkeys(op for reason in reasons for op in reason.suspect_operators)),
                 Budget(self._settings.suggest_time),
                 self._progress,
                 declared_in,
             )
         except Exception as error:  # whatever is wrong with it, the verdicts stand
-            text = f"The search for a recipe failed: {type(error).__name__}: {first_line(error)}"
-            record.suggestion = {"recipe": None, "tried": [], "text": text}
+            return Suggestion(f"The search for a recipe failed: {type(error).__name__}: {first_line(error)}")
+        return self._suggestions[key]
 
-    def _judge_trial(self, builder: Builder, limits: Sequence[Limit], budget: Budget) -> Judged:
-        """Judge a builder's INT8 variant as a test would, and stop at the first limit that is broken."""
-        variant = builder.int8
-        trial = self._start_record("", builder, "int8", variant)
-        stopped = message = ""
-        figures: dict[str, str] = {}
-        for limit in limits:
-            if isinstance(limit, LatencyLimit):
-                limit = replace(limit, max_time=max(0.5, min(limit.max_time, budget.left)))
-            reference = self._reference(trial, builder.spec.name, "int8")
-            verdicts = self._verdicts(trial, builder, "int8", variant, limit, reference, Clock(Timer()))
-            figures[limit.check] = verdicts[-1].figure
-            broken = next((verdict for verdict in verdicts if self._is_red(verdict)), None)
-            if broken is not None:
-                stopped, message = broken.check, broken.message
-                break
-        rated = trial.measured.get("accuracy", {})
-        value = rated.get(
-            "value", rated["correct"] / rated["total"] if rated.get("total") and "correct" in rated else None
-        )
-        higher = rated.get("higher_is_better", True)
-        made_from = builder.made_from("int8")
-        assert made_from is not None
-        figures["size"] = f"{size_text(variant.size)} ({variant.size / made_from.size:.3f} of {made_from.kind})"
-        if not stopped:
-            figures["time"] = f"{self._ratio_to(builder, made_from):.2f}x of {made_from.kind}"
-        return Judged(stopped, message, figures, value if value is None or higher else -value, variant.size)
-
-    def _ratio_to(self, builder: Builder, other: Variant) -> float:
-        """Return the time of the INT8 variant as a ratio of another's."""
-        variant, spec = builder.int8, builder.spec
-        feeds = self._one_batch(builder, variant, spec.batch_size)
-        builder.release()
-        references = {"float": latency.Reference(other.kind, other.path, _ANY_RATIO)}
-        found = latency.measure(
-            Timer(),
-            variant.path,
-            references,
-            feeds,
-            batch_size=spec.batch_size,
-            threads=spec.threads,
-            resolution=1.0,
-            max_time=1.0,
-        )
-        return median(found.comparisons["float"].first)
-
-    def _reference(self, record: Record, model: str, kind: str) -> Reference:
-        if self._settings.mode == "plain":
-            return Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline")
-        try:
-            baseline = self._store.load(model, kind)
-        except BrokenBaseline as error:
-            record.broken_baseline = str(error)
-            return Absent(Outcome.NOT_COMPARABLE, str(error))
-        if baseline is None:
-            return Absent(
-                Outcome.MISSING,
-                f"there is no baseline {self._store.path(model, kind)}. Save one of a release that is good with: "
-                f"{SAVE}",
-            )
-        record.baseline = baseline.figures(fingerprint(describe_machine()))
-        return baseline
-
-    def _verdicts(
-        self,
-        record: Record,
-        builder: Builder,
-        kind: str,
-        variant: Variant,
-        limit: Limit,
-        reference: Reference,
-        clock: Clock,
-    ) -> list[Verdict]:
-        spec = builder.spec
-        name = f"{spec.name} {kind}"
-        if isinstance(limit, AccuracyLimit):
-            self._progress(f"counting the right answers of {name}")
-            right = accuracy.measure(builder, variant, limit.batch_size or spec.batch_size)
-            record.measured["accuracy"] = right.as_dict()
-            if isinstance(right, Score):
-                return judge_score(limit, right, reference)
-            return judge_accuracy(limit, right, reference)
-        if isinstance(limit, SizeLimit):
-            counted = size.measure(builder, variant)
-            record.measured["size"] = counted.as_dict()
-            return judge_size(limit, kind, counted, reference)
-        if isinstance(limit, GraphLimit):
-            self._progress(f"checking the graph of {name}")
-            graph = structure.measure(builder, variant, limit.ignore)
-            record.measured["graph"] = graph.as_dict()
-            saved = reference.graph if isinstance(reference, Baseline) else None
-            changes = structure.changes(saved, graph) if saved else None
-            return judge_graph(limit, graph, changes, reference)
-        assert isinstance(variant, RuntimeVariant)
-        if isinstance(limit, MemoryLimit):
-            return self._judge_memory(record, builder, variant, limit, reference)
-        assert isinstance(limit, LatencyLimit)
-        return self._judge_latency(record, builder, variant, limit, reference, clock)
-
-    def _artefact(self, reference: Reference) -> tuple[Path | None, Reference]:
-        """Return the previous release's file, or the reason why it cannot be measured again."""
-        if isinstance(reference, Absent):
-            return None, reference
-        try:
-            return self._store.artefact(reference), reference
-        except (BrokenBaseline, NoArtefact) as error:
-            return None, Absent(Outcome.NOT_COMPARABLE, str(error))
-
-    def _judge_memory(
-        self, record: Record, builder: Builder, variant: RuntimeVariant, limit: MemoryLimit, reference: Reference
-    ) -> list[Verdict]:
-        artefact, reference = self._artefact(reference)
-        if isinstance(reference, Absent) and self._settings.mode != "save":
-            return [Verdict("memory", BASELINE, reference.outcome, "not measured", reference.reason)]
-        batch_size, threads, feeds = self._conditions(builder, variant, limit)
-        self._progress(f"measuring the memory of {variant.model} {variant.kind}")
-        peaks = memory.measure(variant.path, artefact, feeds, batch_size, threads)
-        record.measured["memory"] = peaks.as_dict()
-        return judge_memory(limit, peaks, reference)
-
-    def _judge_latency(
-        self,
-        record: Record,
-        builder: Builder,
-        variant: RuntimeVariant,
-        limit: LatencyLimit,
-        reference: Reference,
-        clock: Clock,
-    ) -> list[Verdict]:
-        references: dict[str, latency.Reference] = {}
-        sibling = builder.made_from(variant.kind) if variant.kind in ("int8", "tflite_int8") else None
-        if limit.max_ratio is not None:
-            if sibling is None:
-                raise OnnxliteError(
-                    f"max_ratio={limit.max_ratio:g} compares with the float model, and ModelSpec({variant.model!r}) "
-                    "gives none: give onnx= or trained=."
-                )
-            references["float"] = latency.Reference(sibling.kind, sibling.path, limit.max_ratio)
-        elif sibling is not None and self._settings.mode == "save":
-            # Only to be stored, as what a machine like this can go by where the artefact is not kept.
-            references["sibling"] = latency.Reference(sibling.kind, sibling.path, _ANY_RATIO)
-        here = self._saved_latency(builder, limit, reference)
-        beside, reference = self._best_reference(limit, reference, here, sibling)
-        if beside is not None:
-            references[BASELINE] = beside
-        if isinstance(reference, Absent) and limit.max_ratio is None and self._settings.mode != "save":
-            return [Verdict("latency", BASELINE, reference.outcome, "not measured", reference.reason)]
-        if clock.missing:
-            return [Verdict("latency", BASELINE, Outcome.NOT_MEASURED, "not measured", clock.missing)]
-        batch_size, threads, feeds = self._conditions(builder, variant, limit)
-        self._progress(f"timing {variant.model} {variant.kind}" + (" beside its reference" if references else ""))
-        times = latency.measure(
-            clock.benchmark,
-            variant.path,
-            references,
-            feeds,
-            batch_size=batch_size,
-            threads=threads,
-            resolution=limit.max_slowdown,
-            max_time=limit.max_time,
-        )
-        record.measured["latency"] = times.as_dict()
-        return judge_latency(limit, times, reference, here)
-
-    def _best_reference(
-        self,
-        limit: LatencyLimit,
-        reference: Reference,
-        here: Mapping[str, Any] | None,
-        sibling: Variant | None,
-    ) -> tuple[latency.Reference | None, Reference]:
-        """Return what to time beside the candidate: the previous artefact, else a sibling with a saved ratio.
-
-        Nothing where saved seconds must do; and the reason where there is nothing to compare with at all.
-        """
-        artefact, found = self._artefact(reference)
-        most = 1 + limit.max_slowdown
-        if artefact is not None:
-            return latency.Reference(PREVIOUS, artefact, most), found
-        if isinstance(reference, Absent) or reference.artefact.kept:
-            return None, found  # what should be there and is not has no substitute
-        if here is not None and sibling is not None and here.get("sibling_ratio"):
-            return latency.Reference(sibling.kind, sibling.path, here["sibling_ratio"] * most), reference
-        if here is not None and limit.absolute:
-            return None, reference
-        assert isinstance(found, Absent)
-        instead = (
-            "Nothing saved on a machine like this, at this batch size and thread count, can stand in for it."
-            if here is None
-            else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
-        )
-        return None, Absent(found.outcome, f"{found.reason} {instead}")
-
-    def _saved_latency(self, builder: Builder, limit: LatencyLimit, reference: Reference) -> Mapping[str, Any] | None:
-        """Return the latency that was saved on a machine like this under the same conditions."""
-        if isinstance(reference, Absent):
-            return None
-        saved = reference.machines.get(fingerprint(describe_machine()), {}).get("latency")
-        wanted = limit.batch_size or builder.spec.batch_size, limit.threads or builder.spec.threads
-        if not isinstance(saved, dict) or (saved.get("batch_size"), saved.get("threads")) != wanted:
-            return None
-        return saved
-
-    def _conditions(
-        self, builder: Builder, variant: RuntimeVariant, limit: LatencyLimit | MemoryLimit
-    ) -> tuple[int, int, dict[str, Array]]:
-        """Return batch size, threads and one batch, and close every session, so that none stands beside."""
-        batch_size = limit.batch_size or builder.spec.batch_size
-        feeds = self._one_batch(builder, variant, batch_size)
-        builder.release()
-        variant.release()
-        return batch_size, limit.threads or builder.spec.threads, feeds
-
-    def _one_batch(self, builder: Builder, variant: RuntimeVariant, batch_size: int) -> dict[str, Array]:
-        data = builder.evaluation.x
-        if count_samples(data) < batch_size:
-            raise OnnxliteError(
-                f"{variant.model} {variant.kind}: a batch of {batch_size} needs as many evaluation samples; there are "
-                f"{count_samples(data)}."
-            )
-        return variant.feeds(take(data, slice(batch_size)))
+    def judge_one(self, builder: Builder, check: str, limit: Limit, clock: Clock) -> tuple[object, Sequence[Verdict]]:
+        """Judge one limit of a builder's INT8 variant, as a test would; returns the measurement and the verdicts."""
+        judged = self.registry.checks[check].judge(self._task(builder, builder.int8, limit, clock))
+        return judged.found, [replace(verdict, red=self._is_red(verdict)) for verdict in judged.verdicts]
 
 
 def _is_same(one: ModelSpec, other: ModelSpec) -> bool:
@@ -561,6 +369,6 @@ def _is_same(one: ModelSpec, other: ModelSpec) -> bool:
     return one.trained == other.trained and content(one) == content(other)
 
 
-def make_guardian(settings: Settings, cache_dir: Path, progress: Progress) -> Guardian:
+def make_guardian(settings: Settings, cache_dir: Path, progress: Progress, registry: Registry) -> Guardian:
     """Make the run's guardian."""
-    return Guardian(settings, Cache(cache_dir), progress)
+    return Guardian(settings, Cache(cache_dir), progress, registry)

@@ -1,105 +1,72 @@
-"""What markers ask, and what a declared model is limited by: the only reader of markers."""
+"""What markers ask of a test: the only reader of markers."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
-from pytest_onnxlite.checks.graph.limit import GraphLimit
-from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.limit import Limit, check_value
-from pytest_onnxlite.checks.memory.limit import MemoryLimit
-from pytest_onnxlite.checks.size.limit import SizeLimit
-from pytest_onnxlite.settings import KINDS, PREFIX, VARIANT_FIXTURES, UsageMistake
-from pytest_onnxlite.text import unknown
+from pytest_onnxlite.checks.limit import Limit, parse_limit
+from pytest_onnxlite.registry import Registry, marker_of
+from pytest_onnxlite.settings import PREFIX, UsageMistake
+from pytest_onnxlite.text import listed
 
 if TYPE_CHECKING:
     import pytest
 
 
-LIMITS: dict[str, type[Limit]] = {
-    f"onnxlite_{limit.check}": limit for limit in (AccuracyLimit, SizeLimit, LatencyLimit, MemoryLimit, GraphLimit)
-}
-
-
-def parse_marker(mark: pytest.Mark, where: str) -> Limit:
+def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry) -> Limit:
     """Turn a marker into its limit.
 
     Args:
         mark: the marker.
+        check: the check that it is of.
         where: the test, for messages.
+        registry: the checks and kinds there are.
 
     Raises:
         UsageMistake: an unknown argument, or a value of the wrong type or out of range.
     """
     where = f"{where}: @pytest.mark.{mark.name}"
+    limit = registry.checks[check].limit
     if mark.args:
-        names = ", ".join(field.name for field in dataclasses.fields(LIMITS[mark.name]))
-        raise UsageMistake(f"{where}: takes keyword arguments only ({names}), found {mark.args!r}.")
-    return parse_limit(mark.name, mark.kwargs, where)
-
-
-def parse_limit(marker: str, arguments: Mapping[str, Any], where: str) -> Limit:
-    """Turn the arguments of a marker, wherever they were written, into its limit.
-
-    Args:
-        marker: the marker's name.
-        arguments: its arguments.
-        where: where they are written, for messages.
-
-    Raises:
-        UsageMistake: an unknown argument, or a value of the wrong type or out of range.
-    """
-    limit = LIMITS[marker]
-    names = [field.name for field in dataclasses.fields(limit)]
-    values = {}
-    for name, value in arguments.items():
-        if name not in names:
-            raise UsageMistake(f"{where}: {unknown('argument', name, names)}")
-        if name == "variant":
-            if value is not None and value not in KINDS:
-                raise UsageMistake(f"{where}: variant={value!r}; expected one of {', '.join(KINDS)}.")
-            values[name] = value
-        elif value is not None or limit.rules[name]["type"] in (bool, tuple):
-            values[name] = check_value(where, name, value, limit.rules[name])
-    return limit(**values)
-
-
-def in_order(keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Sort pairs of variant and check as they are shown and judged."""
-    checks = [limit.check for limit in LIMITS.values()]
-    return sorted(keys, key=lambda key: (KINDS.index(key[0]), checks.index(key[1])))
+        raise UsageMistake(f"{where}: takes keyword arguments only ({', '.join(limit.names())}), found {mark.args!r}.")
+    return parse_limit(limit, mark.kwargs, where, tuple(registry.kinds))
 
 
 @dataclass(frozen=True)
 class Guard:
-    """The limits of one test, each with the variant it judges.
+    """The limits of one test, each with the kind of variant that it judges and its check.
 
     Attributes:
-        limits: the limits.
+        limits: kind, check and limit.
         beside: those that other tests judge, and that a suggestion must keep as well.
         declared_in: the table of pyproject.toml that declares the model; empty for markers.
+        times: whether something is timed.
+        needs_quiet: whether something is measured that other processes at work would disturb.
     """
 
-    limits: tuple[tuple[str, Limit], ...]
-    beside: tuple[tuple[str, Limit], ...] = ()
+    limits: tuple[tuple[str, str, Limit], ...]
+    beside: tuple[tuple[str, str, Limit], ...] = ()
     declared_in: str = ""
-
-    @property
-    def times(self) -> bool:
-        """Whether something is timed."""
-        return any(isinstance(limit, LatencyLimit) for _, limit in self.limits)
-
-    @property
-    def needs_quiet(self) -> bool:
-        """Whether something is measured that other processes at work beside it would disturb."""
-        return any(isinstance(limit, (LatencyLimit, MemoryLimit)) for _, limit in self.limits)
+    times: bool = False
+    needs_quiet: bool = False
 
     @classmethod
-    def from_item(cls, item: pytest.Item) -> Guard | None:
+    def of(
+        cls,
+        limits: Sequence[tuple[str, str, Limit]],
+        registry: Registry,
+        beside: Sequence[tuple[str, str, Limit]] = (),
+        declared_in: str = "",
+    ) -> Guard:
+        """Return the guard of these limits."""
+        checks = [registry.checks[name] for _, name, _ in limits]
+        times, needs_quiet = any(check.timed for check in checks), any(check.needs_quiet for check in checks)
+        return cls(tuple(limits), tuple(beside), declared_in, times, needs_quiet)
+
+    @classmethod
+    def from_item(cls, item: pytest.Item, registry: Registry) -> Guard | None:
         """Read the markers of a test; None where it has none of ours.
 
         Of several markers of one name the closest counts, so that a test can sharpen its module's limit;
@@ -108,20 +75,23 @@ class Guard:
         Raises:
             UsageMistake: see `parse_marker`; or there is no variant to judge, or no telling which.
         """
-        marks = [mark for mark in item.iter_markers() if mark.name in LIMITS]
+        names = {marker_of(check): check for check in registry.checks}
+        marks = [mark for mark in item.iter_markers() if mark.name in names]
         if not marks:
             return None
-        taken = [kind for name, kind in VARIANT_FIXTURES.items() if name in getattr(item, "fixturenames", ())]
+        fixtures = getattr(item, "fixturenames", ())
+        taken = [kind for kind in registry.kinds if f"{PREFIX}{kind}" in fixtures]
         limits: dict[tuple[str, str], Limit] = {}
         for mark in marks:
-            limit = parse_marker(mark, item.nodeid)
-            kind = _choose_kind(item.nodeid, mark.name, limit, taken)
-            limits.setdefault((kind, limit.check), limit)
-        return cls(tuple((kind, limits[kind, check]) for kind, check in in_order(limits)))
+            check = names[mark.name]
+            limit = parse_marker(mark, check, item.nodeid, registry)
+            kind = _choose_kind(item.nodeid, check, limit, taken, registry)
+            limits.setdefault((kind, check), limit)
+        return cls.of([(*key, limits[key]) for key in registry.in_order(limits)], registry)
 
 
-def _choose_kind(where: str, marker: str, limit: Limit, taken: list[str]) -> str:
-    where = f"{where}: @pytest.mark.{marker}"
+def _choose_kind(where: str, check: str, limit: Limit, taken: list[str], registry: Registry) -> str:
+    where = f"{where}: @pytest.mark.{marker_of(check)}"
     if limit.variant is not None and limit.variant not in taken:
         raise UsageMistake(
             f"{where}(variant={limit.variant!r}): the test does not take that variant. Add the fixture "
@@ -130,28 +100,29 @@ def _choose_kind(where: str, marker: str, limit: Limit, taken: list[str]) -> str
     if not taken:
         raise UsageMistake(
             f"{where}: the test takes no variant to judge. Add one of the fixtures "
-            f"{', '.join(VARIANT_FIXTURES)} to its arguments."
+            f"{', '.join(f'{PREFIX}{kind}' for kind in registry.kinds)} to its arguments."
         )
-    # Beside the one that is judged a test may take others for its own use: the trained one, of which there is no graph.
-    possible = [kind for kind in taken if kind in limit.kinds] or taken
+    # A test may take others for its own use: the trained one, of which there is no graph.
+    possible = [kind for kind in taken if registry.checks[check].supports(registry.kinds[kind])] or taken
     if limit.variant is None and len(possible) > 1:
         raise UsageMistake(
             f"{where}: the test takes several variants ({', '.join(possible)}); say which is judged with variant=..."
         )
     kind = limit.variant or possible[0]
-    check_kind(where, limit, kind)
+    require_support(where, check, limit, kind, registry)
     return kind
 
 
-def check_kind(where: str, limit: Limit, kind: str) -> None:
-    """Check that a limit can judge a variant.
+def require_support(where: str, check: str, limit: Limit, kind: str, registry: Registry) -> None:
+    """Check that a limit can judge a kind of variant.
 
     Raises:
-        UsageMistake: it is not judged of that variant.
+        UsageMistake: it does not support it.
     """
-    if kind not in limit.kinds:
-        raise UsageMistake(
-            f"{where}: {limit.check} of the {kind} variant is not judged; it is of {' and '.join(limit.kinds)}."
-        )
-    if kind in ("onnx", "tflite") and getattr(limit, "max_ratio", None) is not None:
-        raise UsageMistake(f"{where}: max_ratio= compares with the {kind} variant, and that is the one it judges here.")
+    found = registry.checks[check]
+    if not found.supports(registry.kinds[kind]):
+        good = [name for name, row in registry.kinds.items() if found.supports(row)]
+        raise UsageMistake(f"{where}: {marker_of(check)} does not support {kind}; it supports {listed(good)}.")
+    misfit = limit.misfit(kind)
+    if misfit:
+        raise UsageMistake(f"{where}: {misfit}")

@@ -11,26 +11,42 @@ from typing import Any
 
 import pytest
 
+from pytest_onnxlite.checks import NAMES
 from pytest_onnxlite.fixtures import (  # noqa: F401  (pytest finds fixtures in a plugin's module)
     DECLARED,
     GUARD,
-    onnxlite_int8,
+    VARIANT_FIXTURES,
     onnxlite_model,
-    onnxlite_onnx,
-    onnxlite_tflite,
-    onnxlite_tflite_int8,
-    onnxlite_trained,
+    own_of,
+    registry_of,
     session_of,
 )
 from pytest_onnxlite.settings import (
     INI_ONLY,
-    MARKERS,
     METAVARS,
     OPTIONS,
     PREFIX,
     Settings,
     UsageMistake,
 )
+
+# pytest finds fixtures in a plugin's module.
+globals().update(VARIANT_FIXTURES)
+
+
+class _Hooks:
+    """What a project's conftest.py can implement; see docs/checks.md."""
+
+    def pytest_onnxlite_checks(self) -> list[Any]:  # type: ignore[empty-body]
+        """Return checks of the project's own: instances of `pytest_onnxlite.checks.check.Check`."""
+
+    def pytest_onnxlite_kinds(self) -> list[Any]:  # type: ignore[empty-body]
+        """Return kinds of variant of the project's own: `pytest_onnxlite.kinds.Kind` with `build=`."""
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let a project add checks and kinds."""
+    pluginmanager.add_hookspecs(_Hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,9 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, read the settings, and look for declared models."""
-    for name, (arguments, text) in MARKERS.items():
-        values = ", ".join(f"{argument}=..." for argument in arguments.split(", "))
-        config.addinivalue_line("markers", f"{name}({values}): {text}")
+    _register_markers(config)
     try:
         settings = Settings.from_config(config)
         _register_declared(config, settings)
@@ -64,6 +78,21 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if settings.mode != "plain":
         session_of(config)  # even a run without a guarded test has something to say
+
+
+def _register_markers(config: pytest.Config) -> None:
+    """Make the markers known; what they take is loaded where somebody asks for it (`pytest --markers`)."""
+    own = own_of(config)
+    if not (own.checks or own.kinds or config.option.markers or config.option.showfixtures):
+        for name in NAMES:
+            config.addinivalue_line("markers", f"{PREFIX}{name}(...): see pytest --markers")
+        return
+    registry = registry_of(config)
+    for name, check in registry.checks.items():
+        values = ", ".join(f"{argument}=..." for argument in check.limit.names())
+        config.addinivalue_line("markers", f"{PREFIX}{name}({values}): {check.limit.summary()}")
+    if own.kinds:
+        config.pluginmanager.register(own.fixtures())
 
 
 def _register_declared(config: pytest.Config, settings: Settings) -> None:
@@ -83,7 +112,7 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
         return
     from pytest_onnxlite.declared import DeclaredFile
 
-    found = DeclaredFile.read(path)
+    found = DeclaredFile.read(path, registry_of(config))
     if found.models:
         found.take_arguments(config)
         config.stash[DECLARED] = found

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pytest_onnxlite import bundle
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
+from pytest_onnxlite.bundle import Manifest
 from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.check import Clock
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.guard import Clock, Guardian
-from pytest_onnxlite.markers import LIMITS
+from pytest_onnxlite.guard import Guardian
+from pytest_onnxlite.records import JudgedFile, Record
+from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
 from pytest_onnxlite.settings import Settings
@@ -30,6 +35,15 @@ from pytest_onnxlite.variants.variant import Variant
 
 # The fewest samples on which a file is run for the first time.
 _FEWEST = 2
+_NOT_HERE = "what it was compared with is not in the bundle."
+
+
+@dataclass
+class _Again:
+    """What came of judging again: the verdicts, and by check why there is none."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def replay(folder: Path, say: Callable[[str], None]) -> int:
@@ -46,58 +60,77 @@ def replay(folder: Path, say: Callable[[str], None]) -> int:
         OnnxliteError: the folder is no bundle, or a file in it is not what it was.
     """
     manifest = _load(folder)
-    kind = manifest["variant"]
-    name = f"{manifest['model']} {kind}"
-    red = [verdict for verdict in manifest["verdicts"] if verdict["red"]]
-    say(f"{manifest['test']} failed for {name}: {', '.join(dict.fromkeys(v['check'] for v in red))}")
+    say(f"{manifest.test} failed for {manifest.name}: {', '.join(dict.fromkeys(check for check, *_ in manifest.red))}")
     for line in _differences(manifest):
         say(line)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-replay-") as cache:
-        found, reason = _judge(folder, manifest, red, Path(cache), say)
-    text = failure_text([{"model": manifest["model"], "variant": kind, "verdicts": found}])
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as cache:
+        found = _judge(folder, manifest, Path(cache), say)
+    shown = Record(
+        manifest.test,
+        manifest.model,
+        manifest.variant,
+        JudgedFile(),
+        manifest.conditions,
+        verdicts=tuple(found.verdicts),
+    )
+    text = failure_text([shown])
     if text:
         say(text)
-    states = {(verdict["check"], verdict["against"]): verdict for verdict in found}
+    states = {(verdict.check, verdict.against): verdict for verdict in found.verdicts}
     still_red = bool(text)
-    for verdict in red:
-        again = states.get((verdict["check"], verdict["against"]))
-        what = f"{verdict['check']} against {verdict['against']}"
+    for check, against, message in manifest.red:
+        again = states.get((check, against))
+        what = f"{check} against {against}"
         if again is None:
             still_red = True
-            say(f"not replayed: {what}: {reason.get(verdict['check'], _NOT_HERE)} It said:\n  {_indented(verdict)}")
+            said = message.replace("\n", "\n  ")
+            say(f"not replayed: {what}: {found.reasons.get(check, _NOT_HERE)} It said:\n  {said}")
         else:
-            say(f"{'red again' if again['red'] else 'passes here'}: {what} ({again['outcome']})")
+            say(f"{'red again' if again.red else 'passes here'}: {what} ({again.outcome})")
     return 1 if still_red else 0
 
 
-_NOT_HERE = "what it was compared with is not in the bundle."
-
-
-def _indented(verdict: Mapping[str, Any]) -> str:
-    return str(verdict["message"]).replace("\n", "\n  ")
-
-
-def _load(folder: Path) -> dict[str, Any]:
+def _load(folder: Path) -> Manifest:
     path = folder / bundle.MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise OnnxliteError(
             f"{folder} is no bundle: {path} cannot be read ({error.strerror}). Name a folder that "
             "pytest --onnxlite-bundle=DIR wrote: one of those in DIR."
         ) from None
-    except ValueError as error:
+    try:
+        data = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OnnxliteError(f"{path} is not JSON ({error}): the bundle was not copied whole.") from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != bundle.SCHEMA:
+    if not isinstance(data, dict) or data.get("schema") != bundle.SCHEMA:
         raise OnnxliteError(f"{path} is of another version of pytest-onnxlite; replay it with the one that wrote it.")
-    for name, found in manifest["files"].items():
-        file = folder / found["file"] if found["file"] else None
-        if file is not None and _hash(file) != found["sha256"]:
+    try:
+        manifest = msgspec.convert(data, Manifest)
+    except msgspec.ValidationError as error:
+        raise OnnxliteError(
+            f"{path} lacks what a bundle holds ({error}): it was changed, or not copied whole."
+        ) from None
+    for name, found in manifest.files.items():
+        file = _inside(folder, found.file) if found.file else None
+        if file is not None and _hash(file) != found.sha256:
             raise OnnxliteError(
-                f"{file} is not the file that was judged ({name}: expected SHA-256 {found['sha256'][:12]}…): "
+                f"{file} is not the file that was judged ({name}: expected SHA-256 {found.sha256[:12]}…): "
                 "the bundle was changed, or not copied whole."
             )
     return manifest
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a file of the bundle.
+
+    Raises:
+        OnnxliteError: it lies elsewhere.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise OnnxliteError(f"{folder} names a file outside of itself, {name!r}: the bundle was changed.")
+    return path
 
 
 def _hash(file: Path) -> str:
@@ -107,107 +140,96 @@ def _hash(file: Path) -> str:
         return ""  # not there, or so broken that its external data cannot be looked for
 
 
-def _differences(manifest: Mapping[str, Any]) -> list[str]:
+def _differences(manifest: Manifest) -> list[str]:
     """Say what is another version or machine here."""
-    here, there = environment(), manifest["environment"]
+    here, there = environment(), manifest.environment
     # What runs the models decides what they answer and how fast; the rest does not.
     lines = [
         f"{tool} is {here.get(tool, 'absent')} here and was {there[tool]} there"
         for tool in ("onnxruntime", "pytest-onnxlite", "numpy")
         if tool in there and here.get(tool) != there[tool]
     ]
-    if fingerprint(describe_machine()) != manifest["machine"]["fingerprint"]:
-        machine = manifest["machine"]
-        lines.append(f"another machine: it was {machine['cpu']}, {machine['cpus']:g} CPUs, {', '.join(machine['isa'])}")
+    if fingerprint(describe_machine()) != manifest.fingerprint:
+        machine = manifest.machine
+        lines.append(f"another machine: it was {machine.cpu}, {machine.cpus:g} CPUs, {', '.join(machine.isa)}")
     return lines
 
 
-def _judge(
-    folder: Path, manifest: Mapping[str, Any], red: list[dict[str, Any]], cache: Path, say: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the verdicts of the checks that were red, and by check why there is none."""
-    kind, files = manifest["variant"], manifest["files"]
-    checks = list(dict.fromkeys(verdict["check"] for verdict in red))
-    candidate = files[bundle.CANDIDATE]
-    if candidate["file"] is None:
-        why = candidate.get("reason") or f"it was too large for the bundle (SHA-256 {candidate['sha256']})"
-        missing = f"the candidate is not here: {why}."
-        return [], dict.fromkeys(checks, missing)
+def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], None]) -> _Again:
+    """Judge the checks that were red."""
+    kind, registry = manifest.variant, Registry.load()
+    checks = list(dict.fromkeys(check for check, *_ in manifest.red))
+    candidate = manifest.files[bundle.CANDIDATE]
+    if candidate.file is None:
+        why = candidate.reason or f"it was too large for the bundle (SHA-256 {candidate.sha256})"
+        return _Again(reasons=dict.fromkeys(checks, f"the candidate is not here: {why}."))
     if kind not in ("onnx", "int8"):
-        return [], dict.fromkeys(checks, f"the {kind} variant cannot be run from a bundle.")
+        return _Again(reasons=dict.fromkeys(checks, f"the {kind} variant cannot be run from a bundle."))
     spec = _spec(folder, manifest)
     settings = Settings(
-        mode="plain" if manifest["mode"] == "plain" else "compare",
+        mode="plain" if manifest.mode == "plain" else "compare",
         accept=False,
         baseline_dir=folder / "baselines",
         artefact_dir=None,
         keep_artefact=True,
         cache_dir=cache,
     )
-    guardian = Guardian(settings, Cache(cache), lambda text: say(f"... {text}"))
+    guardian = Guardian(settings, Cache(cache), lambda text: say(f"... {text}"), registry)
     variant = guardian.variant(spec, kind)
-    found: list[dict[str, Any]] = []
-    reasons: dict[str, str] = {}
-    limits: list[tuple[str, Limit]] = []
+    again = _Again()
+    limits: list[tuple[str, str, Limit]] = []
     for check in checks:
-        if check == "accuracy" and not manifest["metric_is_built_in"]:
-            reasons[check] = f"its metric, {manifest['conditions']['metric']}, is code of the project's."
-            continue
-        if check == "accuracy" and manifest["data"] is None:
-            verdict = _judge_samples(folder, manifest, spec, variant, Builder(spec, Cache(cache), lambda _: None))
-            if verdict is None:
-                reasons[check] = "its samples are not in the bundle (--onnxlite-bundle-data puts them in)."
-            else:
-                found += [{**verdict, "against": v["against"]} for v in red if v["check"] == check]
-            continue
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in manifest["limits"][check].items()
-        }
-        limits.append((kind, LIMITS[f"onnxlite_{check}"](**values)))
+        if check not in registry.checks:
+            again.reasons[check] = "it is a check of the project's own."
+        elif check == "accuracy" and not manifest.metric_is_built_in:
+            again.reasons[check] = f"its metric, {manifest.conditions.metric}, is code of the project's."
+        elif check == "accuracy" and manifest.data is None:
+            _judge_samples(manifest, spec, variant, Builder(spec, Cache(cache), lambda _: None), again)
+        else:
+            limits.append((kind, check, msgspec.convert(manifest.limits[check], registry.checks[check].limit)))
     if limits:
-        records = guardian.judge(manifest["test"], spec, {kind: variant}, tuple(limits), Clock(Timer()))
-        found += [verdict for record in records for verdict in record.verdicts]
-    wanted = {(verdict["check"], verdict["against"]) for verdict in red}
-    return [verdict for verdict in found if (verdict["check"], verdict["against"]) in wanted or verdict["red"]], reasons
+        records = guardian.judge(manifest.test, spec, {kind: variant}, limits, Clock(Timer()))
+        again.verdicts += [verdict for record in records for verdict in record.verdicts]
+    wanted = {(check, against) for check, against, _ in manifest.red}
+    again.verdicts = [v for v in again.verdicts if (v.check, v.against) in wanted or v.red]
+    return again
 
 
-def _spec(folder: Path, manifest: Mapping[str, Any]) -> ModelSpec:
-    conditions, files, kind = manifest["conditions"], manifest["files"], manifest["variant"]
-    sources: dict[str, Path] = {kind: folder / files[bundle.CANDIDATE]["file"]}
-    if kind == "int8" and files.get(bundle.FLOAT, {}).get("file"):
-        sources["onnx"] = folder / files[bundle.FLOAT]["file"]
-    batch_size = max(
-        [conditions["batch_size"], *(limit.get("batch_size") or 1 for limit in manifest["limits"].values())]
-    )
+def _spec(folder: Path, manifest: Manifest) -> ModelSpec:
+    conditions, kind = manifest.conditions, manifest.variant
+    sources: dict[str, Any] = {kind: _inside(folder, manifest.files[bundle.CANDIDATE].file or "")}
+    float_model = manifest.files.get(bundle.FLOAT)
+    if kind == "int8" and float_model is not None and float_model.file:
+        sources["onnx"] = _inside(folder, float_model.file)
+    sizes = [limit.get("batch_size") for limit in manifest.limits.values()]
+    batch_size = max([conditions.batch_size, *(size for size in sizes if isinstance(size, int))])
     return ModelSpec(
-        manifest["model"],
+        manifest.model,
         evaluation=_data(folder, manifest, batch_size),
-        batch_size=conditions["batch_size"],
-        batched=conditions["batched"],
-        threads=conditions["threads"],
-        metric=conditions["metric"] if manifest["metric_is_built_in"] else "top1",
-        output=conditions["output"],
-        **sources,  # type: ignore[arg-type]
+        batch_size=conditions.batch_size,
+        batched=conditions.batched,
+        threads=conditions.threads,
+        metric=conditions.metric if manifest.metric_is_built_in else "top1",
+        output=conditions.output,
+        **sources,
     )
 
 
-def _data(folder: Path, manifest: Mapping[str, Any], batch_size: int) -> Dataset:
+def _data(folder: Path, manifest: Manifest, batch_size: int) -> Dataset:
     """Return the evaluation data where it is there; else the failing samples; else made-up ones."""
-    if manifest["data"]:
-        x, y = _read(folder / bundle.DATA)
+    if manifest.data:
+        x, y = _read(_inside(folder, manifest.data))
         return Dataset(x, y)
     fewest = max(batch_size, _FEWEST)
-    if manifest["inputs"] and manifest["inputs"]["file"]:
-        x, y = _read(folder / bundle.INPUTS)
-        return (
-            Dataset(x, y)
-            if count_samples(x) >= fewest
-            else Dataset(_repeat(x, fewest), None if y is None else _repeat(y, fewest))
-        )
-    rng = np.random.default_rng(manifest["seed"])
+    if manifest.inputs and manifest.inputs.file:
+        x, y = _read(_inside(folder, manifest.inputs.file))
+        if count_samples(x) >= fewest:
+            return Dataset(x, y)
+        return Dataset(_repeat(x, fewest), None if y is None else _repeat(y, fewest))
+    rng = np.random.default_rng(manifest.seed)
     made = {}
-    for name, sample in manifest["sample"].items():
-        shape, dtype = (fewest, *sample["shape"]), np.dtype(sample["dtype"])
+    for name, sample in manifest.sample.items():
+        shape, dtype = (fewest, *sample.shape), np.dtype(sample.dtype)
         # Whole numbers may be indices: 0 is one everywhere.
         made[name] = rng.normal(size=shape).astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
     return Dataset(made[""] if set(made) == {""} else made)
@@ -226,35 +248,33 @@ def _repeat(values: Any, count: int) -> Any:
     return array[np.arange(count) % len(array)]
 
 
-def _judge_samples(
-    folder: Path, manifest: Mapping[str, Any], spec: ModelSpec, variant: Variant, builder: Builder
-) -> dict[str, Any] | None:
+def _judge_samples(manifest: Manifest, spec: ModelSpec, variant: Variant, builder: Builder, again: _Again) -> None:
     """Ask for the answers to the failing samples again."""
-    inputs = manifest["inputs"]
-    if not inputs or not inputs["file"]:
-        return None
-    batch_size = manifest["limits"]["accuracy"].get("batch_size") or spec.batch_size
-    rows = inputs["rows"]
+    inputs = manifest.inputs
+    if not inputs or not inputs.file:
+        again.reasons["accuracy"] = "its samples are not in the bundle (--onnxlite-bundle-data puts them in)."
+        return
+    given = manifest.limits["accuracy"].get("batch_size")
+    batch_size = given if isinstance(given, int) else spec.batch_size
+    rows = list(inputs.rows)
     own = accuracy.rate(builder, variant, batch_size)[: len(rows)]
     if own.dtype.kind == "b":
         lost = [row for row, is_right in zip(rows, own, strict=True) if not is_right]
         what = "answered wrong again"
     else:
-        lost, what = _lost(own, manifest, builder, batch_size)
+        lost, what = _lost(own, rows, builder, batch_size)
     shown = ", ".join(map(str, lost[:10])) + (" ..." if len(lost) > 10 else "")
     text = f"{len(lost)} of the {len(rows)} failing samples are {what}: rows {shown} of the evaluation data."
-    return {
-        "check": "accuracy",
-        "outcome": "fail" if lost else "pass",
-        "red": bool(lost),
-        "figure": f"{len(lost)} of {len(rows)} again",
-        "message": text if lost else "",
-    }
+    outcome, figure = Outcome.FAIL if lost else Outcome.PASS, f"{len(lost)} of {len(rows)} again"
+    again.verdicts += [
+        Verdict("accuracy", against, outcome, figure, text if lost else "", red=bool(lost))
+        for check, against, _ in manifest.red
+        if check == "accuracy"
+    ]
 
 
-def _lost(own: Array, manifest: Mapping[str, Any], builder: Builder, batch_size: int) -> tuple[list[int], str]:
+def _lost(own: Array, rows: list[int], builder: Builder, batch_size: int) -> tuple[list[int], str]:
     """Return the samples on which the candidate is still worse than the float model, where that is here."""
-    rows = manifest["inputs"]["rows"]
     reference = builder.accuracy_reference()
     if reference is None:
         return rows, "rated, but there is no float model here to compare with"

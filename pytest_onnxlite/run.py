@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.records import Record
+    from pytest_onnxlite.saving import Saved
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A guarded test that failed although no verdict of its is red: where it is, why, and what became of its limits."""
+
+    test: str
+    file: str
+    line: int
+    reason: str
+    what: str
 
 
 @dataclass
@@ -14,8 +29,7 @@ class Run:
 
     Attributes:
         records: by test, what its guard recorded; the last attempt counts.
-        unjudged: guarded tests that failed although no verdict of theirs is red: `file`, `line`, `reason`, and `what`
-            became of their limits.
+        unjudged: by test, those that failed although no verdict of theirs is red.
         deselected: whether tests were left out by an option.
         findings: what is wrong with the run as a whole, which no single test can say.
         remarks: what is worth knowing about the run and not wrong.
@@ -23,29 +37,29 @@ class Run:
         annotations: lines that a CI service turns into notes at the tests' places.
     """
 
-    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    unjudged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    records: dict[str, list[Record]] = field(default_factory=dict)
+    unjudged: dict[str, Unjudged] = field(default_factory=dict)
     deselected: bool = False
     findings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    saved: list[Any] = field(default_factory=list)
+    saved: list[Saved] = field(default_factory=list)
     annotations: list[str] = field(default_factory=list)
 
-    def note(self, test: str, failed: bool, records: list[dict[str, Any]] | None, report: Any = None) -> None:
+    def note(self, test: str, failed: bool, records: list[Record] | None, report: Any = None) -> None:
         """Take what the report of one phase of a guarded test says."""
         if records is not None:
             self.records[test] = records
             self.unjudged.pop(test, None)
         known = self.records.get(test, ())
-        if not failed or any(verdict["red"] for record in known for verdict in record["verdicts"]):
+        if not failed or any(record.is_red for record in known):
             return
         path, line, _ = getattr(report, "location", ("", None, ""))
         reason = str(getattr(report, "longreprtext", "")).strip()
         # A teardown fails after the limits were judged, and so does a strict xfail whose test passes.
         what = "failed although its limits hold" if known else "failed before its limits were judged"
-        self.unjudged[test] = {"file": Path(path).as_posix(), "line": (line or 0) + 1, "reason": reason, "what": what}
+        self.unjudged[test] = Unjudged(test, Path(path).as_posix(), (line or 0) + 1, reason, what)
 
-    def all_records(self) -> list[dict[str, Any]]:
+    def all_records(self) -> list[Record]:
         """Return every record, in the order of the tests."""
         return [record for records in self.records.values() for record in records]
 
@@ -71,7 +85,7 @@ def covers_all(
 
 
 def baseline_findings(
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Record],
     unjudged: Sequence[str],
     saved: Mapping[tuple[str, str], Collection[str]],
     full: bool,
@@ -89,7 +103,7 @@ def baseline_findings(
     """
     looked: dict[tuple[str, str], set[str]] = {}
     for record in records:
-        looked.setdefault((record["model"], record["variant"]), set()).update(record["limits"])
+        looked.setdefault((record.model, record.variant), set()).update(record.limits)
     if not looked and not unjudged:
         return [
             "nothing was guarded: no test of this run judged a model. Mark a test that takes a variant, such as "

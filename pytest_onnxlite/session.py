@@ -8,24 +8,27 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail
+from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail, registry_of
 from pytest_onnxlite.markers import Guard
+from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run, baseline_findings, covers_all
-from pytest_onnxlite.settings import MARKERS, PREFIX, Settings, UsageMistake
+from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
 from pytest_onnxlite.text import unknown
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.guard import Clock, Guardian
+    from pytest_onnxlite.checks.check import Clock
+    from pytest_onnxlite.guard import Guardian
+    from pytest_onnxlite.records import Record
 
 
 # On a guarded test: what its guard recorded, None before it did.
-_RECORDS = pytest.StashKey[list[dict[str, Any]] | None]()
+_RECORDS: pytest.StashKey[list[Record] | None] = pytest.StashKey()
 
 
 class GuardSession:
@@ -56,8 +59,14 @@ class GuardSession:
         if self._guardian is None:
             from pytest_onnxlite.guard import make_guardian
 
-            self._guardian = make_guardian(self._settings, self._cache_dir(), self._progress)
+            self._guardian = make_guardian(self._settings, self._cache_dir(), self._progress, self._registry())
         return self._guardian
+
+    def _registry(self) -> Registry:
+        return registry_of(self._config)
+
+    def _marker_names(self) -> list[str]:
+        return [marker_of(check) for check in self._registry().checks]
 
     def _cache_dir(self) -> Path:
         """Return the cache folder; one for this run alone where nothing is or can be kept."""
@@ -111,10 +120,10 @@ class GuardSession:
         for item in items:
             for mark in item.iter_markers():
                 if mark.name.startswith(PREFIX) and mark.name not in registered:
-                    mistakes.append(f"{item.nodeid}: {unknown('marker', mark.name, MARKERS, 'There are')}")
+                    mistakes.append(f"{item.nodeid}: {unknown('marker', mark.name, self._marker_names(), 'There are')}")
             if GUARD not in item.stash:
                 try:
-                    guard = Guard.from_item(item)
+                    guard = Guard.from_item(item, self._registry())
                     if guard is not None:
                         item.stash[GUARD] = guard
                 except UsageMistake as error:
@@ -190,7 +199,7 @@ class GuardSession:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Judge the limits of a test after its body passed, in its own call phase."""
         if GUARD not in item.stash:
-            late = [mark.name for mark in item.iter_markers() if mark.name in MARKERS]
+            late = [mark.name for mark in item.iter_markers() if mark.name in self._marker_names()]
             if late:
                 pytest.fail(
                     f"@pytest.mark.{late[0]} was added while the test was set up, and limits are read when tests are "
@@ -213,7 +222,7 @@ class GuardSession:
         __tracebackhide__ = True
         guard = item.stash[GUARD]
         arguments: dict[str, Any] = getattr(item, "funcargs", {})
-        kinds = {kind for kind, _ in guard.limits}
+        kinds = {kind for kind, _, _ in guard.limits}
         variants = {kind: arguments[f"{PREFIX}{kind}"] for kind in kinds}
         # Absent where an overridden variant fixture does not depend on it.
         spec, clock = arguments.get("onnxlite_model"), self._clock(arguments)
@@ -222,24 +231,24 @@ class GuardSession:
             lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.beside, guard.declared_in)
         )
         path, line, _ = item.location
-        place = {"file": Path(path).as_posix(), "line": (line or 0) + 1}
-        data = [{**asdict(record), **place} for record in records]
-        item.stash[_RECORDS] = data
-        for record in data:
-            for verdict in record["verdicts"]:
-                name = f"onnxlite.{record['model']}.{record['variant']}.{verdict['check']}.{verdict['against']}"
-                item.user_properties.append((name, f"{verdict['outcome']}: {verdict['figure']}"))
-        text = failure_text(data)
+        place: dict[str, Any] = {"file": Path(path).as_posix(), "line": (line or 0) + 1}
+        records = [replace(record, **place) for record in records]
+        item.stash[_RECORDS] = records
+        for record in records:
+            for verdict in record.verdicts:
+                name = f"onnxlite.{record.model}.{record.variant}.{verdict.check}.{verdict.against}"
+                item.user_properties.append((name, f"{verdict.outcome}: {verdict.figure}"))
+        text = failure_text(records)
         if text:
             if self._settings.bundle is not None:
-                text += self.guardian().bundle(data, spec, variants)
+                text += self.guardian().bundle(records, spec, variants)
             pytest.fail(text, pytrace=False)
-        reason = skip_text(data)
+        reason = skip_text(records)
         if reason:
             pytest.skip(reason)
 
     def _clock(self, arguments: dict[str, Any]) -> Clock:
-        from pytest_onnxlite.guard import Clock
+        from pytest_onnxlite.checks.check import Clock
 
         benchmark = arguments.get("benchmark")
         if benchmark is None:
@@ -257,19 +266,25 @@ class GuardSession:
         """Let the report carry what was recorded, so that it reaches the controller."""
         report = yield
         if GUARD in item.stash:
+            from pytest_onnxlite.records import expect, to_data
+
             records = item.stash.get(_RECORDS, None) if report.when == "call" else None
             if records and report.skipped and hasattr(report, "wasxfail"):
-                from pytest_onnxlite.report.failure import expect
-
-                expect(records, report.wasxfail)
-            report.onnxlite = {"records": records}  # type: ignore[attr-defined]
+                records = expect(records, report.wasxfail)
+            # Plain data: a report goes from process to process.
+            data = None if records is None else [to_data(record) for record in records]
+            report.onnxlite = {"records": data}  # type: ignore[attr-defined]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what the reports carry."""
         carried = getattr(report, "onnxlite", None)
         if carried is not None:
-            self.run.note(report.nodeid, report.failed, carried["records"], report)
+            from pytest_onnxlite.records import from_data
+
+            data, checks = carried["records"], self._registry().checks
+            records = None if data is None else [from_data(record, checks) for record in data]
+            self.run.note(report.nodeid, report.failed, records, report)
         elif str(report.when) == "???":  # the worker that ran it crashed, and nobody knows whether it was guarded
             self.run.note(report.nodeid, report.failed, None, report)
 
@@ -295,12 +310,12 @@ class GuardSession:
         elif settings.mode == "compare":
             from pytest_onnxlite.baseline.store import BaselineStore
 
-            saved = BaselineStore(settings.baseline_dir).held()
+            saved = BaselineStore(settings.baseline_dir, self._registry().checks).held()
             run.findings, run.remarks = baseline_findings(run.all_records(), list(run.unjudged), saved, full)
         if run.records or run.findings or run.unjudged:
             from pytest_onnxlite.report import delivery
 
-            run.findings += delivery.deliver(run, settings)
+            run.findings += delivery.deliver(run, settings, self._registry().checks)
 
     def _is_full(self) -> bool:
         """Tell whether every test of the project was to run."""
@@ -324,9 +339,9 @@ class GuardSession:
         if stopped:
             run.findings.append("the run was stopped before its end; no baseline was saved.")
             return
-        from pytest_onnxlite.baseline.saving import save_all
+        from pytest_onnxlite.saving import save_all
 
-        run.saved = save_all(run.all_records(), list(run.unjudged), self._settings, full)
+        run.saved = save_all(run.all_records(), list(run.unjudged), self._settings, self._registry().checks, full)
         run.findings += [
             f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"
         ]
@@ -352,9 +367,9 @@ class GuardSession:
         }
         terminalreporter.section(titles[self._settings.mode])
         if records:
-            for text, colour in terminal.table(records):
+            for text, colour in terminal.table(records, self._registry().checks):
                 terminalreporter.write_line(text, **({colour: True} if colour else {"bold": True}))
-        for line in terminal.notes(records):
+        for line in terminal.notes(records, self._registry().checks):
             terminalreporter.write_line(line)
         for entry in run.saved:
             if entry.outcome != "refused":

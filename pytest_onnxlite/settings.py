@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pytest
 
-KINDS = ("trained", "onnx", "int8", "tflite", "tflite_int8")
-RUNTIME_KINDS = KINDS[1:]
 PREFIX = "onnxlite_"
-VARIANT_FIXTURES = {f"{PREFIX}{kind}": kind for kind in KINDS}
 
 # The plugin's options: name, whether it is a flag, help. Each has an ini twin of the same name.
 OPTIONS: tuple[tuple[str, bool, str], ...] = (
@@ -64,31 +61,6 @@ INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
     ("keep_artefact", "false: do not keep the artefact with a saved baseline (default: true)", True),
     ("cache_size", "MiB that the cache may take; what was not used for the longest goes (default: 4096)", "4096"),
 )
-# The markers: their arguments and what they ask, for `pytest --markers`.
-MARKERS: dict[str, tuple[str, str]] = {
-    "onnxlite_accuracy": (
-        "variant, max_drop, relative, confidence, batch_size",
-        "right answers, against the trained variant and against the baseline",
-    ),
-    "onnxlite_size": (
-        "variant, ratio, tolerance",
-        "bytes, as a ratio of the variant it was made from and against the baseline",
-    ),
-    "onnxlite_latency": (
-        "variant, max_slowdown, max_ratio, absolute, batch_size, threads, max_time",
-        "time per inference, against the previous release's artefact, run between the rounds",
-    ),
-    "onnxlite_memory": (
-        "variant, max_growth, batch_size, threads",
-        "peak memory of loading and of running, against the previous release's artefact",
-    ),
-    "onnxlite_graph": (
-        "variant, ignore, structure",
-        "a sound graph, whose inputs and outputs are the float model's and the baseline's",
-    ),
-}
-
-
 # What a run is for.
 Mode = Literal["plain", "compare", "save"]
 NO_JINJA = "the HTML page is made with jinja2, which is not installed: pip install 'pytest-onnxlite[html]'"

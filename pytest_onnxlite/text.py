@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+# A sum of changes since the first release that is smaller is noise of the measurement.
+NOISE = 0.03
+
 
 def percent(share: float, *, sign: bool = False) -> str:
     """Return a share of 1 as a percentage with one digit."""
@@ -58,3 +61,23 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, two spaces between columns, each as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def signed(text: str) -> str:
+    """Return a change with a real minus sign, and with none where it rounds to nothing."""
+    return text[1:] if text[1:] == "0" or text[1:].startswith("0.0 ") else text.replace("-", "−")
+
+
+def points(lost: float) -> str:
+    """Return a loss of percentage points as a change."""
+    return signed(f"{-lost:+.1f} points")
+
+
+def growth(now: float, before: float | None) -> str:
+    """Return a change as a percentage; a dash where nothing was before."""
+    return signed(percent(now / before - 1, sign=True)) if before else "–"
+
+
+def at_most(share: float | None) -> str:
+    """Say how much more is allowed; a dash where nothing says."""
+    return "–" if share is None else f"up {percent(share)} at most"

@@ -9,7 +9,8 @@ import platform
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from pytest_onnxlite.variants.cache import version_of
 
@@ -58,24 +59,48 @@ def usable_cpus() -> float:
     return count if quota == "max" else min(count, round(int(quota) / int(period), 2))
 
 
+class Machine(msgspec.Struct, frozen=True):
+    """What is stored beside a machine's figures; no host name, no time.
+
+    Attributes:
+        os: as Python calls it.
+        architecture: such as `x86_64`.
+        cpu: the processor's name.
+        isa: the instruction sets by which ONNX Runtime picks its kernels.
+        cpus: the CPUs that a process may use.
+        onnxruntime: its version.
+        provider: its execution provider.
+        optimization: its optimization level.
+    """
+
+    os: str = "unknown"
+    architecture: str = "unknown"
+    cpu: str = "unknown"
+    isa: tuple[str, ...] = ()
+    cpus: int | float = 0
+    onnxruntime: str = "unknown"
+    provider: str = "unknown"
+    optimization: str = "unknown"
+
+
 @lru_cache(maxsize=1)
-def describe_machine() -> dict[str, Any]:
-    """Return what is stored beside a machine's figures; no host name, no time."""
+def describe_machine() -> Machine:
+    """Return what this machine is."""
     cpuinfo = _cpuinfo()
     model = cpuinfo.get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.processor()
-    return {
-        "os": sys.platform,
-        "architecture": platform.machine().lower(),
-        "cpu": model or "unknown",
-        "isa": _isa(cpuinfo),
-        "cpus": usable_cpus(),
-        "onnxruntime": version_of("onnxruntime"),
-        "provider": "CPUExecutionProvider",
-        "optimization": "all",
-    }
+    return Machine(
+        os=sys.platform,
+        architecture=platform.machine().lower(),
+        cpu=model or "unknown",
+        isa=tuple(_isa(cpuinfo)),
+        cpus=usable_cpus(),
+        onnxruntime=version_of("onnxruntime"),
+        provider="CPUExecutionProvider",
+        optimization="all",
+    )
 
 
-def fingerprint(description: dict[str, Any]) -> str:
-    """Return a short key for a description: readable at its start, unique by its hash."""
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{description['os']}-{description['architecture']}-{description['cpus']:g}cpu-{digest}"
+def fingerprint(machine: Machine) -> str:
+    """Return a short key for a machine: readable at its start, unique by its hash."""
+    digest = hashlib.sha256(json.dumps(msgspec.to_builtins(machine), sort_keys=True).encode()).hexdigest()[:12]
+    return f"{machine.os}-{machine.architecture}-{machine.cpus:g}cpu-{digest}"

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Protocol, TypeVar
 
+import msgspec
+
+from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.errors import OnnxliteError
 
 SCHEMA = 1
+_RESTORE = "Restore the file (git checkout), or delete it and save anew."
+# What stands in a file that is no check's section.
+_ENVELOPE = ("schema", "model", "variant", "artefact", "machines", "first")
+_DESCRIPTION = "description"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Factor = Annotated[float, msgspec.Meta(gt=0)]
+S = TypeVar("S")
 
 
 class BrokenBaseline(OnnxliteError):
     """A baseline that is there and cannot be used; it is never overwritten."""
 
 
-@dataclass(frozen=True)
-class Artefact:
+class Artefact(msgspec.Struct, frozen=True):
     """The file that a baseline measured.
 
     Attributes:
@@ -28,8 +39,43 @@ class Artefact:
 
     file: str
     sha256: str
-    bytes: int
+    bytes: Count
     kept: bool
+
+
+class Sections(Protocol):
+    """What reading a baseline needs to know of a check."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def section(self) -> Any:
+        """The type of its section."""
+
+    @property
+    def first(self) -> Any:
+        """The type of what it keeps of the first release."""
+
+    @property
+    def first_key(self) -> str:
+        """Where that stands."""
+
+    @property
+    def per_machine(self) -> bool:
+        """Whether its section depends on the machine."""
+
+    def contradiction(self, section: Any, artefact: Artefact) -> str:
+        """Say how a section contradicts the file that was measured."""
+
+
+@dataclass(frozen=True)
+class OnMachine:
+    """What depends on a machine: its description, and sections by check."""
+
+    description: Machine
+    sections: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,75 +86,135 @@ class Baseline:
         model: the model's name.
         variant: the variant's kind.
         artefact: the file that was measured.
-        accuracy: `correct` or `value`, `total`, `batch_size`, `metric` and the evaluation data's `data_sha256`.
-        size: `bytes`.
-        graph: `signature` and `operators`.
-        machines: by fingerprint, what depends on the machine: `description`, `latency`, `memory`.
-        first: the first accepted figures: `accuracy`, `size`; and how `latency_ratio` and `memory_ratio`
-            multiplied up since then.
+        sections: what each check keeps, by its name; of a check that nobody registered as JSON data.
+        machines: by fingerprint, what depends on the machine.
+        first: what checks keep of the first release, by their keys.
     """
 
     model: str
     variant: str
     artefact: Artefact
-    accuracy: dict[str, Any] | None = None
-    size: dict[str, Any] | None = None
-    graph: dict[str, Any] | None = None
-    machines: dict[str, dict[str, Any]] = field(default_factory=dict)
-    first: dict[str, Any] = field(default_factory=dict)
+    sections: Mapping[str, object] = field(default_factory=dict)
+    machines: Mapping[str, OnMachine] = field(default_factory=dict)
+    first: Mapping[str, object] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the file's content; what was not measured is left out."""
-        content = {k: v for k, v in asdict(self).items() if v is not None}
-        return {"schema": SCHEMA, **content}
+    def section(self, kind: type[S], machine: str = "") -> S | None:
+        """Return the section of a type, on a machine where one is named; None where there is none."""
+        sections = self.machines[machine].sections if machine in self.machines else {} if machine else self.sections
+        return next((found for found in sections.values() if isinstance(found, kind)), None)
+
+    def first_of(self, key: str, kind: type[S]) -> S | None:
+        """Return what stands under a key about the first release, where it is of a type."""
+        found = self.first.get(key)
+        return found if isinstance(found, kind) else None
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """What it holds figures of, on whatever machine: `accuracy`, `size`, `latency`, `memory`, `graph`."""
-        here = {name for section in self.machines.values() for name in section}
-        held = {"accuracy": self.accuracy, "size": self.size, "graph": self.graph}
-        return tuple(
-            name for name in ("accuracy", "size", "latency", "memory", "graph") if held.get(name) or name in here
-        )
+        """The names of the checks that it holds figures of, on whatever machine."""
+        here = (name for machine in self.machines.values() for name in machine.sections)
+        return tuple(dict.fromkeys([*self.sections, *here]))
 
     def only(self, checks: Collection[str]) -> Baseline:
         """Return it without the figures of all other checks."""
-        wanted = {*checks, "description"}
-        machines = {
-            key: {name: value for name, value in section.items() if name in wanted}
-            for key, section in self.machines.items()
-            if wanted & set(section) != {"description"}
-        }
-        others = {name: None for name in ("accuracy", "size", "graph") if name not in wanted}
-        return replace(self, machines=machines, **others)  # type: ignore[arg-type]
 
-    def figures(self, machine: str) -> dict[str, Any]:
-        """Return the figures for a report: what holds on every machine, and what was measured on this one."""
-        here = self.machines.get(machine, {})
-        return {
-            "artefact": asdict(self.artefact),
-            "accuracy": self.accuracy,
-            "size": self.size,
-            "latency": here.get("latency"),
-            "memory": here.get("memory"),
+        def kept(sections: Mapping[str, object]) -> dict[str, object]:
+            return {name: section for name, section in sections.items() if name in checks}
+
+        machines = {key: OnMachine(found.description, kept(found.sections)) for key, found in self.machines.items()}
+        machines = {key: found for key, found in machines.items() if found.sections}
+        return replace(self, sections=kept(self.sections), machines=machines)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the file's content as JSON data."""
+        machines = {
+            key: {_DESCRIPTION: found.description, **found.sections} for key, found in sorted(self.machines.items())
+        }
+        content = {
+            "schema": SCHEMA,
+            "model": self.model,
+            "variant": self.variant,
+            "artefact": self.artefact,
+            **self.sections,
+            "machines": machines,
             "first": self.first,
         }
+        plain: dict[str, object] = msgspec.to_builtins(content)
+        return plain
 
 
-_SECTIONS: dict[str, tuple[tuple[str, type], ...]] = {
-    "artefact": (("file", str), ("sha256", str), ("bytes", int), ("kept", bool)),
-    "accuracy": (
-        ("total", int),
-        ("batch_size", int),
-        ("metric", str),
-        ("data_sha256", str),
-    ),
-    "size": (("bytes", int),),
-    "graph": (("signature", dict), ("operators", dict)),
-}
+def decode(text: bytes, where: str) -> object:
+    """Return the JSON of a file; NaN, infinity and numbers beyond what a float holds are none.
+
+    Raises:
+        BrokenBaseline: it is none.
+    """
+    try:
+        return msgspec.json.decode(text.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BrokenBaseline(f"{where} cannot be read: it is not UTF-8 text. {_RESTORE}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BrokenBaseline(
+            f"{where} is not JSON ({error}): it is truncated, holds merge conflict marks, or a figure that is no number. "
+            "Restore it (git checkout), or delete it and save anew."
+        ) from None
 
 
-def parse(content: Any, model: str, variant: str, where: str) -> Baseline:
+class _Reader:
+    """Reads the parts of one file; what is wrong is told with the file and the field."""
+
+    def __init__(self, where: str, checks: Mapping[str, Sections]) -> None:
+        self._where = where
+        self._checks = checks
+
+    def fail(self, text: str) -> BrokenBaseline:
+        return BrokenBaseline(f"{self._where}: {text} {_RESTORE}")
+
+    def part(self, value: object, kind: Any, name: str) -> Any:
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            reason, _, place = str(error).partition(" - at `$")
+            raise self.fail(f"{name}{place.rstrip('`')}: {reason[:1].lower()}{reason[1:]}.") from None
+
+    def table(self, content: Mapping[str, object], name: str) -> Mapping[str, object]:
+        value = content.get(name, {})
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise self.fail(f"{name!r} should be an object.")
+        return value
+
+    def sections(self, content: Mapping[str, object], place: str, per_machine: bool) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, value in content.items():
+            check = self._checks.get(name)
+            if value is None:
+                continue
+            if check is None:
+                found[name] = value
+            elif check.per_machine is not per_machine:
+                raise self.fail(f"{place}{name} stands in the wrong place.")
+            else:
+                found[name] = self.part(value, check.section, f"{place}{name}")
+        return found
+
+    def first(self, content: Mapping[str, object]) -> dict[str, object]:
+        kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
+        return {
+            key: self.part(value, kinds[key], f"first.{key}") if key in kinds else value
+            for key, value in self.table(content, "first").items()
+        }
+
+    def machines(self, content: Mapping[str, object]) -> dict[str, OnMachine]:
+        found = {}
+        for key, value in self.table(content, "machines").items():
+            if not isinstance(value, dict):
+                raise self.fail(f"'machines.{key}' should be an object, found {value!r}.")
+            description = self.part(value.get(_DESCRIPTION, {}), Machine, f"machines.{key}.{_DESCRIPTION}")
+            rest = {name: section for name, section in value.items() if name != _DESCRIPTION}
+            found[key] = OnMachine(description, self.sections(rest, f"machines.{key}.", per_machine=True))
+        return found
+
+
+def parse(content: object, model: str, variant: str, where: str, checks: Mapping[str, Sections]) -> Baseline:
     """Check the content of a baseline file.
 
     Args:
@@ -116,9 +222,11 @@ def parse(content: Any, model: str, variant: str, where: str) -> Baseline:
         model: the model it must be of.
         variant: the variant it must be of.
         where: the file, for messages.
+        checks: the checks by name.
 
     Raises:
-        BrokenBaseline: it is of another schema, model or variant, or a field is missing or of another type.
+        BrokenBaseline: it is of another schema, model or variant, or a field is missing, of another type, or a figure that
+            cannot be.
     """
     if not isinstance(content, dict) or "schema" not in content:
         raise BrokenBaseline(f"{where} is JSON, but no baseline: it has no 'schema'. {_RESTORE}")
@@ -133,39 +241,28 @@ def parse(content: Any, model: str, variant: str, where: str) -> Baseline:
                 f"{where} is the baseline of another {name}: expected {wanted!r}, found {content.get(name)!r}. "
                 "Each model and variant has a file of its own; move this one back."
             )
-    for section, fields in _SECTIONS.items():
-        value = content.get(section)
-        if value is None and section != "artefact":
-            continue
-        if not isinstance(value, dict):
-            raise BrokenBaseline(f"{where}: {section!r} should be an object, found {value!r}. {_RESTORE}")
-        for name, kind in fields:
-            if not isinstance(value.get(name), kind) or (kind is int and isinstance(value[name], bool)):
-                raise BrokenBaseline(
-                    f"{where}: {section}.{name} should be of type {kind.__name__}, found {value.get(name)!r}. "
-                    f"{_RESTORE}"
-                )
-    rated = content.get("accuracy")
-    if rated is not None:
-        name, kinds = ("value", (int, float)) if "value" in rated else ("correct", (int,))
-        if not isinstance(rated.get(name), kinds) or isinstance(rated[name], bool):
-            raise BrokenBaseline(f"{where}: accuracy.{name} should be a number, found {rated.get(name)!r}. {_RESTORE}")
-    name = content["artefact"]["file"]
-    if "/" in name or "\\" in name or name in ("", ".", ".."):
-        raise BrokenBaseline(f"{where}: artefact.file {name!r} leaves the folder of the baseline. {_RESTORE}")
-    for section in ("machines", "first"):
-        if not isinstance(content.get(section, {}), dict):
-            raise BrokenBaseline(f"{where}: {section!r} should be an object. {_RESTORE}")
-    return Baseline(
-        model=model,
-        variant=variant,
-        artefact=Artefact(**{key: content["artefact"][key] for key, _ in _SECTIONS["artefact"]}),
-        accuracy=content.get("accuracy"),
-        size=content.get("size"),
-        graph=content.get("graph"),
-        machines=content.get("machines", {}),
-        first=content.get("first", {}),
+    read = _Reader(where, checks)
+    if not isinstance(content.get("artefact"), dict):
+        raise read.fail(f"'artefact' should be an object, found {content.get('artefact')!r}.")
+    artefact: Artefact = read.part(content["artefact"], Artefact, "artefact")
+    if not _is_plain(artefact.file):
+        raise read.fail(f"artefact.file {artefact.file!r} leaves the folder of the baseline, or is no file's name.")
+    rest = {name: value for name, value in content.items() if name not in _ENVELOPE}
+    baseline = Baseline(
+        model,
+        variant,
+        artefact,
+        read.sections(rest, "", per_machine=False),
+        read.machines(content),
+        read.first(content),
     )
+    for name, section in baseline.sections.items():
+        contradiction = checks[name].contradiction(section, artefact) if name in checks else ""
+        if contradiction:
+            raise read.fail(contradiction)
+    return baseline
 
 
-_RESTORE = "Restore the file (git checkout), or delete it and save anew."
+def _is_plain(name: str) -> bool:
+    """Tell whether a text is the name of a file in a folder."""
+    return name not in ("", ".", "..") and len(name) < 256 and not any(c in "/\\\0" or ord(c) < 32 for c in name)

@@ -10,10 +10,10 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, parse
+from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import write_atomically
 from pytest_onnxlite.variants.cache import hash_file
@@ -21,7 +21,7 @@ from pytest_onnxlite.variants.external import hash_model
 
 
 class NoArtefact(OnnxliteError):
-    """A baseline was saved without its artefact, on purpose."""
+    """A baseline was saved without its file, on purpose."""
 
 
 class BaselineStore:
@@ -29,11 +29,13 @@ class BaselineStore:
 
     Args:
         folder: holds `<model>/<variant>.json`.
+        checks: the checks by name, which read their sections.
         artefact_folder: holds `<model>/<variant>-<hash>.onnx`; the same folder where None.
     """
 
-    def __init__(self, folder: Path, artefact_folder: Path | None = None) -> None:
+    def __init__(self, folder: Path, checks: Mapping[str, Sections], artefact_folder: Path | None = None) -> None:
         self.folder = folder
+        self._checks = checks
         self._artefacts = artefact_folder or folder
 
     def path(self, model: str, variant: str) -> Path:
@@ -67,22 +69,14 @@ class BaselineStore:
         """
         path = self.path(model, variant)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes()
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        except OSError as error:
             raise BrokenBaseline(
-                f"{path} cannot be read: {reason}. Mend its permissions, or restore it (git checkout)."
+                f"{path} cannot be read: {error.strerror}. Mend its permissions, or restore it (git checkout)."
             ) from None
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise BrokenBaseline(
-                f"{path} is not JSON ({error}): it is truncated, or holds merge conflict marks. "
-                "Restore it (git checkout), or delete it and save anew."
-            ) from None
-        return parse(content, model, variant, str(path))
+        return parse(decode(text, str(path)), model, variant, str(path), self._checks)
 
     def artefact(self, baseline: Baseline) -> Path:
         """Return the artefact of a baseline.
@@ -97,8 +91,8 @@ class BaselineStore:
             path = next(iter(sorted(path.glob("*.onnx"))), path)
         if not saved.kept:
             raise NoArtefact(
-                f"the baseline of {baseline.model} {baseline.variant} was saved without its artefact "
-                "(onnxlite_keep_artefact = false), so that there is nothing to measure beside the candidate. Keep it "
+                f"the baseline of {baseline.model} {baseline.variant} was saved without its file "
+                "(onnxlite_keep_artefact = false), so that there is nothing to measure next to the candidate. Keep it "
                 "(onnxlite_artefact_dir can name a folder outside the repository) and save anew."
             )
         try:
@@ -106,12 +100,12 @@ class BaselineStore:
         except (OSError, OnnxliteError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise BrokenBaseline(
-                f"the previous release's artefact {path} cannot be read: {reason}. Restore it (git checkout, "
+                f"the last release's file {path} cannot be read: {reason}. Restore it (git checkout, "
                 "git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
             ) from None
         if found != saved.sha256:
             raise BrokenBaseline(
-                f"the previous release's artefact {path} is not the file that was measured: expected SHA-256 "
+                f"the last release's file {path} is not the file that was measured: expected SHA-256 "
                 f"{saved.sha256[:12]}…, found {found[:12]}…. It was changed, or is a Git LFS pointer. Restore it."
             )
         return path

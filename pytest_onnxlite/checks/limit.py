@@ -1,62 +1,119 @@
-"""What a marker asks: the base of every check's limit, and how values are checked."""
+"""What a marker asks: the base of every check's limit, and how arguments are checked."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from pytest_onnxlite.settings import KINDS, UsageMistake
-
-if TYPE_CHECKING:
-    pass
+from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.text import unknown
 
 
 @dataclass(frozen=True)
-class Limit:
-    """What one marker asks; its fields are the marker's arguments."""
+class Argument:
+    """What a marker's argument may be.
 
-    check: ClassVar[str]
-    kinds: ClassVar[tuple[str, ...]] = KINDS
-    rules: ClassVar[dict[str, Any]] = {}
+    Attributes:
+        type: `int`, `float`, `bool`, `str` or `tuple` (of strings).
+        says: what is expected, for a message.
+        low: the smallest number.
+        high: the largest number.
+        choices: the strings that are allowed; any where empty.
+    """
 
-    variant: str | None = None
+    type: type
+    says: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    def accept(self, where: str, name: str, value: Any) -> Any:
+        """Return a value as the limit keeps it.
+
+        Raises:
+            UsageMistake: it is of another type, or out of range.
+        """
+        if self.type is tuple:
+            good = isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(v, str) for v in value)
+            value = tuple(sorted(value)) if good else value
+        elif self.type is str:
+            good = isinstance(value, str) and (not self.choices or value in self.choices)
+        elif self.type is bool:
+            good = isinstance(value, bool)
+        else:
+            numbers = (int, float) if self.type is float else (int,)
+            good = isinstance(value, numbers) and not isinstance(value, bool) and self.low <= value <= self.high
+        if not good:
+            raise UsageMistake(f"{where}: {name}={value!r}; expected {self.says}.")
+        return value
 
 
-def whole(low: int) -> Any:
+def whole(low: int) -> Argument:
     """Return the rule for a whole number."""
-    return {"type": int, "low": low, "high": math.inf, "says": f"a whole number from {low}"}
+    return Argument(int, f"a whole number from {low}", low)
 
 
-def number(low: float, high: float, says: str) -> Any:
+def number(low: float, high: float, says: str) -> Argument:
     """Return the rule for a number within bounds."""
-    return {"type": float, "low": low, "high": high, "says": says}
+    return Argument(float, says, low, high)
 
 
 # Who writes 5 means 5 %, and would be guarded against nothing.
 GROWTH = number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
+FLAG = Argument(bool, "True or False")
 
 
-FLAG = {"type": bool, "says": "True or False"}
+@dataclass(frozen=True)
+class Limit:
+    """What one marker asks; its fields are the marker's arguments.
+
+    Attributes:
+        arguments: by field, what it may be.
+    """
+
+    arguments: ClassVar[Mapping[str, Argument]] = {}
+
+    variant: str | None = None
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the arguments."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    @classmethod
+    def summary(cls) -> str:
+        """Return what it asks, for `pytest --markers`: the docstring's first line, without the marker's name."""
+        return (cls.__doc__ or "").split("\n")[0].split(": ", 1)[-1].removesuffix(".")
+
+    def misfit(self, kind: str) -> str:
+        """Say why the limit, with these arguments, cannot judge a variant of this kind; empty where it can."""
+        return ""
 
 
-def check_value(where: str, name: str, value: Any, rule: dict[str, Any]) -> Any:
-    """Return a marker's argument as its rule wants it.
+def parse_limit(limit: type[Limit], arguments: Mapping[str, Any], where: str, kinds: tuple[str, ...]) -> Limit:
+    """Turn the arguments of a marker, wherever they were written, into its limit.
+
+    Args:
+        limit: the check's limit.
+        arguments: what was given.
+        where: where they are written, for messages.
+        kinds: the kinds of variant there are.
 
     Raises:
-        UsageMistake: it is of another type, or out of range.
+        UsageMistake: an unknown argument, or a value of the wrong type or out of range.
     """
-    wanted = rule["type"]
-    if wanted is tuple:
-        good = isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(v, str) for v in value)
-        value = tuple(sorted(value)) if good else value
-    elif wanted is str:
-        good = value in rule["choices"]
-    elif wanted is bool:
-        good = isinstance(value, bool)
-    else:
-        numbers = (int, float) if wanted is float else (int,)
-        good = isinstance(value, numbers) and not isinstance(value, bool) and rule["low"] <= value <= rule["high"]
-    if not good:
-        raise UsageMistake(f"{where}: {name}={value!r}; expected {rule['says']}.")
-    return value
+    names = limit.names()
+    values = {}
+    for name, value in arguments.items():
+        if name not in names:
+            raise UsageMistake(f"{where}: {unknown('argument', name, names)}")
+        if name == "variant":
+            if value is not None and value not in kinds:
+                raise UsageMistake(f"{where}: variant={value!r}; expected one of {', '.join(kinds)}.")
+            values[name] = value
+        elif value is not None or limit.arguments[name].type in (bool, tuple):
+            values[name] = limit.arguments[name].accept(where, name, value)
+    return limit(**values)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 
 SAVE = "pytest --onnxlite-save-baseline"
+ACCEPT = f"Accept it with: {SAVE} --onnxlite-accept"
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Absent:
 
 
 Reference = Baseline | Absent
+S = TypeVar("S")
 
 
 def absent(check: str, figure: str, why: Absent) -> Verdict:
@@ -33,3 +36,18 @@ def missing(check: str, figure: str, baseline: Baseline) -> Verdict:
         f"measure it. Save it with: {SAVE}"
     )
     return Verdict(check, BASELINE, Outcome.MISSING, figure, reason)
+
+
+def saved_section(reference: Reference, kind: type[S], check: str, figure: str) -> tuple[S | None, list[Verdict]]:
+    """Return what the last release's baseline keeps of a check; else the verdict that says why there is nothing.
+
+    Args:
+        reference: the baseline, or why there is none.
+        kind: the type of the check's section.
+        check: the check's name.
+        figure: what was measured, in a few words.
+    """
+    if isinstance(reference, Absent):
+        return None, [absent(check, figure, reference)]
+    found = reference.section(kind)
+    return found, [] if found is not None else [missing(check, figure, reference)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from pytest_onnxlite.settings import Mode
 
 BASELINE = "baseline"
+# Against nothing but the marker's own arguments.
+LIMIT = "limit"
 
 
 class Outcome(StrEnum):
@@ -28,16 +30,38 @@ _GOOD = (Outcome.PASS, Outcome.IMPROVED)
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """Why a verdict is what it is.
+
+    Attributes:
+        why: the first cause, in a sentence.
+        lines: the rest, for a person.
+        figures: all figures behind it; what a report writes, and no code reads.
+        suspects: nodes that may be left in float, the most likely cure first.
+        suspect_operators: operators of the float model that the named nodes were, of those a model has several of.
+    """
+
+    why: str
+    lines: tuple[str, ...] = ()
+    figures: Mapping[str, object] = field(default_factory=dict)
+    suspects: tuple[str, ...] = ()
+    suspect_operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The outcome of one limit of one variant.
 
     Attributes:
-        check: `accuracy`, `size`, `latency`, `memory` or `graph`.
-        against: what it was compared with: `trained`, `onnx`, `baseline`, or the limit alone (`limit`).
+        check: the check's name.
+        against: what it was compared with: a kind of variant, `baseline`, or the limit alone (`limit`).
         outcome: what came of it.
         figure: what was measured, in a few words, for the table.
         message: what got worse, by how much, where, and what to do; for a person who reads it once.
-        evidence: all numbers behind it, as JSON.
+        evidence: all numbers behind it, of the type that the check names; None where nothing was compared.
+        red: whether its test fails of it; known once it is recorded.
+        xfail: the reason where it is as pytest was told to expect, else None.
+        explanation: why it is what it is; None where nobody asked.
     """
 
     check: str
@@ -45,7 +69,10 @@ class Verdict:
     outcome: Outcome
     figure: str
     message: str = ""
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: object = None
+    red: bool = False
+    xfail: str | None = None
+    explanation: Explanation | None = None
 
     def is_red(self, mode: Mode, accept: bool = False) -> bool:
         """Tell whether the test fails of it.
@@ -65,7 +92,3 @@ class Verdict:
         if self.outcome is Outcome.NOT_MEASURED:
             return mode == "compare"
         return mode == "compare" or self.against != BASELINE
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON data."""
-        return {**asdict(self), "outcome": self.outcome.value}

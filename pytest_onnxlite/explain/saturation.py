@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
@@ -20,7 +19,8 @@ from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.values import Saturation, forecast_saturation
 from pytest_onnxlite.recipes import recipe_text
-from pytest_onnxlite.text import percent, score_text
+from pytest_onnxlite.records import Forecast, SaturationTrial, TensorShare
+from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import OnnxVariant
 
@@ -35,7 +35,7 @@ def count_saturation(path: Path) -> Saturation:
 
 def forecast(
     builder: Builder, variant: OnnxVariant, batch_size: int, trying: bool, progress: Callable[[str], None]
-) -> dict[str, Any] | None:
+) -> Forecast | None:
     """Say whether a model's products saturate elsewhere; None where they hardly do.
 
     Args:
@@ -46,7 +46,7 @@ def forecast(
         progress: is told what begins.
 
     Returns:
-        Share, pairs, the worst tensors, a text, and the trial where there was one.
+        What may differ, and what a trial came to where there was one.
     """
     found = count_saturation(variant.path)
     if not found.is_likely:
@@ -56,21 +56,18 @@ def forecast(
         f"{percent(found.share)} of {found.pairs:,} neighbouring weight pairs can saturate on x86 processors without VNNI "
         f"({percent(share)} in {worst}): answers may differ there."
     )
-    data: dict[str, Any] = {
-        "share": round(found.share, 6),
-        "pairs": found.pairs,
-        "tensors": [{"tensor": name, "share": round(value, 6)} for name, value in found.tensors[:5]],
-    }
+    trial = None
     if builder.spec.int8 is not None or variant.kind != "int8":
         advice = "Quantize it with reduce_range=True, or with uint8 weights."
     elif not trying:
         advice = "The recipe's reduce_range=True avoids it; --onnxlite-explain tries it."
     else:
-        advice, data["reduce_range"] = _try(builder, batch_size, progress)
-    return {**data, "text": f"{text} {advice}"}
+        advice, trial = _try(builder, batch_size, progress)
+    tensors = tuple(TensorShare(name, round(value, 6)) for name, value in found.tensors[:5])
+    return Forecast(f"{text} {advice}", round(found.share, 6), found.pairs, tensors, trial)
 
 
-def _try(builder: Builder, batch_size: int, progress: Callable[[str], None]) -> tuple[str, dict[str, Any] | None]:
+def _try(builder: Builder, batch_size: int, progress: Callable[[str], None]) -> tuple[str, SaturationTrial | None]:
     recipe = replace(builder.recipe[0], reduce_range=True)
     progress(f"trying {recipe_text(recipe)} against saturation")
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
@@ -81,7 +78,6 @@ def _try(builder: Builder, batch_size: int, progress: Callable[[str], None]) -> 
             other.int8.release()
         except OnnxliteError as error:
             return f"reduce_range=True was tried and failed: {error}", None
-    value = rated.correct / rated.total if isinstance(rated, Accuracy) else rated.value
-    figure = percent(value) if isinstance(rated, Accuracy) else score_text(value, rated.metric)
-    text = f"Tried: recipe={recipe_text(recipe)} leaves {percent(left.share)}, with an accuracy of {figure} here."
-    return text, {"recipe": recipe_text(recipe), "share": round(left.share, 6), "accuracy": value}
+    value = rated.share if isinstance(rated, Accuracy) else rated.value
+    text = f"Tried: recipe={recipe_text(recipe)} leaves {percent(left.share)}, with an accuracy of {rated.figure} here."
+    return text, SaturationTrial(recipe_text(recipe), round(left.share, 6), value)

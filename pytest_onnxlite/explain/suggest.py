@@ -7,43 +7,36 @@ import tempfile
 import typing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_onnxlite.checks.accuracy.explain import escape
+from pytest_onnxlite.checks.check import Clock
+from pytest_onnxlite.checks.latency import measure as timing
+from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
+from pytest_onnxlite.records import Attempt, Suggestion
 from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.deadline import Budget
+from pytest_onnxlite.variants.running import one_batch
+from pytest_onnxlite.variants.variant import Variant
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.guard import Guardian
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 
 KINDS: tuple[type[DynamicInt8] | type[StaticInt8], ...] = (DynamicInt8, StaticInt8)
 # What the order of a dataclass's fields does not say: which change is most often the cure.
 _FIRST = ("per_channel", "method", "weight_type", "activation_type", "format", "reduce_range")
 _MOST_CHANGES = 3
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A recipe that was tried.
-
-    Attributes:
-        recipe: as code.
-        stopped_by: the limit that it does not keep, `build` where it cannot be built; empty where it keeps all.
-        message: what that limit says.
-        figures: by check, what was measured in a few words.
-        accuracy: the metric's value, None where it was not measured.
-        bytes: the file's size, None where it was not built.
-    """
-
-    recipe: str
-    stopped_by: str
-    message: str = ""
-    figures: dict[str, str] = field(default_factory=dict)
-    accuracy: float | None = None
-    bytes: int | None = None
+# No ratio is too large where it is only to be told.
+_ANY_RATIO = 1e6
 
 
 @dataclass(frozen=True)
@@ -63,6 +56,60 @@ class Judged:
     figures: dict[str, str]
     accuracy: float | None
     bytes: int
+
+
+class Trials:
+    """Judges the INT8 variants of recipes by the limits of a test.
+
+    Args:
+        guardian: judges.
+        limits: each check's name and limit, the cheapest first.
+    """
+
+    def __init__(self, guardian: Guardian, limits: Sequence[tuple[str, Limit]]) -> None:
+        self._guardian = guardian
+        self._limits = limits
+
+    def judge(self, builder: Builder, budget: Budget) -> Judged:
+        """Judge a builder's INT8 variant as a test would, and stop at the first limit that is broken."""
+        variant = builder.int8
+        stopped = message = ""
+        rank: float | None = None
+        figures: dict[str, str] = {}
+        for name, limit in self._limits:
+            check = self._guardian.registry.checks[name]
+            shorter = check.shorten(limit, budget.left)
+            found, verdicts = self._guardian.judge_one(builder, name, shorter, Clock(Timer()))
+            figures[name] = verdicts[-1].figure
+            rank = check.rank(found) if rank is None and found is not None else rank
+            broken = next((verdict for verdict in verdicts if verdict.red), None)
+            if broken is not None:
+                stopped, message = broken.check, broken.message
+                break
+        made_from = builder.made_from("int8")
+        assert made_from is not None
+        figures["size"] = f"{size_text(variant.size)} ({variant.size / made_from.size:.3f} of {made_from.kind})"
+        if not stopped:
+            figures["time"] = f"{_ratio_to(builder, made_from):.2f}x of {made_from.kind}"
+        return Judged(stopped, message, figures, rank, variant.size)
+
+
+def _ratio_to(builder: Builder, other: Variant) -> float:
+    """Return the time of the INT8 variant as a ratio of another's."""
+    spec = builder.spec
+    variant, feeds = one_batch(builder, builder.int8, spec.batch_size)
+    references = {"float": timing.Reference(other.kind, other.path, _ANY_RATIO)}
+    found = timing.measure(
+        Timer(),
+        variant.path,
+        references,
+        feeds,
+        batch_size=spec.batch_size,
+        threads=spec.threads,
+        resolution=1.0,
+        max_time=1.0,
+    )
+    return median(found.comparisons["float"].first)
 
 
 def changes(recipe: Recipe) -> Iterator[Recipe]:
@@ -140,7 +187,7 @@ def search(
     budget: Budget,
     progress: Callable[[str], None],
     declared_in: str = "",
-) -> dict[str, Any]:
+) -> Suggestion:
     """Search for a recipe that passes.
 
     Args:
@@ -151,9 +198,6 @@ def search(
         budget: how long to search.
         progress: is told what begins.
         declared_in: the table of pyproject.toml that declares the model; empty where a fixture does.
-
-    Returns:
-        `recipe`, the code to paste, None where nothing passes; `tried`, every attempt; `text`, for a person.
     """
     spec = builder.spec
     current = spec.recipe or builder.recipe[0]
@@ -203,16 +247,16 @@ def paste_text(spec: ModelSpec, recipe: Recipe, declared_in: str) -> str:
     )
 
 
-def _result(tried: Sequence[Attempt], passes: Recipe | None, budget: Budget, paste: str) -> dict[str, Any]:
-    data = {"tried": [dataclasses.asdict(attempt) for attempt in tried], "seconds": round(budget.spent, 1)}
-    if passes is not None:
-        figures = ", ".join(f"{check} {figure}" for check, figure in tried[-1].figures.items())
-        text = (
-            f"This passes every limit of the test (tried, {len(tried)} in {budget.spent:.0f} s). Paste {paste}\n"
-            f"  It has {figures}."
-        )
-        return {**data, "recipe": tried[-1].recipe, "text": text}
-    return {**data, "recipe": None, "text": _nothing_text(tried, budget)}
+def _result(tried: Sequence[Attempt], passes: Recipe | None, budget: Budget, paste: str) -> Suggestion:
+    seconds = round(budget.spent, 1)
+    if passes is None:
+        return Suggestion(_nothing_text(tried, budget), None, tuple(tried), seconds)
+    figures = ", ".join(f"{check} {figure}" for check, figure in tried[-1].figures.items())
+    text = (
+        f"This passes every limit of the test (tried, {len(tried)} in {budget.spent:.0f} s). Paste {paste}\n"
+        f"  It has {figures}."
+    )
+    return Suggestion(text, tried[-1].recipe, tuple(tried), seconds)
 
 
 def _nothing_text(tried: Sequence[Attempt], budget: Budget) -> str:
@@ -220,7 +264,7 @@ def _nothing_text(tried: Sequence[Attempt], budget: Budget) -> str:
         return "No recipe was tried: there is no time left (--onnxlite-suggest-time)."
     stopped: Mapping[str, int] = Counter(attempt.stopped_by for attempt in tried)
     reasons = ", ".join(
-        f"{'quantizing failed for' if check == 'build' else f'{check} stood in the way of'} {count}"
+        f"{'quantizing failed for' if check == 'build' else f'{check} stopped'} {count}"
         for check, count in sorted(stopped.items(), key=lambda entry: (-entry[1], entry[0]))
     )
     end = "" if budget.left > 0 else f" within {budget.seconds:.0f} s (--onnxlite-suggest-time)"
@@ -229,5 +273,5 @@ def _nothing_text(tried: Sequence[Attempt], budget: Budget) -> str:
     if rated:
         nearest = max(rated, key=lambda attempt: attempt.accuracy or 0.0)
         figures = ", ".join(f"{check} {figure}" for check, figure in nearest.figures.items())
-        text += f"\n  Nearest: recipe={nearest.recipe}, with {figures}; {nearest.stopped_by} stands in the way."
+        text += f"\n  Nearest: recipe={nearest.recipe}, with {figures}; {nearest.stopped_by} stops it."
     return text

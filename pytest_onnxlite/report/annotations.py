@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from pytest_onnxlite.checks.verdict import Outcome
+from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.failure import explanation_lines
 
 # A verdict's explanation may be long, and a note beside a line of code is read at a glance.
@@ -42,7 +43,7 @@ def _note(text: str, title: str, file: str = "", line: int = 0) -> str:
     return f"::error {place}title={_property(title)}::{_message(chr(10).join(lines))}"
 
 
-def annotate(document: Mapping[str, Any], prefix: str = "") -> list[str]:
+def annotate(document: Document, prefix: str = "") -> list[str]:
     """Return a line for each red verdict, for each guarded test that failed without one, and for the run.
 
     Args:
@@ -50,17 +51,17 @@ def annotate(document: Mapping[str, Any], prefix: str = "") -> list[str]:
         prefix: from the repository's root to pytest's root folder, see `workspace_prefix`.
     """
     notes = []
-    for record in document["records"]:
-        for verdict in record["verdicts"]:
-            if verdict["red"]:
-                state = "" if verdict["outcome"] == "fail" else f" {verdict['outcome']}"
-                title = f"{record['model']} {record['variant']}: {verdict['check']}{state}"
-                text = "\n".join([verdict["message"], *explanation_lines(verdict)])
-                notes.append(_note(text, title, f"{prefix}{record['file']}", record["line"]))
-    for entry in document["unjudged"]:
-        title = f"{entry['test'].split('::')[-1]}: {entry['what']}"
+    for record in document.records:
+        for verdict in record.verdicts:
+            if verdict.red:
+                state = "" if verdict.outcome is Outcome.FAIL else f" {verdict.outcome}"
+                title = f"{record.name}: {verdict.check}{state}"
+                text = "\n".join([verdict.message, *explanation_lines(verdict)])
+                notes.append(_note(text, title, f"{prefix}{record.file}", record.line))
+    for entry in document.unjudged:
+        title = f"{entry.test.split('::')[-1]}: {entry.what}"
         # The last line of a traceback says what was wrong.
-        reason = entry["reason"].splitlines()[-1:] or [""]
-        notes.append(_note(reason[0], title, f"{prefix}{entry['file']}", entry["line"]))
-    notes += [_note(text, "pytest-onnxlite") for text in document["session"]]
+        reason = entry.reason.splitlines()[-1:] or [""]
+        notes.append(_note(reason[0], title, f"{prefix}{entry.file}", entry.line))
+    notes += [_note(text, "pytest-onnxlite") for text in document.session]
     return notes

@@ -9,24 +9,26 @@ from pathlib import Path
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import write_atomically
+from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import document, markdown
 from pytest_onnxlite.report.annotations import annotate, workspace_prefix
 from pytest_onnxlite.run import Run
 from pytest_onnxlite.settings import Settings
 
 
-def deliver(run: Run, settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
+def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, str] = os.environ) -> list[str]:
     """Write each report that was asked for; under GitHub Actions also the job summary and the annotations.
 
     Args:
         run: what happened; gets `annotations`, and a remark where the job summary cannot be written.
         settings: which files.
+        checks: the checks by name.
         environ: tells whether this is CI.
 
     Returns:
         What could not be written although it was asked for.
     """
-    content = document.build(run, settings.mode)
+    content = document.build(run, settings.mode, checks)
     problems: list[str] = []
 
     def put(option: str, path: Path | None, text: str) -> None:
@@ -37,16 +39,16 @@ def deliver(run: Run, settings: Settings, environ: Mapping[str, str] = os.enviro
             problems.append(str(error))
 
     put("report", settings.report, document.as_text(content))
-    put("markdown", settings.markdown, markdown.render(content) if settings.markdown else "")
+    put("markdown", settings.markdown, markdown.render(content, checks) if settings.markdown else "")
     if settings.html is not None:
         from pytest_onnxlite.report import html
 
-        put("html", settings.html, html.render(content))
+        put("html", settings.html, html.render(content, checks))
     summary = environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(markdown.render(content) + "\n")
+                file.write(markdown.render(content, checks) + "\n")
         except OSError as error:
             run.remarks.append(f"the job summary {summary} cannot be written: {error.strerror or error}.")
     if environ.get("GITHUB_ACTIONS") == "true":

@@ -1,18 +1,23 @@
-"""The JSON report: everything that was measured and decided, and all that the other reports are made from."""
+"""The report: everything that was measured and decided. One typed document, that all other reports are made from."""
 
 from __future__ import annotations
 
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
+import msgspec
+
+from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.run import Run
+from pytest_onnxlite.records import Checks, Record, from_data, to_data
+from pytest_onnxlite.report.trend import Series
+from pytest_onnxlite.run import Run, Unjudged
+from pytest_onnxlite.saving import Saved
 from pytest_onnxlite.settings import Mode
 from pytest_onnxlite.variants.cache import version_of
 
@@ -33,7 +38,38 @@ _TOOLS = (
     "ai-edge-litert",
 )
 
-Document = dict[str, Any]
+
+@dataclass(frozen=True)
+class Document:
+    """A run's report.
+
+    Attributes:
+        version: of pytest-onnxlite, which wrote it.
+        mode: what the run was for.
+        machine: where it ran.
+        fingerprint: the machine's key.
+        environment: the versions that figures depend on.
+        verdict: `pass` or `fail`.
+        records: what the guarded tests recorded.
+        unjudged: guarded tests that failed although no verdict of theirs is red.
+        session: what is wrong with the run as a whole.
+        remarks: what is worth knowing about it and not wrong.
+        saved: what became of the baselines to be saved.
+        trend: the releases before, where they were asked for; in no file.
+    """
+
+    version: str
+    mode: Mode
+    machine: Machine
+    fingerprint: str
+    environment: Mapping[str, str]
+    verdict: str
+    records: tuple[Record, ...] = ()
+    unjudged: tuple[Unjudged, ...] = ()
+    session: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    saved: tuple[Saved, ...] = ()
+    trend: tuple[Series, ...] = field(default=())
 
 
 def environment() -> dict[str, str]:
@@ -43,46 +79,62 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
-def build(run: Run, mode: Mode) -> Document:
-    """Return the document of a run, as JSON data."""
-    machine = describe_machine()
-    records = run.all_records()
-    red = any(verdict["red"] for record in records for verdict in record["verdicts"])
+def build(run: Run, mode: Mode, checks: Checks) -> Document:
+    """Return the document of a run, as it is read back from the file: a report is the same at once and later."""
+    machine, records = describe_machine(), run.all_records()
+    red = any(record.is_red for record in records)
+    document = Document(
+        version=version_of("pytest-onnxlite"),
+        mode=mode,
+        machine=machine,
+        fingerprint=fingerprint(machine),
+        environment=environment(),
+        verdict="fail" if run.findings or run.unjudged or red else "pass",
+        records=tuple(records),
+        unjudged=tuple(run.unjudged.values()),
+        session=tuple(run.findings),
+        remarks=tuple(run.remarks),
+        saved=tuple(run.saved),
+    )
+    return parse(as_data(document), checks, "the report")
+
+
+def as_data(document: Document) -> dict[str, Any]:
+    """Return a document as JSON data, keys sorted and figures rounded."""
     content = {
         "schema": SCHEMA,
-        "pytest_onnxlite": version_of("pytest-onnxlite"),
-        "mode": mode,
-        "machine": {"fingerprint": fingerprint(machine), **machine},
-        "environment": environment(),
-        "verdict": "fail" if run.findings or run.unjudged or red else "pass",
-        "records": records,
-        "unjudged": [{"test": test, **place} for test, place in run.unjudged.items()],
-        "session": list(run.findings),
-        "remarks": list(run.remarks),
-        "saved": [asdict(entry) for entry in run.saved],
+        "pytest_onnxlite": document.version,
+        "mode": document.mode,
+        "machine": {"fingerprint": document.fingerprint, **msgspec.to_builtins(document.machine)},
+        "environment": document.environment,
+        "verdict": document.verdict,
+        "records": [to_data(record) for record in document.records],
+        "unjudged": msgspec.to_builtins(document.unjudged),
+        "session": document.session,
+        "remarks": document.remarks,
+        "saved": msgspec.to_builtins(document.saved),
     }
-    # As it is read back from the file, the order of its keys included: a report is the same at once and later.
-    plain: Document = json.loads(json.dumps(_rounded(content), sort_keys=True, allow_nan=False))
+    plain: dict[str, Any] = json.loads(json.dumps(rounded(content), sort_keys=True, allow_nan=False))
     return plain
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return JSON data with its figures rounded, and with infinity, which a signal without noise has, as text."""
     if isinstance(value, float):
-        # JSON has no infinity, which a signal without noise has.
         return float(f"{value:.{_DIGITS}g}") if isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {str(key): _rounded(inner) for key, inner in value.items()}
+        return {str(key): rounded(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(inner) for inner in value]
+        return [rounded(inner) for inner in value]
     return value
 
 
 def as_text(document: Document) -> str:
     """Return the file's content."""
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(as_data(document), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def load(path: Path) -> Document:
+def load(path: Path, checks: Checks) -> Document:
     """Read a report that `--onnxlite-report` wrote.
 
     Raises:
@@ -92,7 +144,7 @@ def load(path: Path) -> Document:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OnnxliteError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OnnxliteError(f"{path} is not JSON ({error}). Write it with: pytest --onnxlite-report={path}") from None
     if not isinstance(content, dict) or not isinstance(content.get("records"), list) or "schema" not in content:
         raise OnnxliteError(
@@ -104,4 +156,32 @@ def load(path: Path) -> Document:
             f"{path} has schema {content['schema']!r}; this version of pytest-onnxlite reads {SCHEMA}. "
             "Render it with the version that wrote it."
         )
-    return content
+    return parse(content, checks, str(path))
+
+
+def parse(content: Mapping[str, Any], checks: Checks, where: str) -> Document:
+    """Return the document that JSON data holds.
+
+    Raises:
+        OnnxliteError: a part of it is missing, or of another type.
+    """
+    try:
+        machine = dict(content["machine"])
+        plain = {name: content[name] for name in ("mode", "environment", "verdict", "session", "remarks")}
+        shell = msgspec.convert(
+            {
+                **plain,
+                "version": content["pytest_onnxlite"],
+                "fingerprint": machine.pop("fingerprint"),
+                "machine": machine,
+                "unjudged": content["unjudged"],
+                "saved": content["saved"],
+            },
+            Document,
+        )
+        return replace(shell, records=tuple(from_data(record, checks) for record in content["records"]))
+    except (msgspec.ValidationError, OnnxliteError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise OnnxliteError(
+            f"{where} lacks what a report holds ({type(error).__name__}: {error}). It was changed, or written by another "
+            "version; run the guard again."
+        ) from None

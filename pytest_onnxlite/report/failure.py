@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from pytest_onnxlite.checks.verdict import Outcome, Verdict
+from pytest_onnxlite.records import Record
 
 
-def failure_text(records: Sequence[Mapping[str, Any]]) -> str:
+def failure_text(records: Sequence[Record]) -> str:
     """Return the text of all red verdicts of a test; empty where there is none."""
     # Checks that fail for one reason, such as a baseline that is missing, give it once.
     checks: dict[tuple[str, str, str], list[str]] = {}
     reasons: dict[tuple[str, str, str], list[str]] = {}
     for record in records:
-        for verdict in record["verdicts"]:
-            if verdict["red"]:
-                key = f"{record['model']} {record['variant']}", verdict["outcome"], verdict["message"]
-                checks.setdefault(key, []).append(verdict["check"])
+        for verdict in record.verdicts:
+            if verdict.red:
+                key = record.name, str(verdict.outcome), verdict.message
+                checks.setdefault(key, []).append(verdict.check)
                 reasons.setdefault(key, explanation_lines(verdict))
     blocks = []
     failed: dict[str, list[str]] = {}
@@ -31,41 +33,27 @@ def failure_text(records: Sequence[Mapping[str, Any]]) -> str:
     for record in records:
         lines = suggestion_lines(record)
         if lines and blocks:
-            blocks.append("\n  ".join([f"{record['model']} {record['variant']}: suggestion", *lines]))
+            blocks.append("\n  ".join([f"{record.name}: suggestion", *lines]))
     return "\n".join(blocks)
 
 
-def suggestion_lines(record: Mapping[str, Any]) -> list[str]:
+def suggestion_lines(record: Record) -> list[str]:
     """Return the way out that was found for a record, or what stands in its way; none where none was looked for."""
-    suggestion = record.get("suggestion")
-    return str(suggestion["text"]).split("\n") if suggestion else []
+    return record.suggestion.text.split("\n") if record.suggestion else []
 
 
-def expect(records: Sequence[dict[str, Any]], reason: str) -> None:
-    """Note in a test's records that its failure was expected, by pytest's `xfail`: nothing of it is red.
-
-    Args:
-        records: what the test recorded.
-        reason: pytest's reason, possibly empty.
-    """
-    for record in records:
-        for verdict in record["verdicts"]:
-            if verdict["red"]:
-                verdict.update(red=False, xfail=reason)
-
-
-def explanation_lines(verdict: Mapping[str, Any]) -> list[str]:
+def explanation_lines(verdict: Verdict) -> list[str]:
     """Return a verdict's explanation as lines, the first cause first; none where it has none."""
-    explanation = verdict.get("explanation")
-    if not explanation:
+    explanation = verdict.explanation
+    if explanation is None:
         return []
-    return [f"Why: {explanation['why']}", *(f"  {line}" for line in explanation["lines"])]
+    return [f"Why: {explanation.why}", *(f"  {line}" for line in explanation.lines)]
 
 
-def skip_text(records: Sequence[Mapping[str, Any]]) -> str:
+def skip_text(records: Sequence[Record]) -> str:
     """Return why a test judged nothing; empty where it judged something."""
-    verdicts = [verdict for record in records for verdict in record["verdicts"]]
-    if not verdicts or any(verdict["outcome"] not in ("not compared", "not measured") for verdict in verdicts):
+    verdicts = [verdict for record in records for verdict in record.verdicts]
+    if not verdicts or any(verdict.outcome not in (Outcome.NOT_COMPARED, Outcome.NOT_MEASURED) for verdict in verdicts):
         return ""
-    checks = ", ".join(sorted({verdict["check"] for verdict in verdicts}))
-    return f"{checks} {verdicts[0]['outcome']}: {verdicts[0]['message']}"
+    checks = ", ".join(sorted({verdict.check for verdict in verdicts}))
+    return f"{checks} {verdicts[0].outcome}: {verdicts[0].message}"

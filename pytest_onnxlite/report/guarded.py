@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.report.marks import accuracy_of
-from pytest_onnxlite.text import aligned, size_text, time_text
-
-_COLUMNS = ["model", "variant", "accuracy", "size", "latency", "memory", "graph", "artefact"]
+from pytest_onnxlite.records import Checks
+from pytest_onnxlite.text import aligned, size_text
 
 
-def describe(folder: Path, artefact_dir: Path | None = None) -> tuple[list[str], bool]:
+def describe(folder: Path, checks: Checks, artefact_dir: Path | None = None) -> tuple[list[str], bool]:
     """Return a table of the baselines in a folder, what is broken, and whether all is sound.
 
     Raises:
@@ -23,17 +19,17 @@ def describe(folder: Path, artefact_dir: Path | None = None) -> tuple[list[str],
     """
     if not folder.is_dir():
         raise OnnxliteError(f"there is no folder {folder}. Name the folder of the baselines, or save some first.")
-    store = BaselineStore(folder, artefact_dir)
+    store = BaselineStore(folder, checks, artefact_dir)
     saved = store.saved()
     if not saved:
         raise OnnxliteError(f"{folder} holds no baseline. Save one with: pytest --onnxlite-save-baseline")
-    rows, broken = [_COLUMNS], []
+    rows, broken = [["model", "variant", *checks, "file"]], []
     for model, variant in saved:
         try:
             baseline = store.load(model, variant)
         except BrokenBaseline as error:
             broken.append(f"broken: {error}")
-            rows.append([model, variant, "broken", *("-" for _ in _COLUMNS[3:])])
+            rows.append([model, variant, "broken", *("-" for _ in checks)])
             continue
         assert baseline is not None
         artefact = size_text(baseline.artefact.bytes)
@@ -44,27 +40,17 @@ def describe(folder: Path, artefact_dir: Path | None = None) -> tuple[list[str],
         except BrokenBaseline as error:
             artefact += " (broken)"
             broken.append(f"broken: {error}")
-        rows.append([model, variant, *_figures(baseline), artefact])
+        rows.append([model, variant, *_figures(baseline, checks), artefact])
     lines = aligned(rows)
     models, kept = len({model for model, _ in saved}), len(saved)
     lines.append(f"{models} model{'s' if models > 1 else ''}, {kept} variant{'s' if kept > 1 else ''} in {folder}")
     return [*lines, *broken], not broken
 
 
-def _figures(baseline: Baseline) -> list[str]:
-    accuracy, size = baseline.accuracy, baseline.size
-    return [
-        accuracy_of(accuracy)[1] if accuracy else "-",
-        size_text(size["bytes"]) if size else "-",
-        _over_machines(baseline.machines, "latency", lambda found: found["seconds"], time_text),
-        _over_machines(baseline.machines, "memory", lambda found: max(found["load"], found["run"]), size_text),
-        f"{sum(baseline.graph['operators'].values())} nodes" if baseline.graph else "-",
-    ]
-
-
-def _over_machines(machines: Mapping[str, Any], check: str, value: Any, text: Any) -> str:
-    """Return a figure of the machines that measured it, from the smallest to the largest."""
-    found = sorted(value(section[check]) for section in machines.values() if isinstance(section.get(check), dict))
-    if not found:
-        return "-"
-    return str(text(found[0])) if len(found) == 1 else f"{text(found[0])} to {text(found[-1])}"
+def _figures(baseline: Baseline, checks: Checks) -> list[str]:
+    texts = []
+    for name, check in checks.items():
+        sections = [baseline.sections[name]] if name in baseline.sections else []
+        sections += [machine.sections[name] for machine in baseline.machines.values() if name in machine.sections]
+        texts.append(check.saved_text(sections))
+    return texts

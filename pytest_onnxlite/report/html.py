@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import view
+from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.settings import NO_JINJA
 
 
-def render(document: Mapping[str, Any]) -> str:
+def render(document: Document, checks: Checks) -> str:
     """Return the page.
 
     Raises:
@@ -27,6 +26,6 @@ def render(document: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = view.build(document)
+    page = view.build(document, checks)
     template = environment.get_template("page.html.j2")
-    return template.render(page=page, version=document["pytest_onnxlite"]).lstrip()
+    return template.render(page=page, version=document.version).lstrip()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from pytest_onnxlite.checks.blocks import Counts
+from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import view
 from pytest_onnxlite.report.course import TrendPart
+from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.marks import Mark
 
 # A job summary of GitHub holds 1 MiB; what is longer is not shown at all.
@@ -15,9 +17,9 @@ _MOST_BYTES = 900_000
 _CUT = "\n\n*The report is longer than a job summary may be; the rest is in the HTML page and the JSON.*\n"
 
 
-def render(document: Mapping[str, Any]) -> str:
+def render(document: Document, checks: Checks) -> str:
     """Return the report; ends with a line end."""
-    page = view.build(document)
+    page = view.build(document, checks)
     parts = [f"## {page.mark.sign} Release guard: {escape(page.headline)}", escape(page.intro)]
     if page.summary:
         parts.append(_summary(page))
@@ -33,7 +35,7 @@ def render(document: Mapping[str, Any]) -> str:
     if page.trend:
         parts.append("### Trend over the saved baselines")
         parts += [text for part in page.trend for text in _trend(part)]
-    parts.append(f"{escape(page.machine)}. pytest-onnxlite {escape(document['pytest_onnxlite'])}.")
+    parts.append(f"{escape(page.machine)}. pytest-onnxlite {escape(document.version)}.")
     text = "\n\n".join(parts) + "\n"
     encoded = text.encode()
     if len(encoded) <= _MOST_BYTES:
@@ -69,8 +71,7 @@ def _summary(page: view.Page) -> str:
     for row in page.summary:
         cells = [
             "–" if cell is None else f"{cell.mark.sign if cell.mark else ''} {escape(cell.text)}{_beside(cell)}"
-            for check, cell in zip(view.CHECKS, row.cells, strict=True)
-            if check in page.columns
+            for cell in row.cells
         ]
         rows.append([escape(row.model), escape(row.variant), _mark(row.mark, row.word.lower()), *cells])
     return _table(["model", "variant", "verdict", *page.columns], rows)
@@ -91,14 +92,20 @@ def _problem(problem: view.Problem) -> str:
 def _variant(part: view.VariantPart) -> Iterable[str]:
     if part.history:
         yield f"**{escape(part.name)}**"
-        columns = ["figure", "first accepted", "last release", "today", "change", "allowed", "verdict"]
-        rows = [[r.name, r.first, r.last, f"**{r.today}**", r.change, r.allowed, _mark(r.mark)] for r in part.history]
+        columns = ["figure", "first release", "last release", "today", "change", "allowed", "verdict"]
+        rows = []
+        for row in part.history:
+            course = row.course
+            texts = (course.first, course.last, f"**{course.today}**", course.change, course.allowed)
+            rows.append([row.name, *texts, _mark(row.mark)])
         yield _table(columns, rows, numbers=(1, 2, 3, 4))
-    for strip in part.strips:
-        yield f"Latency of {escape(strip.title)}: {escape(strip.description)}"
-    if part.operators:
-        rows = [[escape(r.name), str(r.before), str(r.after), r.change] for r in part.operators]
-        yield _table(["operator", "float", escape(part.kind), "change"], rows, numbers=(1, 2, 3))
+    for block in part.blocks:
+        if isinstance(block, view.RatioPlot):
+            yield f"{escape(block.title)}: {escape(block.strip.description)}"
+        elif isinstance(block, Counts):
+            counts = [[escape(n), str(was), str(now), block.change(was, now)] for n, was, now in block.rows]
+            yield escape(block.title)
+            yield _table(["name", block.before, escape(block.after), "change"], counts, numbers=(1, 2, 3))
 
 
 def _trend(part: TrendPart) -> Iterable[str]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_onnxlite.text import percent
-
-Data = Mapping[str, Any]
-
-NONE = "–"
+from pytest_onnxlite.checks.verdict import Outcome, Verdict
+from pytest_onnxlite.records import Record
 
 
 @dataclass(frozen=True)
@@ -27,52 +24,36 @@ _IMPROVED = Mark("improved", "▲", "improved")
 _NOT_COMPARED = Mark("none", "○", "not compared")
 
 
-def mark_of(verdict: Data) -> Mark:
+def mark_of(verdict: Verdict) -> Mark:
     """Return the state of one verdict."""
-    outcome = verdict["outcome"]
-    if verdict["red"]:
-        return Mark("fail", "✗", "fail") if outcome == "fail" else Mark("unsure", "?", outcome)
-    if verdict.get("xfail") is not None:
+    outcome = verdict.outcome
+    if verdict.red:
+        return Mark("fail", "✗", "fail") if outcome is Outcome.FAIL else Mark("unsure", "?", str(outcome))
+    if verdict.xfail is not None:
         return Mark("accepted", "!", "xfail")
-    known = {"pass": PASS, "improved": _IMPROVED, "not compared": _NOT_COMPARED}
+    known = {Outcome.PASS: PASS, Outcome.IMPROVED: _IMPROVED, Outcome.NOT_COMPARED: _NOT_COMPARED}
     if outcome in known:
         return known[outcome]
-    return Mark("accepted", "!", "accepted") if outcome == "fail" else Mark("none", "○", outcome)
+    return Mark("accepted", "!", "accepted") if outcome is Outcome.FAIL else Mark("none", "○", str(outcome))
 
 
 _ORDER = ("fail", "unsure", "accepted", "improved", "pass", "none")
 
 
-def worst(verdicts: Iterable[Data]) -> Mark:
+def worst(verdicts: Iterable[Verdict]) -> Mark:
     """Return the state that matters most; a limit that passed outweighs one that was not compared."""
     marks = sorted((mark_of(v) for v in verdicts), key=lambda m: _ORDER.index(m.key))
     return marks[0] if marks else _NOT_COMPARED
 
 
-def verdicts_of(group: Sequence[Data]) -> list[Data]:
+def verdicts_of(group: Sequence[Record]) -> list[Verdict]:
     """Return the verdicts of a variant's records."""
-    return [verdict for record in group for verdict in record["verdicts"]]
+    return [verdict for record in group for verdict in record.verdicts]
 
 
-def measured_of(group: Sequence[Data]) -> dict[str, Any]:
+def measured_of(group: Sequence[Record]) -> dict[str, Any]:
     """Return what was measured of a variant, by check; of several tests the last counts."""
-    measured: dict[str, Any] = {}
-    for record in group:
-        measured.update(record["measured"])
-    return measured
-
-
-def accuracy_of(rated: Data) -> tuple[float, str]:
-    """Return how good outputs are, a measured or saved figure, and its text: a share of right answers, or a value."""
-    if "correct" in rated:
-        share = rated["correct"] / rated["total"]
-        return share, percent(share)
-    return rated["value"], f"{rated['value']:.4g}"
-
-
-def peak_of(peaks: Data) -> float:
-    """Return the higher of the peaks of loading and of running, in bytes."""
-    return float(max(peaks["load"], peaks["run"]))
+    return {name: found for record in group for name, found in record.measured.items()}
 
 
 def anchor(*parts: str) -> str:

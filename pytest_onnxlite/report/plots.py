@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, log10
-from typing import Any
+
+from pytest_onnxlite.checks.blocks import Bounds
 
 # Heights in pixels.
 _HEAD = 40
@@ -75,7 +76,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def strip(
-    title: str, anchor: str, sets: Sequence[tuple[str, Sequence[float], Mapping[str, Any] | None]], most: float | None
+    title: str, anchor: str, sets: Sequence[tuple[str, Sequence[float], Bounds | None]], most: float | None
 ) -> Strip:
     """Place sets of ratios.
 
@@ -97,8 +98,8 @@ def strip(
     for number, (name, ratios, bounds) in enumerate(sets):
         top = _HEAD + number * _ROW
         ordered = sorted(ratios)
-        middle = bounds["median"] if bounds else ordered[len(ordered) // 2]
-        lower, upper = (bounds["lower"], bounds["upper"]) if bounds else (ordered[0], ordered[-1])
+        middle = bounds.median if bounds else ordered[len(ordered) // 2]
+        lower, upper = (bounds.lower, bounds.upper) if bounds else (ordered[0], ordered[-1])
         text = f"{name}: {middle:.3f}× ({lower:.3f} to {upper:.3f}), {len(ratios)} replicates"
         dots = tuple(
             (x(ratio), round(top + _DOTS_TOP + 4 + ((i * _GOLDEN) % 1) * (_DOTS_HIGH - 8), 1))

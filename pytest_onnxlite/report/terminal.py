@@ -1,187 +1,114 @@
-"""The terminal summary, as lines."""
+"""The summary in the terminal: one line for each model and variant, and what is worth knowing below."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from pytest_onnxlite.checks.latency.judge import PREVIOUS
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.failure import explanation_lines
-from pytest_onnxlite.text import aligned, percent, size_text
+from pytest_onnxlite.text import aligned
 
-Record = Mapping[str, Any]
-
-# Ratios of measurements that differ by less are not worth a line.
-_NOISE = 0.03
-_CHECKS = ("accuracy", "size", "latency", "memory", "graph")
+_UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)
+_XFAIL = "xfail"
 
 
-def table(records: Sequence[Record]) -> list[tuple[str, str]]:
+def table(records: Sequence[Record], checks: Checks) -> list[tuple[str, str]]:
     """Return a header and a line for each model and variant, each with the colour it is written in."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     states: dict[tuple[str, str], set[str]] = {}
     reds: set[tuple[str, str]] = set()
     for record in records:
-        key = (record["model"], record["variant"])
+        key = record.model, record.variant
         row = rows.setdefault(key, {})
-        for check in _CHECKS:
-            verdicts = [v for v in record["verdicts"] if v["check"] == check]
+        for check in checks:
+            verdicts = [verdict for verdict in record.verdicts if verdict.check == check]
             if verdicts:
-                row[check] = _cell(check, verdicts, record["measured"].get(check))
-        for verdict in record["verdicts"]:
-            states.setdefault(key, set()).add(state_of(verdict))
-            if verdict["red"]:
-                reds.add(key)
-    columns = ["model", "variant", *(c for c in _CHECKS if any(c in row for row in rows.values())), "verdict"]
+                row[check] = _cell(check, verdicts, record, checks)
+        states.setdefault(key, set()).update(map(state_of, record.verdicts))
+        if record.is_red:
+            reds.add(key)
+    columns = [
+        "model",
+        "variant",
+        *(check for check in checks if any(check in row for row in rows.values())),
+        "verdict",
+    ]
     lines = [columns]
     for key, row in rows.items():
-        verdict = overall(states[key], key in reds)
-        lines.append([*key, *(row.get(c, "-") for c in columns[2:-1]), verdict])
+        lines.append([*key, *(row.get(c, "-") for c in columns[2:-1]), overall(states[key], key in reds)])
     colours = ["", *("red" if key in reds else "green" for key in rows)]
     return list(zip(aligned(lines), colours, strict=True))
 
 
-def state_of(verdict: Mapping[str, Any]) -> str:
+def state_of(verdict: Verdict) -> str:
     """Return what came of a verdict: its outcome, or `xfail` where its test was expected to fail of it."""
-    return str(verdict["outcome"]) if verdict.get("xfail") is None else "xfail"
+    return str(verdict.outcome) if verdict.xfail is None else _XFAIL
 
 
 def overall(states: set[str], red: bool) -> str:
     """Return a word for the states of all verdicts of a variant together."""
     if red:
-        worst = [s for s in ("fail", "missing", "not comparable", "inconclusive", "not measured") if s in states]
-        return "FAIL" if worst[0] == "fail" else f"FAIL ({worst[0]})"
-    if "xfail" in states:
-        return "xfail"
-    if "fail" in states:
+        worst = [state for state in _UNCERTAIN if state in states]
+        return "FAIL" if worst[0] is Outcome.FAIL else f"FAIL ({worst[0]})"
+    if _XFAIL in states:
+        return _XFAIL
+    if Outcome.FAIL in states:
         return "accepted"
-    if "improved" in states:
+    if Outcome.IMPROVED in states:
         return "improved"
-    return "pass, not compared" if "not compared" in states else "pass"
+    return "pass, not compared" if Outcome.NOT_COMPARED in states else "pass"
 
 
-def _cell(check: str, verdicts: Sequence[Mapping[str, Any]], measured: Mapping[str, Any] | None) -> str:
+def _cell(check: str, verdicts: Sequence[Verdict], record: Record, checks: Checks) -> str:
     """Return a figure with what it was compared with."""
-    figure: str = verdicts[-1]["figure"]
-    if measured is None:
+    figure = verdicts[-1].figure
+    if check not in record.measured:
         return figure
-    parts = beside(check, verdicts, measured)
-    mark = "!" if any(v["red"] for v in verdicts) else ""
+    parts = notes_of(check, verdicts, record.measured[check], checks)
+    mark = "!" if any(verdict.red for verdict in verdicts) else ""
     return f"{figure}{mark}" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def beside(check: str, verdicts: Sequence[Mapping[str, Any]], measured: Mapping[str, Any] | None) -> list[str]:
+def notes_of(check: str, verdicts: Sequence[Verdict], found: object, checks: Checks) -> list[str]:
     """Return what a figure was compared with, in a few words each."""
-    writer = {"accuracy": _accuracy, "size": _size, "latency": _latency, "memory": _memory}.get(check)
-    return writer(measured, verdicts) if writer and measured is not None else []
+    return checks[check].notes(found, verdicts) if check in checks and found is not None else []
 
 
-def _baseline_evidence(verdicts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next((v["evidence"] for v in verdicts if v["against"] == "baseline"), {})
-    return found
-
-
-def _accuracy(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    parts = []
-    if measured["reference"]:
-        beside = (
-            percent(measured["reference_correct"] / measured["total"])
-            if "correct" in measured
-            else f"{measured['reference_value']:.4g}"
-        )
-        parts.append(f"{measured['reference']} {beside}")
-    saved = _baseline_evidence(verdicts).get("saved")
-    if saved:
-        last = percent(saved["correct"] / saved["total"]) if "correct" in saved else f"{saved['value']:.4g}"
-        parts.append(f"last {last}")
-    return parts
-
-
-def _size(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    parts = []
-    if measured["reference"]:
-        parts.append(f"{measured['bytes'] / measured['reference_bytes']:.3f} of {measured['reference']}")
-    saved = _baseline_evidence(verdicts).get("saved")
-    if saved:
-        parts.append(f"last {size_text(saved)}")
-    if measured.get("waste"):
-        parts.append(f"beside {size_text(measured['waste'])} of waste")
-    return parts
-
-
-def _latency(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    parts = []
-    for purpose, comparison in measured["comparisons"].items():
-        if purpose != "sibling":
-            bounds = next((v["evidence"]["first"] for v in verdicts if is_of(v, purpose, comparison)), None)
-            if bounds:
-                name = "last" if comparison["reference"] == PREVIOUS else comparison["reference"]
-                spread = (bounds["upper"] - bounds["lower"]) / 2 / bounds["median"]
-                parts.append(f"{bounds['median']:.2f}x {name} ±{percent(spread)}")
-    return parts
-
-
-def is_of(verdict: Mapping[str, Any], purpose: str, comparison: Mapping[str, Any]) -> bool:
-    """Tell whether a verdict is about a comparison: one with the float model is against that variant."""
-    against = comparison["reference"] if purpose == "float" else purpose
-    return bool(verdict["against"] == against and "first" in verdict["evidence"])
-
-
-def _memory(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    reference = measured["reference"]
-    if not reference:
-        return []
-    peaks = [max(p["load"], p["run"]) for p in (measured["candidate"], reference)]
-    return [f"{peaks[0] / max(peaks[1], 1):.2f}x last"]
-
-
-def notes(records: Sequence[Record]) -> list[str]:
-    """Return what is worth saying beside the table: sums of small losses, what improved, what was accepted."""
+def notes(records: Sequence[Record], checks: Checks) -> list[str]:
+    """Return what is worth saying below the table: sums of small losses, what improved, what was accepted."""
     lines = [
-        f"{model} {variant} is quantized with {recipe}"
-        for model, variant, recipe in dict.fromkeys((r["model"], r["variant"], r["recipe"]) for r in records)
+        f"{name} is quantized with {recipe}"
+        for name, recipe in dict.fromkeys((record.name, record.recipe) for record in records)
         if ": " in recipe  # chosen here, or something was gone without
     ]
-    forecasts = {f"{r['model']} {r['variant']}": r["forecast"]["text"] for r in records if r.get("forecast")}
+    forecasts = {record.name: record.forecast.text for record in records if record.forecast}
     lines += [f"{name}: {text}" for name, text in forecasts.items()]
     for record in records:
-        drift = _drift([v for v in record["verdicts"] if v["against"] == "baseline"])
-        if drift:
-            lines.append(f"{record['model']} {record['variant']} since the first accepted release: {', '.join(drift)}")
-        for verdict in record["verdicts"]:
-            changed = verdict["evidence"].get("operator_changes")
-            if changed and not verdict["red"]:
-                name = f"{record['model']} {record['variant']}"
-                lines.append(f"{name}: operators changed since the last accepted release: {changed}")
-            if verdict.get("xfail") is not None:
-                name = f"{record['model']} {record['variant']} {verdict['check']}"
-                reason = f" ({verdict['xfail']})" if verdict["xfail"] else ""
-                lines.append(f"xfail{reason}: {name}: {verdict['message'].splitlines()[0]}")
-                continue
-            if verdict.get("explanation") and not verdict["red"]:
-                lines.append(f"{record['model']} {record['variant']} {verdict['check']} against {verdict['against']}:")
-                lines += [f"  {line}" for line in explanation_lines(verdict)]
-            if not verdict["red"] and verdict["outcome"] in ("improved", "fail"):
-                word = "accepted" if verdict["outcome"] == "fail" else "improved"
-                name = f"{record['model']} {record['variant']} {verdict['check']}"
-                lines.append(f"{word}: {name}: {verdict['message'].splitlines()[0]}")
+        known = [(checks[verdict.check], verdict) for verdict in record.verdicts if verdict.check in checks]
+        drift = [check.drift(verdict) for check, verdict in known if verdict.against == BASELINE]
+        if any(drift):
+            lines.append(f"{record.name} since the first release: {', '.join(filter(None, drift))}")
+        for check, verdict in known:
+            remark = "" if verdict.red else check.remark(verdict)
+            if remark:
+                lines.append(f"{record.name}: {remark}")
+        for verdict in record.verdicts:
+            lines += _verdict_notes(record, verdict)
     return lines
 
 
-def _drift(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what added up since the first accepted release, where it is more than a measurement's noise."""
-    parts = []
-    for verdict in verdicts:
-        evidence = verdict["evidence"]
-        lost = evidence.get("lost_since_first")
-        if lost:
-            parts.append(f"accuracy {-100 * lost / evidence['total']:+.1f} points")
-        worse = evidence.get("loss_since_first")
-        if worse and abs(worse) > _NOISE * abs(evidence["saved"]["value"]):
-            parts.append(f"{evidence['saved']['metric']} {worse:+.3g} worse")
-        if verdict["check"] == "size" and evidence.get("first") not in (None, evidence.get("bytes")):
-            parts.append(f"size {percent(evidence['bytes'] / evidence['first'] - 1, sign=True)}")
-        ratio = evidence.get("ratio_since_first", 1.0)
-        if abs(ratio - 1) > _NOISE:
-            parts.append(f"{verdict['check']} {ratio:.2f}x")
-    return parts
+def _verdict_notes(record: Record, verdict: Verdict) -> list[str]:
+    first = f"{record.name} {verdict.check}: {(verdict.message.splitlines() or [''])[0]}"
+    if verdict.xfail is not None:
+        reason = f" ({verdict.xfail})" if verdict.xfail else ""
+        return [f"xfail{reason}: {first}"]
+    if verdict.red:
+        return []
+    lines = []
+    if verdict.explanation is not None:
+        lines.append(f"{record.name} {verdict.check} against {verdict.against}:")
+        lines += [f"  {line}" for line in explanation_lines(verdict)]
+    if verdict.outcome in (Outcome.IMPROVED, Outcome.FAIL):
+        lines.append(f"{'accepted' if verdict.outcome is Outcome.FAIL else 'improved'}: {first}")
+    return lines

@@ -1,31 +1,52 @@
-"""The course of the saved baselines, from the git history of their folder."""
+"""The figures of the saved baselines over time, from the git history of their folder."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, parse
+from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, decode, parse
+from pytest_onnxlite.checks.check import Trend
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.report.marks import accuracy_of
+from pytest_onnxlite.records import Checks
 
 # Git's own separators could stand in a file's name; these cannot.
 _COMMIT = "\x01"
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
-    """Return for each model and variant what every commit of its baseline saved, oldest first.
+@dataclass(frozen=True)
+class Release:
+    """A saved baseline: where it was committed, when, its figures by key, and the hash of its evaluation data."""
+
+    commit: str
+    date: str
+    figures: Mapping[str, Trend]
+    data_id: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The releases of one variant, oldest first, and a text for each commit whose file cannot be read."""
+
+    model: str
+    variant: str
+    releases: tuple[Release, ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+def history(folder: Path, checks: Checks) -> list[Series]:
+    """Return for each model and variant what every commit of its baseline saved.
 
     Args:
         folder: the folder of the baselines, in a git repository.
+        checks: the checks by name.
 
     Returns:
-        `model`, `variant`, `releases` (each `commit`, `date`, `figures`, `data_sha256`), and `broken`, a text for each commit
-        whose file cannot be read. Latency and memory are factors since the first accepted release, as each save
-        multiplied them up: unlike seconds they can be compared from machine to machine.
+        A series for each. Latency and memory are factors since the first release, as each save multiplied them up:
+        unlike seconds they can be compared from machine to machine.
 
     Raises:
         OnnxliteError: no git, no repository, or no commit that has baselines.
@@ -33,34 +54,31 @@ def history(folder: Path) -> list[dict[str, Any]]:
     if not folder.is_dir():
         raise OnnxliteError(f"--history: there is no folder {folder}. Name the folder of the baselines.")
     log = _git(folder, "log", "--reverse", f"--format={_COMMIT}%H %cs", "--name-only", "--relative", "-z", "--", ".")
-    series: dict[tuple[str, str], dict[str, Any]] = {}
+    releases: dict[tuple[str, str], list[Release]] = {}
+    broken: dict[tuple[str, str], list[str]] = {}
     for commit, date, names in _commits(log):
         for name in names:
             parts = Path(name).parts
             if len(parts) != 2 or not name.endswith(".json"):
                 continue
-            model, variant = parts[0], Path(name).stem
-            entry = series.setdefault(
-                (model, variant), {"model": model, "variant": variant, "releases": [], "broken": []}
-            )
+            key = parts[0], Path(name).stem
+            releases.setdefault(key, [])
             text = _show(folder, commit, name)
             if text is None:
                 continue  # deleted there
+            where = f"{name} at {commit[:10]}"
             try:
-                baseline = parse(json.loads(text), model, variant, f"{name} at {commit[:10]}")
-                figures = _figures(baseline)
-            except (ValueError, BrokenBaseline) as error:
-                reason = str(error) if isinstance(error, BrokenBaseline) else f"{name} at {commit[:10]} is not JSON"
-                entry["broken"].append(reason)
+                baseline = parse(decode(text.encode(), where), *key, where, checks)
+            except BrokenBaseline as error:
+                broken.setdefault(key, []).append(str(error))
                 continue
-            data = baseline.accuracy["data_sha256"] if baseline.accuracy else None
-            entry["releases"].append({"commit": commit, "date": date, "figures": figures, "data_sha256": data})
-    if not series:
+            releases[key].append(_release(baseline, commit, date, checks))
+    if not releases:
         raise OnnxliteError(
             f"--history: no commit of the repository has a baseline in {folder}. Save one with: "
             "pytest --onnxlite-save-baseline, and commit it. A shallow clone has no history: fetch it (fetch-depth: 0)."
         )
-    return [series[key] for key in sorted(series)]
+    return [Series(*key, tuple(releases[key]), tuple(broken.get(key, ()))) for key in sorted(releases)]
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -93,14 +111,15 @@ def _show(folder: Path, commit: str, name: str) -> str | None:
         return None
 
 
-def _figures(baseline: Baseline) -> Mapping[str, float]:
-    figures: dict[str, float] = {}
-    if baseline.accuracy:
-        figures["accuracy" if "correct" in baseline.accuracy else "score"] = accuracy_of(baseline.accuracy)[0]
-    if baseline.size:
-        figures["size"] = baseline.size["bytes"]
-    for check in ("latency", "memory"):
-        ratio = baseline.first.get(f"{check}_ratio")
-        if isinstance(ratio, (int, float)):
-            figures[check] = float(ratio)
-    return figures
+def _release(baseline: Baseline, commit: str, date: str, checks: Checks) -> Release:
+    figures: dict[str, Trend] = {}
+    data_id = ""
+    for name, check in checks.items():
+        section: Any = baseline.sections.get(name)
+        first = baseline.first.get(check.first_key)
+        if section is not None or (check.per_machine and first is not None):
+            found = check.trend(section, first)
+            if found is not None:
+                figures[found.key] = found
+            data_id = data_id or (check.data_id(section) if section is not None else "")
+    return Release(commit, date, figures, data_id)

@@ -1,34 +1,26 @@
-"""What a page shows, worked out from the JSON document: words, figures and places, no markup."""
+"""What a page shows, worked out from the document: words, figures and places, no markup."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
-from pytest_onnxlite.checks.latency.judge import PREVIOUS
+from pytest_onnxlite.checks.blocks import Bars, Counts, Ratios, Table
+from pytest_onnxlite.checks.check import Figure
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.kinds import KINDS
+from pytest_onnxlite.records import Checks, Record, to_data
 from pytest_onnxlite.report import terminal
-from pytest_onnxlite.report.course import ThenNow, TrendPart, history, trend_part
+from pytest_onnxlite.report.course import HistoryRow, TrendPart, history, trend_part
+from pytest_onnxlite.report.document import Document, as_data, rounded
 from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines
-from pytest_onnxlite.report.marks import (
-    PASS,
-    Data,
-    Mark,
-    accuracy_of,
-    anchor,
-    mark_of,
-    measured_of,
-    peak_of,
-    verdicts_of,
-    worst,
-)
+from pytest_onnxlite.report.marks import PASS, Mark, anchor, mark_of, measured_of, verdicts_of, worst
 from pytest_onnxlite.report.plots import Strip, strip
-from pytest_onnxlite.text import size_text, time_text
 
-CHECKS = ("accuracy", "size", "latency", "memory", "graph")
-_KINDS = ("trained", "onnx", "int8", "tflite", "tflite_int8")
+Groups = Mapping[tuple[str, str], Sequence[Record]]
+_FAIL = Mark("fail", "✗", "fail")
 
 
 @dataclass(frozen=True)
@@ -69,27 +61,12 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class OperatorRow:
-    """How often an operator occurs in the float model and in the quantized one."""
+class RatioPlot:
+    """Paired ratios, placed."""
 
-    name: str
-    before: int
-    after: int
-    share: float
-
-    @property
-    def change(self) -> str:
-        """The difference with its sign."""
-        return f"{self.after - self.before:+d}".replace("-", "−")
-
-
-@dataclass(frozen=True)
-class Share:
-    """A part of a whole: a name, a text, a share of 1."""
-
-    name: str
-    text: str
-    share: float
+    form: ClassVar[str] = "ratios"
+    title: str
+    strip: Strip
 
 
 @dataclass(frozen=True)
@@ -115,15 +92,9 @@ class VariantPart:
     word: str
     tests: tuple[tuple[str, str], ...]
     verdicts: tuple[VerdictRow, ...]
-    history: tuple[ThenNow, ...]
-    strips: tuple[Strip, ...]
-    operators: tuple[OperatorRow, ...]
-    unchanged: str
-    operator_changes: str
-    weights: tuple[Share, ...]
-    float_left: tuple[tuple[str, str, str], ...]
-    nodes: tuple[Share, ...]
-    node_total: str
+    history: tuple[HistoryRow, ...]
+    blocks: tuple[Bars | Table | Counts | RatioPlot, ...]
+    remarks: tuple[str, ...]
     figures: tuple[tuple[str, str], ...]
 
 
@@ -143,6 +114,7 @@ class ModelPart:
     name: str
     anchor: str
     conditions: str
+    columns: tuple[str, ...]
     rows: tuple[VariantRow, ...]
     parts: tuple[VariantPart, ...]
 
@@ -165,283 +137,242 @@ class Page:
     saved: tuple[tuple[str, str], ...] = field(default=())
 
 
-def build(document: Data) -> Page:
+def build(document: Document, checks: Checks) -> Page:
     """Work out what a page shows of a document."""
-    records = document["records"]
-    groups: dict[tuple[str, str], list[Data]] = {}
-    for record in records:
-        groups.setdefault((record["model"], record["variant"]), []).append(record)
-    problems = _problems(document)
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in document.records:
+        groups.setdefault((record.model, record.variant), []).append(record)
+    problems = _problems(document, checks)
+    judged = {verdict.check for record in document.records for verdict in record.verdicts}
+    names = [*(name for name in checks if name in judged), *sorted(judged - set(checks))]
+    plain = {name: value for name, value in as_data(document).items() if name in _ABOUT_THE_RUN}
     return Page(
-        mark=Mark("fail", "✗", "fail") if document["verdict"] == "fail" else PASS,
+        mark=_FAIL if document.verdict == "fail" else PASS,
         headline=_headline(document, len(problems)),
         intro=_intro(document, groups),
-        summary=tuple(_summary_row(key, group) for key, group in groups.items()),
-        columns=tuple(c for c in CHECKS if any(v["check"] == c for r in records for v in r["verdicts"])),
+        summary=tuple(_summary_row(key, group, names, checks) for key, group in groups.items()),
+        columns=tuple(names),
         problems=problems,
-        remarks=(*document["remarks"], *terminal.notes(records)),
-        models=tuple(_model_part(name, groups) for name in dict.fromkeys(model for model, _ in groups)),
-        trend=tuple(trend_part(entry, groups) for entry in document.get("trend", ())),
-        machine=_machine(document["machine"]),
-        run=tuple(
-            flatten(
-                {
-                    "mode": document["mode"],
-                    "verdict": document["verdict"],
-                    "schema": document["schema"],
-                    "machine": document["machine"],
-                    "environment": document["environment"],
-                }
-            )
-        ),
+        remarks=(*document.remarks, *terminal.notes(document.records, checks)),
+        models=tuple(_model_part(name, groups, checks) for name in dict.fromkeys(model for model, _ in groups)),
+        trend=tuple(trend_part(series, groups, checks) for series in document.trend),
+        machine=_machine(document),
+        run=tuple(flatten(plain)),
         saved=tuple(
-            (f"{s['model']} {s['variant']}", f"{s['outcome']}{': ' + s['reason'] if s['reason'] else ''} ({s['path']})")
-            for s in document["saved"]
+            (f"{s.model} {s.variant}", f"{s.outcome}{': ' + s.reason if s.reason else ''} ({s.path})")
+            for s in document.saved
         ),
     )
 
 
-def _headline(document: Data, problems: int) -> str:
-    if document["verdict"] == "fail":
+_ABOUT_THE_RUN = ("mode", "verdict", "schema", "machine", "environment")
+
+
+def _headline(document: Document, problems: int) -> str:
+    if document.verdict == "fail":
         return f"{problems} problem{'s' if problems != 1 else ''} to look at"
-    expected = sum(v.get("xfail") is not None for record in document["records"] for v in record["verdicts"])
+    expected = sum(verdict.xfail is not None for record in document.records for verdict in record.verdicts)
     if expected:
         return f"{expected} limit{'s are' if expected != 1 else ' is'} broken as expected (xfail); every other holds"
     return {
         "compare": "Every limit holds, compared with the last release",
         "save": "Every limit holds, baselines saved",
-    }.get(document["mode"], "Every limit that needs no baseline holds; nothing was compared with a baseline")
+    }.get(document.mode, "Every limit that needs no baseline holds; nothing was compared with a baseline")
 
 
-def _intro(document: Data, groups: Mapping[tuple[str, str], Sequence[Data]]) -> str:
+def _intro(document: Document, groups: Groups) -> str:
     models = len({model for model, _ in groups})
-    judged = [v for group in groups.values() for r in group for v in r["verdicts"] if v["outcome"] != "not compared"]
+    verdicts = [verdict for group in groups.values() for verdict in verdicts_of(group)]
+    judged = [verdict for verdict in verdicts if verdict.outcome is not Outcome.NOT_COMPARED]
     parts = [
         f"{models} model{'s' if models != 1 else ''}",
         f"{len(groups)} variant{'s' if len(groups) != 1 else ''}",
         f"{len(judged)} limit{'s' if len(judged) != 1 else ''} judged",
     ]
     mode = {"compare": "compared with baselines", "save": "saving baselines"}.get(
-        document["mode"], "not compared with baselines"
+        document.mode, "not compared with baselines"
     )
     return f"{', '.join(parts)}, {mode}."
 
 
-def _machine(machine: Data) -> str:
-    cpus = machine["cpus"]
-    count = f"{cpus:g} CPU{'s' if cpus != 1 else ''}"
-    return (
-        f"{machine['cpu']}, {count}, {machine['os']} {machine['architecture']}, ONNX Runtime {machine['onnxruntime']}"
-    )
+def _machine(document: Document) -> str:
+    machine = document.machine
+    count = f"{machine.cpus:g} CPU{'s' if machine.cpus != 1 else ''}"
+    return f"{machine.cpu}, {count}, {machine.os} {machine.architecture}, ONNX Runtime {machine.onnxruntime}"
 
 
-def _summary_row(key: tuple[str, str], group: Sequence[Data]) -> SummaryRow:
+def _summary_row(key: tuple[str, str], group: Sequence[Record], names: Sequence[str], checks: Checks) -> SummaryRow:
     verdicts, measured = verdicts_of(group), measured_of(group)
     cells = []
-    for check in CHECKS:
-        own = [v for v in verdicts if v["check"] == check]
-        cells.append(
-            Cell(own[-1]["figure"], tuple(terminal.beside(check, own, measured.get(check))), worst(own))
-            if own
-            else None
-        )
-    mark = worst(verdicts)
-    word = terminal.overall({terminal.state_of(v) for v in verdicts}, any(v["red"] for v in verdicts))
-    return SummaryRow(*key, anchor("variant", *key), tuple(cells), mark, word)
-
-
-def _evidence(explanation: Data) -> dict[str, Any]:
-    """Return the figures of an explanation, without its words."""
-    return {key: value for key, value in explanation.items() if key not in ("why", "lines")}
-
-
-def _explanation(verdict: Data) -> tuple[str, ...]:
-    return tuple(explanation_lines(verdict))
+    for name in names:
+        own = [verdict for verdict in verdicts if verdict.check == name]
+        notes = tuple(terminal.notes_of(name, own, measured.get(name), checks))
+        cells.append(Cell(own[-1].figure, notes, worst(own)) if own else None)
+    word = terminal.overall({terminal.state_of(verdict) for verdict in verdicts}, any(r.is_red for r in group))
+    return SummaryRow(*key, anchor("variant", *key), tuple(cells), worst(verdicts), word)
 
 
 # -- what failed ---------------------------------------------------------------------------------------------
 
 
-def _problems(document: Data) -> tuple[Problem, ...]:
-    found: dict[tuple[str, str, str, str], list[Problem]] = {}
-    for record in document["records"]:
-        # Once, with the first that failed.
-        way_out = suggestion_lines(record)
-        if way_out:
-            way_out = ["A way out:", *(f"  {line}" for line in way_out)]
-        for verdict in record["verdicts"]:
-            if verdict["red"]:
-                name = f"{record['model']} {record['variant']}"
-                problem = Problem(
-                    f"{name}: {verdict['check']}",
-                    _beside(verdict),
-                    mark_of(verdict),
-                    verdict["message"],
-                    (*_explanation(verdict), *way_out),
-                    record["test"],
-                    f"{record['file']}:{record['line']}",
-                    anchor("variant", record["model"], record["variant"]),
-                    verdict["outcome"],
-                )
-                # Checks that fail for one reason, such as a baseline that is missing, give it once.
-                found.setdefault((name, record["test"], verdict["outcome"], verdict["message"]), []).append(problem)
-                way_out = []
+def _problems(document: Document, checks: Checks) -> tuple[Problem, ...]:
     problems = []
-    for (name, *_), same in found.items():
-        checks = ", ".join(dict.fromkeys(p.title.split(": ")[1] for p in same))
-        problems.append(Problem(**{**vars(same[0]), "title": f"{name}: {checks}"}))
-    for entry in document["unjudged"]:
+    for same in _red_verdicts(document).values():
+        record, verdict = same[0]
+        names = ", ".join(dict.fromkeys(other.check for _, other in same))
         problems.append(
             Problem(
-                entry["what"],
-                "",
-                Mark("fail", "✗", "fail"),
-                entry["reason"] or "pytest shows why.",
-                test=entry["test"],
-                place=f"{entry['file']}:{entry['line']}",
-                badge="not judged",
+                f"{record.name}: {names}",
+                _against_text(verdict, checks),
+                mark_of(verdict),
+                verdict.message,
+                (*explanation_lines(verdict), *_way_out(document, record, verdict)),
+                record.test,
+                f"{record.file}:{record.line}",
+                anchor("variant", record.model, record.variant),
+                str(verdict.outcome),
             )
         )
-    problems += [Problem("the run", "", Mark("fail", "✗", "fail"), text, badge="fail") for text in document["session"]]
+    for entry in document.unjudged:
+        reason, place = entry.reason or "pytest shows why.", f"{entry.file}:{entry.line}"
+        problems.append(Problem(entry.what, "", _FAIL, reason, test=entry.test, place=place, badge="not judged"))
+    problems += [Problem("the run", "", _FAIL, text, badge="fail") for text in document.session]
     return tuple(problems)
+
+
+def _red_verdicts(document: Document) -> dict[tuple[str, ...], list[tuple[Record, Verdict]]]:
+    """Group what is red: checks that fail for one reason, such as a baseline that is missing, give it once."""
+    found: dict[tuple[str, ...], list[tuple[Record, Verdict]]] = {}
+    for record in document.records:
+        for verdict in record.verdicts:
+            if verdict.red:
+                key = record.name, record.test, str(verdict.outcome), verdict.message
+                found.setdefault(key, []).append((record, verdict))
+    return found
+
+
+def _way_out(document: Document, record: Record, verdict: Verdict) -> list[str]:
+    """Return the recipe that was suggested, with the first verdict of the record that is red."""
+    lines = suggestion_lines(record)
+    if not lines or verdict is not next(other for other in record.verdicts if other.red):
+        return []
+    return ["A way out:", *(f"  {line}" for line in lines)]
 
 
 # -- a model -------------------------------------------------------------------------------------------------
 
 
-def _model_part(name: str, groups: Mapping[tuple[str, str], Sequence[Data]]) -> ModelPart:
+def _model_part(name: str, groups: Groups, checks: Checks) -> ModelPart:
     own = {variant: group for (model, variant), group in groups.items() if model == name}
-    conditions = next(iter(own.values()))[0]["conditions"]
-    texts = [f"batch size {conditions['batch_size']}", f"{conditions['threads']} thread(s)"]
-    if conditions["samples"]:
-        texts.append(f"{conditions['samples']:,} evaluation samples")
-    texts.append(f"metric {conditions['metric']}")
-    texts += [text for text in dict.fromkeys(r["recipe"] for group in own.values() for r in group) if text]
-    return ModelPart(
-        name,
-        anchor("model", name),
-        ", ".join(texts).replace("1 thread(s)", "1 thread").replace("thread(s)", "threads"),
-        _variant_rows(own),
-        tuple(_variant_part(name, variant, group) for variant, group in own.items()),
-    )
+    conditions = next(iter(own.values()))[0].conditions
+    texts = [
+        f"batch size {conditions.batch_size}",
+        f"{conditions.threads} thread{'s' if conditions.threads != 1 else ''}",
+    ]
+    if conditions.samples:
+        texts.append(f"{conditions.samples:,} evaluation samples")
+    texts.append(f"metric {conditions.metric}")
+    texts += [text for text in dict.fromkeys(r.recipe for group in own.values() for r in group) if text]
+    columns, rows = _variant_rows(own, checks)
+    parts = tuple(_variant_part(name, variant, group, checks) for variant, group in own.items())
+    return ModelPart(name, anchor("model", name), ", ".join(texts), columns, rows, parts)
 
 
-def _variant_rows(own: Mapping[str, Sequence[Data]]) -> tuple[VariantRow, ...]:
-    """Return a row for each variant of which a figure is known, judged or measured beside a judged one."""
-    figures: dict[str, dict[str, tuple[float, str, str]]] = {}
-
-    def note(kind: str, check: str, value: float, text: str, remark: str = "") -> None:
-        figures.setdefault(kind, {}).setdefault(check, (value, text, remark))
-
-    for kind, group in own.items():
-        measured = measured_of(group)
-        figures.setdefault(kind, {})
-        if "accuracy" in measured:
-            found = measured["accuracy"]
-            note(kind, "accuracy", *accuracy_of(found))
-        if "size" in measured:
-            note(kind, "size", measured["size"]["bytes"], size_text(measured["size"]["bytes"]))
-        if "latency" in measured:
-            note(kind, "latency", measured["latency"]["seconds"], time_text(measured["latency"]["seconds"]))
-        if "memory" in measured:
-            peak = peak_of(measured["memory"]["candidate"])
-            note(kind, "memory", peak, size_text(peak))
-    for kind, group in own.items():
-        measured = measured_of(group)
-        accuracy, size = measured.get("accuracy"), measured.get("size")
-        latency = measured.get("latency", {"comparisons": {}})
-        if accuracy and accuracy["reference"]:
-            beside = (
-                {**accuracy, "correct": accuracy["reference_correct"]}
-                if "correct" in accuracy
-                else {"value": accuracy["reference_value"]}
-            )
-            note(accuracy["reference"], "accuracy", *accuracy_of(beside))
-        if size and size["reference"]:
-            note(size["reference"], "size", size["reference_bytes"], size_text(size["reference_bytes"]))
-        for comparison in latency["comparisons"].values():
-            if comparison["reference"] != PREVIOUS:
-                seconds = latency["seconds"] / median(comparison["first"])
-                note(comparison["reference"], "latency", seconds, time_text(seconds), f"by its ratio to {kind}")
-    largest = {check: max((f[check][0] for f in figures.values() if check in f), default=0.0) for check in CHECKS}
+def _variant_rows(
+    own: Mapping[str, Sequence[Record]], checks: Checks
+) -> tuple[tuple[str, ...], tuple[VariantRow, ...]]:
+    """Return a row for each kind of which a figure is known, judged or measured beside a judged one."""
+    figures: dict[str, dict[str, Figure]] = {kind: {} for kind in own}
+    known = [
+        (name, figure)
+        for kind, group in own.items()
+        for name, found in measured_of(group).items()
+        if name in checks
+        for figure in checks[name].figures(found, kind)
+    ]
+    # What was measured of a kind goes before what is known of it beside another.
+    for name, figure in sorted(known, key=lambda entry: entry[1].kind not in own):
+        figures.setdefault(figure.kind, {}).setdefault(name, figure)
+    columns = tuple(name for name in checks if any(name in found for found in figures.values()))
+    largest = {name: max(found[name].value for found in figures.values() if name in found) for name in columns}
+    order = list(KINDS)
     rows = []
-    for kind in sorted(figures, key=lambda k: (_KINDS.index(k) if k in _KINDS else len(_KINDS), k)):
-        cells: list[Cell | None] = []
-        for check in CHECKS[:-1]:
-            if check not in figures[kind]:
-                cells.append(None)
-                continue
-            value, text, remark = figures[kind][check]
-            cells.append(Cell(text, (remark,) if remark else (), None, value / largest[check] if largest[check] else 0))
-        rows.append(VariantRow(kind, "judged" if kind in own else "compared with", tuple(cells)))
-    return tuple(rows)
+    for kind in sorted(figures, key=lambda k: (order.index(k) if k in order else len(order), k)):
+        cells = tuple(_figure_cell(figures[kind].get(name), largest[name]) for name in columns)
+        rows.append(VariantRow(kind, "judged" if kind in own else "compared with", cells))
+    return columns, tuple(rows)
 
 
-def _variant_part(model: str, kind: str, group: Sequence[Data]) -> VariantPart:
+def _figure_cell(figure: Figure | None, largest: float) -> Cell | None:
+    if figure is None:
+        return None
+    share = figure.value / largest if largest > 0 else 0.0
+    return Cell(figure.text, (figure.remark,) if figure.remark else (), None, share)
+
+
+def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks) -> VariantPart:
     verdicts, measured = verdicts_of(group), measured_of(group)
-    summary = _summary_row((model, kind), group)
-    operators, unchanged = _operators(measured.get("graph"))
-    contents = measured.get("size", {}).get("contents", {})
-    changes = dict.fromkeys(v["evidence"].get("operator_changes") for v in verdicts)
-    peaks = measured.get("memory", {}).get("candidate", {})
-    total = peaks.get("node_bytes") or 0
+    summary = _summary_row((model, kind), group, (), checks)
+    blocks = [
+        block
+        for name, check in checks.items()
+        if name in measured
+        for block in check.details(measured[name], [v for v in verdicts if v.check == name], kind)
+    ]
+    remarks = [checks[v.check].remark(v) for v in verdicts if v.check in checks]
     return VariantPart(
         f"{model} {kind}",
         kind,
         summary.anchor,
         summary.mark,
         summary.word,
-        tuple((r["test"], f"{r['file']}:{r['line']}") for r in group),
+        tuple((record.test, f"{record.file}:{record.line}") for record in group),
         tuple(
-            VerdictRow(v["check"], _against(v), v["figure"], mark_of(v), v["message"], _explanation(v))
+            VerdictRow(v.check, _against(v, checks), v.figure, mark_of(v), v.message, tuple(explanation_lines(v)))
             for v in verdicts
         ),
-        history(group),
-        tuple(_strips(f"{model} {kind}", measured.get("latency"), verdicts)),
-        operators,
-        unchanged,
-        next((text for text in changes if text), ""),
-        _shares(contents.get("weight_bytes", {})),
-        tuple(
-            (t["tensor"], size_text(t["bytes"]), f"{t['node']}: {t['reason']}") for t in contents.get("float_left", ())
-        ),
-        tuple(Share(name, size_text(size), size / total if total else 0) for name, size in peaks.get("nodes", ())),
-        size_text(total) if total else "",
+        history(group, checks),
+        tuple(_placed(block, model, kind) if isinstance(block, Ratios) else block for block in blocks),
+        tuple(dict.fromkeys(filter(None, remarks))),
         tuple(line for record in group for line in flatten(_plain(record))),
     )
 
 
-def _beside(verdict: Data) -> str:
-    """Say what a verdict is against, where that is not the limit alone or a baseline that is not there."""
-    uncertain = verdict["outcome"] in ("missing", "not measured")
-    return "" if uncertain or verdict["against"] == "limit" else f"against {_against(verdict)}"
+def _placed(block: Ratios, model: str, kind: str) -> RatioPlot:
+    title = f"{model} {kind} {block.title}"
+    return RatioPlot(title, strip(title, anchor("strip", model, kind, block.key), block.sets, block.most))
 
 
-def _against(verdict: Data) -> str:
-    if verdict["against"] != "baseline":
-        return {"limit": "its own limit"}.get(verdict["against"], f"the {verdict['against']} variant")
-    reference = verdict["evidence"].get("reference", PREVIOUS)
-    if not isinstance(reference, str) or reference == PREVIOUS:
-        return "the last release"
-    return f"the last release, by {reference}"
+def _against_text(verdict: Verdict, checks: Checks) -> str:
+    """Say what a verdict is against, unless it is the limit alone or a baseline that is not there."""
+    uncertain = verdict.outcome in (Outcome.MISSING, Outcome.NOT_MEASURED)
+    return "" if uncertain or verdict.against == LIMIT else f"against {_against(verdict, checks)}"
 
 
-def _plain(record: Data) -> dict[str, Any]:
+def _against(verdict: Verdict, checks: Checks) -> str:
+    if verdict.against == LIMIT:
+        return "its own limit"
+    if verdict.against != BASELINE:
+        return f"the {verdict.against} variant"
+    by = checks[verdict.check].compared_by(verdict) if verdict.check in checks else ""
+    return f"the last release, by {by}" if by else "the last release"
+
+
+def _plain(record: Record) -> dict[str, Any]:
     """Return a record's figures; what the verdicts say in words is shown elsewhere."""
+    data: dict[str, Any] = rounded(to_data(record))
+    kept = {name: data[name] for name in ("artefact", "limits", "baseline", "measured")}
     return {
-        "artefact": record["artefact"],
-        "conditions": {**record["conditions"], "recipe": record["recipe"]},
-        "limits": record["limits"],
-        "baseline": record["baseline"],
-        "measured": record["measured"],
-        "forecast": {k: v for k, v in (record.get("forecast") or {}).items() if k != "text"},
-        "suggestion": {k: v for k, v in (record.get("suggestion") or {}).items() if k != "text"},
+        **kept,
+        "conditions": {**data["conditions"], "recipe": record.recipe},
+        "forecast": {k: v for k, v in (data["forecast"] or {}).items() if k != "text"},
+        "suggestion": {k: v for k, v in (data["suggestion"] or {}).items() if k != "text"},
         "evidence": {
             f"{v['check']} against {v['against']}": {
                 **v["evidence"],
-                **({"explanation": _evidence(v["explanation"])} if v.get("explanation") else {}),
+                "explanation": {k: e for k, e in (v["explanation"] or {}).items() if k not in ("why", "lines")},
             }
-            for v in record["verdicts"]
+            for v in data["verdicts"]
         },
     }
 
@@ -464,57 +395,3 @@ def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
 def plain_text(value: Any) -> str:
     """Return a value of JSON as it stands there; a text without its quotes."""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _shares(by_kind: Mapping[str, int]) -> tuple[Share, ...]:
-    total = sum(by_kind.values())
-    ordered = sorted(by_kind.items(), key=lambda entry: -entry[1])
-    return tuple(Share(kind, size_text(size), size / total if total else 0) for kind, size in ordered)
-
-
-def _operators(graph: Data | None) -> tuple[tuple[OperatorRow, ...], str]:
-    """Return the operators whose number quantization changed, and a text of those it left alone."""
-    change = (graph or {}).get("quantization") or {}
-    if graph is None or not change:
-        return (), ""
-    added, removed, now = change["added"], change["removed"], graph["operators"]
-    rows = [
-        (name, now.get(name, 0) - added.get(name, 0) + removed.get(name, 0), now.get(name, 0))
-        for name in {*added, *removed}
-    ]
-    rows.sort(key=lambda row: (row[2] - row[1], row[0]))
-    most = max((abs(after - before) for _, before, after in rows), default=1)
-    same = ", ".join(
-        f"{count} {name}" for name, count in sorted(now.items()) if name not in added and name not in removed
-    )
-    return tuple(OperatorRow(n, b, a, (a - b) / most) for n, b, a in rows), same
-
-
-# -- paired ratios -------------------------------------------------------------------------------------------
-
-_SETS = {
-    "first": "First set",
-    "second": "Independent second set",
-    "self_check": "Self-check: the reference against itself",
-}
-
-
-def _strips(name: str, latency: Data | None, verdicts: Sequence[Data]) -> Iterable[Strip]:
-    for purpose, comparison in (latency or {"comparisons": {}})["comparisons"].items():
-        verdict = next(
-            (v for v in verdicts if v["check"] == "latency" and terminal.is_of(v, purpose, comparison)),
-            None,
-        )
-        reference = (
-            "the last release" if comparison["reference"] == PREVIOUS else f"the {comparison['reference']} variant"
-        )
-        yield strip(
-            f"{name} against {reference}",
-            anchor("strip", *name.split(), purpose),
-            [
-                (label, comparison[key], verdict["evidence"].get(key) if verdict else None)
-                for key, label in _SETS.items()
-                if comparison[key]
-            ],
-            comparison["most"] if verdict else None,
-        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.kinds import KINDS, LITERT, Kind
 from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, hash_inputs, take
 from pytest_onnxlite.variants import arrays, first_run, trained
@@ -39,10 +41,14 @@ class Builder:
         spec: the model.
         cache: where built files are kept.
         progress: is told what begins, before each long step.
+        kinds: the kinds of variant there are.
     """
 
-    def __init__(self, spec: ModelSpec, cache: Cache, progress: Progress) -> None:
+    def __init__(self, spec: ModelSpec, cache: Cache, progress: Progress, kinds: Mapping[str, Kind] = KINDS) -> None:
         self.spec = spec
+        self._kinds = kinds
+        self._own: dict[str, RuntimeVariant] = {}
+        self._folders: list[tempfile.TemporaryDirectory[str]] = []
         self._cache = cache
         self._progress = progress
 
@@ -53,7 +59,9 @@ class Builder:
             recipe: how.
             folder: a cache of its own for what is tried and not kept.
         """
-        other = Builder(dataclasses.replace(self.spec, recipe=recipe, int8=None), Cache(folder), self._progress)
+        other = Builder(
+            dataclasses.replace(self.spec, recipe=recipe, int8=None), Cache(folder), self._progress, self._kinds
+        )
         _ = self.onnx
         # What does not depend on the recipe is shared.
         shared = {"_trained_id", "_program", "_trained_entry", "trained", "_trained_outputs", "onnx"}
@@ -80,14 +88,27 @@ class Builder:
         Raises:
             OnnxliteError: it cannot be built; the text says which piece is missing or wrong.
         """
-        makers: dict[str, Callable[[], Variant]] = {
-            "trained": lambda: self.trained,
-            "onnx": lambda: self.onnx,
-            "int8": lambda: self.int8,
-            "tflite": lambda: self.tflite,
-            "tflite_int8": lambda: self.tflite_int8,
-        }
-        return makers[kind]()
+        row = self.kind(kind)
+        if row.build is not None and kind not in self._own:
+            self._own[kind] = self._build_own(row)
+        found: Variant = self._own[kind] if row.build is not None else getattr(self, kind)
+        return found
+
+    def kind(self, name: str) -> Kind:
+        """Return what is known about a kind."""
+        return self._kinds[name]
+
+    def _build_own(self, kind: Kind) -> RuntimeVariant:
+        """Build a variant of a project's own kind; not cached, since nobody can tell what its code depends on."""
+        assert kind.build is not None
+        self._progress(f"building {self.spec.name} {kind.name}")
+        folder = tempfile.TemporaryDirectory(prefix="onnxlite-")
+        self._folders.append(folder)
+        path = kind.build(self, Path(folder.name))
+        self._first_run(path, kind.name)
+        if kind.runtime == LITERT:
+            return TfliteVariant(self.spec.name, kind.name, path, threads=self.spec.threads)
+        return self._open(kind.name, path)
 
     def accuracy_reference(self) -> Variant | None:
         """Return the variant that accuracy is compared with: the trained one, else the float ONNX, where there is one."""
@@ -97,18 +118,22 @@ class Builder:
 
     def made_from(self, kind: str) -> Variant | None:
         """Return the variant that another was made from, where there is one: what its size and time are ratios of."""
-        has_trained = self.spec.trained is not None and not trained.is_foreign(self.spec.trained)
-        if kind == "int8" and (self.spec.onnx is not None or has_trained):
-            return self.onnx
-        if kind == "tflite_int8":
-            return self.tflite
-        return self.trained if kind in ("onnx", "tflite") and has_trained else None
+        source = self.kind(kind).made_from
+        return self.variant(source) if source and self._is_there(source) else None
+
+    def _is_there(self, kind: str) -> bool:
+        """Tell whether the spec gives a kind, or what it is made from."""
+        if kind == "trained":
+            return self.spec.trained is not None and not trained.is_foreign(self.spec.trained)
+        given = getattr(self.spec, kind, None) is not None
+        return given or self._is_there(self.kind(kind).made_from)
 
     def release(self) -> None:
-        """Close the sessions of the variants built so far, so that nothing stands beside a measurement."""
-        for kind in ("onnx", "int8", "tflite", "tflite_int8"):
-            if kind in self.__dict__:
-                self.__dict__[kind].release()
+        """Close the sessions of the variants built so far, so that nothing of them runs next to a measurement."""
+        built = [self.__dict__[kind] for kind in self._kinds if kind in self.__dict__]
+        for variant in (*built, *self._own.values()):
+            if isinstance(variant, RuntimeVariant):
+                variant.release()
 
     # -- the trained model -------------------------------------------------------------------------------
 

@@ -271,6 +271,10 @@ class RuntimeVariant(Variant):
 class OnnxVariant(RuntimeVariant):
     """A variant that ONNX Runtime runs."""
 
+    def beside(self, path: Path) -> OnnxVariant:
+        """Return another file of the same kind, to be run in the same way."""
+        return OnnxVariant(self.model, self.kind, path, threads=self.threads, batched=self.batched)
+
     @cached_property
     def _session(self) -> Any:
         try:

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite.checks.size.explain import Unread, tensors_to_shrink
-from pytest_onnxlite.explain.budget import Budget
 from pytest_onnxlite.lint.summary import FloatLeft
-from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
+from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 from onnx_models import dense, ruin
@@ -56,12 +55,12 @@ def test_a_time_that_is_none_is_refused(project: Project, digits: Digits, value:
 def test_an_explanation_that_fails_leaves_the_verdict(
     project: Project, digits: Digits, explain: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_onnxlite.explain import explainer
+    from pytest_onnxlite.checks.size import SizeCheck
 
-    def fail(_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setitem(explainer._EXPLAINERS, "size", fail)
+    monkeypatch.setattr(SizeCheck, "explain", fail)
     markers = "@pytest.mark.onnxlite_size(ratio=0.1)"
     project.write({"onnx": digits.onnx, "int8": digits.int8}, digits.x, digits.y, markers=markers)
     explained = explain()
@@ -180,5 +179,5 @@ LEFT = [FloatLeft("big", "n", 4000, "excluded by 'n'"), FloatLeft("small", "m", 
     ],
 )
 def test_the_fewest_tensors_are_chosen(excess: int, expected: tuple[list[str], int]) -> None:
-    bias = FloatLeft("bias", "n", 8000, "input 1 of Add is not a weight that quantizers support")
+    bias = FloatLeft("bias", "n", 8000, "input 1 of Add is not a weight that quantizers take")
     assert tensors_to_shrink([bias, *LEFT], [Unread("copy", 500)], excess) == expected

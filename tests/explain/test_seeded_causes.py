@@ -72,7 +72,7 @@ def test_weights_scaled_by_eight_are_named_with_their_layer_and_factor(
     project.write({"onnx": digits.onnx, "int8": int8}, digits.x, markers=markers, spec="metric='cosine'")
     explained = explain()
     found = explained.explanation("accuracy")
-    assert found["why"].startswith(f"{CONV} (Conv) brings the error in"), found
+    assert found["why"].startswith(f"{CONV} (Conv) adds the largest error"), found
     assert "times the float model's" in found["why"]
     factor = float(found["why"].split("Its output is ")[1].split(" ")[0])
     assert 6 < factor < 9
@@ -103,7 +103,7 @@ def test_an_outlier_channel_is_named_with_its_cure(
     spec = f"recipe={recipe}, calibration=np.load({str(calibration)!r})['mixed']"
     project.write({"onnx": source}, digits.x, digits.y, markers=ACCURACY, spec=spec)
     found = explain().explanation("accuracy")
-    assert found["why"].startswith(f"{named} brings the error in"), found
+    assert found["why"].startswith(f"{named} adds the largest error"), found
     assert "Output channel 5 has weights" in found["why"]
     assert cure in found["why"]
     gains = [trial["gain"] for trial in found["left_in_float"]]
@@ -182,7 +182,7 @@ def test_a_class_whose_evaluation_images_were_relabelled_is_named(
     np.savez(project.path / "data.npz", x=digits.x, y=np.where(digits.y == 3, 5, digits.y))
     found = explain("--onnxlite-baseline").explanation("accuracy")
     assert found["why"].startswith("label 5 looks wrong: "), found
-    assert "are answered 3 by this variant and by the previous release alike" in found["why"]
+    assert "are answered 3 by this variant and by the last release alike" in found["why"]
 
 
 # -- size ----------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_a_float_copy_left_behind_is_named(project: Project, digits: Digits, tmp
     int8 = edit(digits.int8, tmp_path / "copied.onnx", copy)
     project.write({"onnx": digits.onnx, "int8": int8}, digits.x, digits.y, markers=SIZE)
     found = explain().explanation("size")
-    assert found["why"].startswith("dense_copy (1.56 MiB) lies in the file and nothing reads it"), found
+    assert found["why"].startswith("dense_copy (1.56 MiB) is unused"), found
     assert found["bytes"]["unread"] == found["unread"][0]["bytes"] > found["excess"] > 0
     assert sum(v for k, v in found["bytes"].items() if k != "waste") == Path(project.path / "int8.onnx").stat().st_size
 
@@ -267,10 +267,10 @@ def test_a_tensor_that_grew_since_the_last_release_is_named(project: Project, tm
     project.save()
     project.replace("onnx.onnx", hidden(tmp_path / "b.onnx", 256))
     found = explain("--onnxlite-baseline").explanation("size")
-    assert found["why"] == "w0 grew from 8.00 KiB in the previous release to 32.00 KiB."
+    assert found["why"] == "w0 grew from 8.00 KiB in the last release to 32.00 KiB."
     assert found["grown"][0] == {"tensor": "w0", "bytes": 32768, "previous": 8192}
     assert found["reference_bytes"]["floats"] == 4 * 36 * 64
-    assert "(in brackets: the previous release)" in " ".join(found["lines"])
+    assert "(in brackets: the last release)" in " ".join(found["lines"])
 
 
 def test_a_layer_that_was_quantized_in_the_last_release_is_named(
@@ -282,7 +282,7 @@ def test_a_layer_that_was_quantized_in_the_last_release_is_named(
     spec = "recipe=DynamicInt8(exclude=['*dense_7*'])"
     project.write({"onnx": digits.onnx}, digits.x, digits.y, markers=size, spec=spec)
     found = explain("--onnxlite-baseline").explanation("size")
-    new = "cnn_1/dense_7_1/Cast/ReadVariableOp:0 (1.56 MiB) is new since the previous release: it is in float, excluded by"
+    new = "cnn_1/dense_7_1/Cast/ReadVariableOp:0 (1.56 MiB) is new since the last release: it is in float, excluded by"
     assert found["why"].startswith(new), found
     assert found["cure"] == ["cnn_1/dense_7_1/Cast/ReadVariableOp:0"]
 
@@ -317,7 +317,7 @@ def test_an_operator_that_was_added_since_the_last_release_is_named(
     project.replace("onnx.onnx", conv_stack(tmp_path / "b.onnx", layers=5))
     found = explain("--onnxlite-baseline").explanation("latency")
     assert re.match(r"Conv \+.* in 5 nodes, which were 3\.", found["why"]), found
-    assert found["reference"] == "the previous release"
+    assert found["reference"] == "the last release"
     assert {node["node"] for node in found["nodes"][:2]} == {"conv3", "conv4"}
     for node in found["nodes"][:2]:
         assert (node["operators"], node["reference_operators"], node["reference_seconds"]) == (["Conv"], [], 0)

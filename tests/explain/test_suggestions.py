@@ -172,7 +172,7 @@ def test_where_nothing_passes_the_limit_in_the_way_is_named(project: Project, di
     explained = explain("--onnxlite-suggest")
     suggestion = explained.record["suggestion"]
     assert suggestion["recipe"] is None
-    assert re.search(r"None of \d+ recipes passes: size stood in the way of \d+", suggestion["text"]), suggestion
+    assert re.search(r"None of \d+ recipes passes: size stopped \d+", suggestion["text"]), suggestion
     assert {attempt["stopped_by"] for attempt in suggestion["tried"]} <= {"size", "build"}
 
 
@@ -236,15 +236,15 @@ def test_the_recurrent_part_of_silero_is_named_and_left_in_float_or_nothing_pass
     conftest.write_text(conftest.read_text().replace("Dataset(data['x'])", data))
     explained = explain("--onnxlite-suggest", "--onnxlite-suggest-time=90")
     found = explained.explanation("accuracy")
-    # The convolution in front of the recurrent layer brings the error in, and the signal drowns in that layer.
-    assert found["why"].startswith("/encoder.3/Conv (Conv) brings the error in"), found["why"]
+    # The convolution in front of the recurrent layer adds the largest error, and the signal drowns in that layer.
+    assert found["why"].startswith("/encoder.3/Conv (Conv) adds the largest error"), found["why"]
     assert "The signal drowns in the recurrent /recurrent/LSTM" in found["why"], found["why"]
     layers = {layer["node"]: layer for layer in found["layers"]}
     assert layers["/recurrent/LSTM"]["inherited"] < 3
     assert layers["/recurrent/LSTM"]["quantized"] == ["DynamicQuantizeLSTM"]
     suggestion = explained.record["suggestion"]
     if suggestion["recipe"] is None:
-        assert "stood in the way" in suggestion["text"]
+        assert "stopped" in suggestion["text"]
         return
     paste(project, suggestion["recipe"])
     project.run().assert_outcomes(passed=1)

@@ -32,7 +32,7 @@ def test_the_plugin_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_suite_that_does_not_use_it_loads_three_small_modules_and_no_more(pytester: pytest.Pytester) -> None:
+def test_a_suite_that_does_not_use_it_loads_five_small_modules_and_no_more(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_other(): pass\ndef test_left_out(): pass")
     code = (
         "import pytest, sys; pytest.main(['-q', '-k', 'other', '-p', 'no:cacheprovider']);"
@@ -40,7 +40,7 @@ def test_a_suite_that_does_not_use_it_loads_three_small_modules_and_no_more(pyte
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=pytester.path)
     assert "1 passed, 1 deselected" in done.stdout
-    modules = [f"pytest_onnxlite.{name}" for name in ("fixtures", "plugin", "settings")]
+    modules = [f"pytest_onnxlite.{name}" for name in ("checks", "fixtures", "kinds", "plugin", "settings")]
     assert done.stdout.splitlines()[-1] == str(modules)
 
 
@@ -101,7 +101,7 @@ def test_a_mistake_in_a_marker_names_the_test_and_the_argument(pytester: pytest.
     [
         ("onnxlite_size", "tmp_path", "the test takes no variant to judge"),
         ("onnxlite_size", "onnxlite_onnx, onnxlite_int8", "takes several variants (onnx, int8); say which"),
-        ("onnxlite_latency", "onnxlite_trained", "latency of the trained variant is not judged"),
+        ("onnxlite_latency", "onnxlite_trained", "onnxlite_latency does not support trained"),
         ("onnxlite_latency", "onnxlite_int8, benchmark", "which the test uses itself"),
         ("onnxlite_latency(max_ratio=1.0)", "onnxlite_onnx", "max_ratio= compares with the onnx variant"),
     ],
@@ -251,7 +251,7 @@ def test_artefacts_elsewhere_or_not_at_all(digits_project: Make) -> None:
     assert json.loads(project.baseline.read_text())["artefact"]["kept"] is False
     result = project.compare()
     result.assert_outcomes(failed=1)
-    assert "was saved without its artefact" in said(result)
+    assert "was saved without its file" in said(result)
 
 
 def test_the_cache_is_in_pytests_own_where_nothing_else_is_said(digits_project: Make) -> None:

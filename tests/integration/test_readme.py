@@ -5,7 +5,6 @@ ONNXLITE_UPDATE_README=1 writes the outputs of this run into it.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_onnxlite.markers import LIMITS
+from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.settings import INI_ONLY, OPTIONS
 
 from onnx_models import dense, quantize, ruin, two_outputs, wide
@@ -197,7 +196,7 @@ def test_every_option_marker_and_argument_is_in_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
     names = [f"--onnxlite-{name}" for name, _, _ in OPTIONS]
     names += [f"onnxlite_{name}" for name, _, _ in INI_ONLY]
-    for marker, limit in LIMITS.items():
-        names.append(marker)
-        names += [f"`{field.name}" for field in dataclasses.fields(limit)]
+    for check in Registry.load().checks.values():
+        names.append(marker_of(check.name))
+        names += [f"`{argument}" for argument in check.limit.names()]
     assert [name for name in names if name not in text] == []

@@ -70,7 +70,7 @@ RECOGNITION = "ch_PP-OCRv4_rec_infer.onnx", pages, (48, 160, 8)
 DIRECTION = "ch_ppocr_mobile_v2.0_cls_infer.onnx", pages, (48, 192, 8)
 NOT_PREPARED = "prepared without symbolic shape inference: "
 GRAPH_GREW = "Why: no weight is left to quantize, and the graph itself takes .* more than before.*Raise ratio="
-BROUGHT_IN = r"Why: p2o\.\w+\.\d+ \(\w+\) brings the error in: [-\d.]+ dB of its own, the other quantized layers"
+BROUGHT_IN = r"Why: p2o\.\w+\.\d+ \(\w+\) adds the largest error \(own SQNR [-\d.]+ dB; the other quantized layers"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def steps(path: Path, windows: int = 24) -> dict[str, Any]:
 
 
 LEFT_IN_FLOAT = r"LSTM \(QDQ quantization leaves LSTM in float\)"
-LAST_CONVOLUTION = r"Why: \S+ \(Conv\) brings the error in: [\d.]+ dB of its own"
+LAST_CONVOLUTION = r"Why: \S+ \(Conv\) adds the largest error \(own SQNR [\d.]+ dB"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_the_way_out_that_a_failure_shows_is_one(project: Project) -> None:
     spec = "metric='cosine', output='speech_probs', batched=False, recipe=DynamicInt8({})"
     found, text = guard(project, path, x, 0.35, spec.format(""))
     assert found == ["accuracy"]
-    blamed = re.search(r"Why: (\S+) \(Conv\) brings the error in", text)
+    blamed = re.search(r"Why: (\S+) \(Conv\) adds the largest error", text)
     gain = re.search(r"Left in float, each by itself.*?\n\s+(\S+): \+", text, re.DOTALL)
     assert blamed, text
     assert gain, text

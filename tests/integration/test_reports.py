@@ -19,8 +19,10 @@ import onnx
 import pytest
 
 from pytest_onnxlite import bundle
+from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report import html, markdown
 from pytest_onnxlite.report.annotations import annotate
+from pytest_onnxlite.report.document import Document, parse
 
 import browser
 from onnx_models import dense, quantize, ruin
@@ -54,6 +56,14 @@ def test_release(onnxlite_int8): pass
 @pytest.mark.onnxlite_size
 def test_float(onnxlite_onnx): pass
 """
+
+
+CHECKS = Registry.load().checks
+
+
+def read(document: dict[str, Any]) -> Document:
+    """Return the document that a report's JSON holds."""
+    return parse(document, CHECKS, "it")
 
 
 @dataclass(frozen=True)
@@ -182,6 +192,7 @@ def test_outside_of_ci_nothing_is_written_that_was_not_asked_for(
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     project = digits_project(markers="@pytest.mark.onnxlite_size(ratio=0.01)")
+    project.run("-p", "no:cacheprovider")  # ONNX Runtime writes a folder of its own below HOME, once
     before = {path.name for path in project.path.iterdir()}
     result = project.run("-p", "no:cacheprovider")
     result.assert_outcomes(failed=1)
@@ -297,10 +308,10 @@ def test_what_a_report_says_is_text_and_no_markup(reported: Reported) -> None:
     record["test"] = evil
     record["verdicts"][0].update(red=True, outcome="fail", message=evil, explanation={"why": evil, "lines": [evil]})
     document["session"] = [evil]
-    text = html.render(document)
+    text = html.render(read(document), CHECKS)
     assert "<script>" not in text
     assert Outline(text).text.count(evil) >= 4
-    shown = markdown.render(document)
+    shown = markdown.render(read(document), CHECKS)
     assert "<script>" not in re.sub(r"^```text\n.*?^```", "", shown, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -313,11 +324,13 @@ def test_explanations_are_shown_everywhere(reported: Reported) -> None:
         "sqnr": {"dense_7": 3.25},
     }
     verdict["message"] = "short"
-    text = html.render(document)
+    text = html.render(read(document), CHECKS)
     assert "the layer dense_7 loses most: 3.25 dB" in text
     assert missing_figures({"sqnr": verdict["explanation"]["sqnr"]}, Outline(text).text) == []
-    assert "the layer dense_7 loses most: 3.25 dB" in markdown.render(document)
-    assert any("the layer dense_7 loses most%3A 3.25 dB" in n or "loses most: 3.25 dB" in n for n in annotate(document))
+    assert "the layer dense_7 loses most: 3.25 dB" in markdown.render(read(document), CHECKS)
+    assert any(
+        "the layer dense_7 loses most%3A 3.25 dB" in n or "loses most: 3.25 dB" in n for n in annotate(read(document))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +370,7 @@ def test_long_names_and_words_stay_in_their_place(
             verdict.update(message=f"  {word}\n{word}", explanation={"why": word, "lines": [f"    {word}"], word: 1.5})
     document["session"], document["remarks"] = [word], [word]
     path = tmp_path / "long.html"
-    path.write_text(html.render(document))
+    path.write_text(html.render(read(document), CHECKS))
     chromium.open(path, width)
     chromium.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
     assert chromium.evaluate("document.documentElement.scrollWidth") <= width
@@ -663,7 +676,7 @@ def test_external_data_goes_in_beside_its_model(project: Project, tmp_path: Path
     work = tmp_path / "work"
     work.mkdir()
     found = bundle.place(path, work, "candidate")
-    assert found["file"] == "candidate/onnx.onnx"
+    assert found.file == "candidate/onnx.onnx"
     assert (work / "candidate" / "weights.bin").read_bytes() == (tmp_path / "big" / "weights.bin").read_bytes()
 
 

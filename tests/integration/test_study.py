@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -193,7 +194,7 @@ def test_a_cell_that_was_not_measured_says_why() -> None:
 
 def test_cells_are_read_from_the_guards_own_measurements() -> None:
     def record(model: str, variant: str, check: str, measured: Size | Accuracy | Latency | Memory) -> dict[str, object]:
-        return {"model": model, "variant": variant, "measured": {check: measured.as_dict()}}
+        return {"model": model, "variant": variant, "measured": {check: msgspec.to_builtins(measured)}}
 
     right = Accuracy("top1", 640, 1000, 1, "", "trained", 650, 15, 5)
     times = Latency(2e-4, (2e-4,), 1, 1, 1, 1, {"sibling": Comparison("onnx", 1e6, (1.4, 1.5, 1.6))})

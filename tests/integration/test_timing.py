@@ -54,7 +54,7 @@ def compare_with_itself(benchmark: Any, model: Path) -> Latency:
     return latency.measure(
         benchmark,
         model,
-        {"baseline": Reference("previous artefact", model, 2.0)},
+        {"baseline": Reference("last release", model, 2.0)},
         FEEDS,
         batch_size=1,
         threads=1,

@@ -57,7 +57,7 @@ class FakeBench:
 
 
 def drive(bench: FakeBench, max_time: float = 1000.0, is_long: bool = False) -> Comparison:
-    plan = Plan("previous artefact", MOST, 0.05, 5, is_long, max_time)
+    plan = Plan("last release", MOST, 0.05, 5, is_long, max_time)
     conductor = conduct(bench, plan, random.Random(0))
     try:
         next(conductor)

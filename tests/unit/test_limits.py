@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +10,10 @@ import pytest
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy
-from pytest_onnxlite.checks.latency.judge import PREVIOUS, judge_latency, ratio_text
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy
+from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_text
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency
 from pytest_onnxlite.checks.latency.ratios import is_suspicious
 from pytest_onnxlite.checks.memory.judge import judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
@@ -21,10 +21,10 @@ from pytest_onnxlite.checks.memory.measurement import Memory, Peak
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.size.judge import judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
-from pytest_onnxlite.checks.size.measurement import Size
+from pytest_onnxlite.checks.size.measurement import Size, SizeSection
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.markers import LIMITS
-from pytest_onnxlite.settings import MARKERS, Mode
+from pytest_onnxlite.kinds import KINDS
+from pytest_onnxlite.settings import Mode
 from pytest_onnxlite.text import size_text, time_text
 
 MIB = 1 << 20
@@ -33,9 +33,14 @@ SAVED = Baseline(
     "digits",
     "int8",
     Artefact("int8.onnx", "0" * 64, 1000, True),
-    accuracy={"correct": 950, "total": 1000, "batch_size": 1, "metric": "top1", "data_sha256": "d" * 64},
-    size={"bytes": 1000},
-    first={"accuracy": {"correct": 960, "total": 1000, "data_sha256": "d" * 64}, "size": {"bytes": 900}},
+    sections={
+        "accuracy": AccuracySection(correct=950, total=1000, batch_size=1, metric="top1", data_sha256="d" * 64),
+        "size": SizeSection(1000),
+    },
+    first={
+        "accuracy": FirstAccuracy(correct=960, total=1000, data_sha256="d" * 64),
+        "size": SizeSection(900),
+    },
 )
 
 
@@ -100,7 +105,7 @@ def test_accuracy_against_the_baseline(correct: int, outcome: Outcome) -> None:
     found = replace(accuracy(0), correct=correct)
     verdict = only(judge_accuracy(AccuracyLimit(), found, SAVED), BASELINE)
     assert verdict.outcome is outcome
-    assert verdict.evidence["lost_since_first"] == 960 - correct
+    assert verdict.evidence.lost_since_first == 960 - correct
 
 
 @pytest.mark.parametrize(
@@ -126,12 +131,12 @@ def test_accuracy_under_other_conditions_is_not_compared(found: Accuracy) -> Non
     ],
 )
 def test_size_ratio(found: int, limit: SizeLimit, outcome: Outcome) -> None:
-    verdict = only(judge_size(limit, "int8", Size(found, "onnx", 1000, {}), PLAIN), "onnx")
+    verdict = only(judge_size(limit, KINDS["int8"], Size(found, "onnx", 1000), PLAIN), "onnx")
     assert verdict.outcome is outcome
 
 
 def test_a_ratio_without_a_float_model_is_an_error() -> None:
-    verdict = only(judge_size(SizeLimit(ratio=0.25), "int8", Size(10, None, None, {}), PLAIN), "limit")
+    verdict = only(judge_size(SizeLimit(ratio=0.25), KINDS["int8"], Size(10, None, None), PLAIN), "limit")
     assert verdict.outcome is Outcome.FAIL
 
 
@@ -140,9 +145,9 @@ def test_a_ratio_without_a_float_model_is_an_error() -> None:
     [(1050, Outcome.PASS), (1051, Outcome.FAIL), (950, Outcome.PASS), (949, Outcome.IMPROVED)],
 )
 def test_size_against_the_baseline(found: int, outcome: Outcome) -> None:
-    verdict = only(judge_size(SizeLimit(), "int8", Size(found, "onnx", 10_000, {}), SAVED), BASELINE)
+    verdict = only(judge_size(SizeLimit(), KINDS["int8"], Size(found, "onnx", 10_000), SAVED), BASELINE)
     assert verdict.outcome is outcome
-    assert verdict.evidence["first"] == 900
+    assert verdict.evidence.first == 900
 
 
 def latency(
@@ -155,7 +160,7 @@ def latency(
     def ratios(value: float | tuple[float, ...]) -> tuple[float, ...]:
         return (value,) * 8 if isinstance(value, float) else value
 
-    name = PREVIOUS if purpose == BASELINE else "onnx"
+    name = LAST_RELEASE if purpose == BASELINE else "onnx"
     comparison = Comparison(name, most, ratios(first), ratios(second), self_check)
     return Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1, {purpose: comparison})
 
@@ -203,7 +208,7 @@ def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: O
 )
 def test_saved_seconds_where_asked_for(saved: float, outcome: Outcome) -> None:
     found = Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1)
-    verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, {"seconds": saved}), BASELINE)
+    verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, saved), BASELINE)
     assert verdict.outcome is outcome
 
 
@@ -214,9 +219,7 @@ def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:
 
 def test_latency_says_how_sure_it_is() -> None:
     comparison = latency((1.09, *(1.12,) * 6, 1.15)).comparisons[BASELINE]
-    assert ratio_text(comparison) == (
-        "1.12x (99.5 % ≥ 1.09x, 8 replicates, against the previous release, noise ±2.7 %)"
-    )
+    assert ratio_text(comparison) == ("1.12x (99.5 % ≥ 1.09x, 8 replicates, against the last release, noise ±2.7 %)")
 
 
 def memory(load: int, run: int, settled: bool = True, method: str = "VmHWM") -> Memory:
@@ -304,14 +307,3 @@ def test_bytes_are_written_for_people(value: int, text: str) -> None:
 )
 def test_times_are_written_for_people(value: Any, text: str) -> None:
     assert time_text(value) == text
-
-
-def test_what_pytest_lists_of_the_markers_is_what_they_take() -> None:
-    # Written twice, because the plugin loads the list in every run, and what markers ask only where one is used.
-    assert {
-        name: (
-            ", ".join(field.name for field in fields(limit)),
-            (limit.__doc__ or "").split("\n")[0].split(": ", 1)[-1].removesuffix("."),
-        )
-        for name, limit in LIMITS.items()
-    } == MARKERS

@@ -16,40 +16,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_onnxlite.__main__ import main
+from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.record import Artefact, Baseline
+from pytest_onnxlite.checks.accuracy.measurement import AccuracySection
+from pytest_onnxlite.checks.size.measurement import SizeSection
+from pytest_onnxlite.checks.verdict import Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.records import Conditions, JudgedFile, Record
+from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report import document as document_module
 from pytest_onnxlite.report import html, markdown, trend
 from pytest_onnxlite.report.annotations import annotate, workspace_prefix
 from pytest_onnxlite.report.course import trend_part
+from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.marks import mark_of, worst
 from pytest_onnxlite.report.plots import nice_ticks, spark, strip
-from pytest_onnxlite.run import Run
+from pytest_onnxlite.run import Run, Unjudged
 
 from pages import structure_faults
 
 # -- annotations ---------------------------------------------------------------------------------------------
 
 
-def record(**verdict: Any) -> dict[str, Any]:
-    given = {"red": True, "outcome": "fail", "check": "size", "message": "too large", **verdict}
-    return {"model": "m", "variant": "int8", "file": "tests/test_a.py", "line": 7, "verdicts": [given]}
+CHECKS = Registry.load().checks
+CONDITIONS = Conditions(1, True, 1, "top1", 1000, None)
 
 
-def document(*records: Any, **more: Any) -> dict[str, Any]:
-    return {"records": list(records), "unjudged": [], "session": [], **more}
+def verdict(**changes: Any) -> Verdict:
+    given = {"check": "size", "against": "baseline", "figure": "1 B", "message": "too large", "red": True, **changes}
+    return Verdict(**{**given, "outcome": Outcome(given.get("outcome", "fail"))})
+
+
+def record(**changes: Any) -> Record:
+    place = {"file": changes.pop("file", "tests/test_a.py"), "line": 7}
+    return Record("t", "m", "int8", JudgedFile(), CONDITIONS, verdicts=(verdict(**changes),), **place)
+
+
+def document(*records: Record, **more: Any) -> Document:
+    return Document("0", "compare", Machine(), "m", {}, "fail", tuple(records), **more)
 
 
 def test_an_annotation_escapes_what_ends_a_part_of_it() -> None:
-    odd = {**record(message="100 %\r\nof a:b,c"), "file": "a,b/c:d%.py"}
+    odd = record(message="100 %\r\nof a:b,c", file="a,b/c:d%.py")
     assert annotate(document(odd)) == ["::error file=a%2Cb/c%3Ad%25.py,line=7,title=m int8%3A size::100 %25%0Aof a:b,c"]
 
 
 def test_annotations_are_of_what_is_red_and_of_the_run() -> None:
     what = "failed before its limits were judged"
-    lost = {"test": "t.py::test_b", "file": "t.py", "line": 3, "reason": "def test_b():\nE   ValueError: no model"}
-    lost["what"] = what
-    notes = annotate(document(record(red=False), record(), unjudged=[lost], session=["nothing was guarded"]), "sub/")
+    lost = Unjudged("t.py::test_b", "t.py", 3, "def test_b():\nE   ValueError: no model", what)
+    notes = annotate(document(record(red=False), record(), unjudged=(lost,), session=("nothing was guarded",)), "sub/")
     assert notes == [
         "::error file=sub/tests/test_a.py,line=7,title=m int8%3A size::too large",
         "::error file=sub/t.py,line=3,title=test_b%3A failed before its limits were judged::E   ValueError: no model",
@@ -101,20 +116,20 @@ def test_text_in_a_table_breaks_no_table() -> None:
     ],
 )
 def test_a_verdict_has_a_sign_and_a_word(outcome: str, red: bool, key: str, word: str) -> None:
-    mark = mark_of({"outcome": outcome, "red": red})
+    mark = mark_of(verdict(outcome=outcome, red=red))
     assert (mark.key, mark.word) == (key, word)
     assert mark.sign
 
 
 def test_the_worst_state_stands_for_all() -> None:
     verdicts = [
-        {"outcome": "pass", "red": False},
-        {"outcome": "missing", "red": True},
-        {"outcome": "fail", "red": True},
+        verdict(outcome="pass", red=False),
+        verdict(outcome="missing", red=True),
+        verdict(outcome="fail", red=True),
     ]
     assert worst(verdicts).key == "fail"
     assert worst(verdicts[:2]).key == "unsure"
-    assert worst([{"outcome": "not compared", "red": False}, verdicts[0]]).key == "pass"
+    assert worst([verdict(outcome="not compared", red=False), verdicts[0]]).key == "pass"
 
 
 # -- plots ---------------------------------------------------------------------------------------------------
@@ -153,14 +168,16 @@ def test_a_spark_leaves_a_gap_where_nothing_is_known() -> None:
 
 
 def test_the_document_is_rounded_sorted_and_holds_infinity_as_text() -> None:
-    noisy = record(explanation={"why": "", "lines": [], "sqnr": float("inf"), "a": (1 / 3, 2)})
-    run = Run(records={"t": [noisy]}, unjudged={"u": {"file": "u.py", "line": 2, "reason": "no model"}})
-    built = document_module.build(run, "compare")
-    (verdict,) = built["records"][0]["verdicts"]
-    assert verdict["explanation"] == {"why": "", "lines": [], "sqnr": "inf", "a": [0.333333, 2]}
-    assert built["unjudged"] == [{"test": "u", "file": "u.py", "line": 2, "reason": "no model"}]
-    assert built["verdict"] == "fail"
-    assert json.loads(document_module.as_text(built)) == built
+    noisy = record(explanation=Explanation("", (), {"sqnr": float("inf"), "a": (1 / 3, 2)}))
+    run = Run(records={"t": [noisy]}, unjudged={"u": Unjudged("u", "u.py", 2, "no model", "failed")})
+    data = document_module.as_data(document_module.build(run, "compare", CHECKS))
+    (found,) = data["records"][0]["verdicts"]
+    assert found["explanation"] == {"why": "", "lines": [], "sqnr": "inf", "a": [0.333333, 2]}
+    assert data["unjudged"] == [{"test": "u", "file": "u.py", "line": 2, "reason": "no model", "what": "failed"}]
+    assert data["verdict"] == "fail"
+    built = document_module.build(run, "compare", CHECKS)
+    assert json.loads(document_module.as_text(built)) == data
+    assert document_module.parse(data, CHECKS, "it") == built
 
 
 def test_the_document_names_each_tool_that_a_variant_is_made_or_run_with() -> None:
@@ -182,16 +199,16 @@ def test_the_documents_verdict_is_a_pass_only_where_nothing_is_wrong(broken: str
     if broken == "findings":
         run.findings = ["nobody looked"]
     if broken == "unjudged":
-        run.unjudged = {"u": {"file": "u.py", "line": 2, "reason": ""}}
-    assert document_module.build(run, "compare")["verdict"] == ("pass" if broken == "nothing" else "fail")
+        run.unjudged = {"u": Unjudged("u", "u.py", 2, "", "failed")}
+    assert document_module.build(run, "compare", CHECKS).verdict == ("pass" if broken == "nothing" else "fail")
 
 
 def test_a_run_that_guarded_nothing_has_a_page_that_says_so() -> None:
-    built = document_module.build(Run(findings=["nothing was guarded"]), "compare")
-    page = html.render(built)
+    built = document_module.build(Run(findings=["nothing was guarded"]), "compare", CHECKS)
+    page = html.render(built, CHECKS)
     assert structure_faults(page) == []
     assert "nothing was guarded" in page
-    assert "1 problem to look at" in markdown.render(built)
+    assert "1 problem to look at" in markdown.render(built, CHECKS)
 
 
 # -- the history of baselines --------------------------------------------------------------------------------
@@ -203,14 +220,10 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def save(folder: Path, correct: int, size: int, ratio: float, data: str = "d") -> None:
-    baseline = Baseline(
-        "digits",
-        "int8",
-        Artefact("int8-0.onnx", "0", size, kept=False),
-        accuracy={"correct": correct, "total": 1000, "batch_size": 1, "metric": "top1", "data_sha256": data},
-        size={"bytes": size},
-        first={"latency_ratio": ratio},
-    )
+    accuracy = AccuracySection(correct=correct, total=1000, batch_size=1, metric="top1", data_sha256=data)
+    artefact = Artefact("int8-0.onnx", "0", size, kept=False)
+    sections = {"accuracy": accuracy, "size": SizeSection(size)}
+    baseline = Baseline("digits", "int8", artefact, sections, first={"latency_ratio": ratio})
     path = folder / "digits" / "int8.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(baseline.as_dict()))
@@ -228,15 +241,15 @@ def test_the_history_has_every_saved_figure_and_names_broken_files(tmp_path: Pat
         git(tmp_path, "add", ".")
         git(tmp_path, "commit", "-qm", f"step {step}")
     save(folder, 1, 1, 9.0)  # what was not committed is no release
-    (entry,) = trend.history(folder)
-    assert (entry["model"], entry["variant"]) == ("digits", "int8")
-    assert [release["figures"] for release in entry["releases"]] == [
+    (entry,) = trend.history(folder, CHECKS)
+    assert (entry.model, entry.variant) == ("digits", "int8")
+    assert [{key: figure.value for key, figure in release.figures.items()} for release in entry.releases] == [
         {"accuracy": 0.97, "size": 400, "latency": 1.0},
         {"accuracy": 0.972, "size": 380, "latency": 1.02},
         {"accuracy": 0.968, "size": 380, "latency": 1.05},
     ]
-    assert all(len(release["commit"]) == 40 for release in entry["releases"])
-    (broken,) = entry["broken"]
+    assert all(len(release.commit) == 40 for release in entry.releases)
+    (broken,) = entry.broken
     assert "int8.json" in broken
     assert "is not JSON" in broken
 
@@ -247,8 +260,8 @@ def test_other_evaluation_data_is_told_in_the_trend(tmp_path: Path) -> None:
         save(tmp_path / "b", 970, 400 + ord(data), 1.0, data)
         git(tmp_path, "add", ".")
         git(tmp_path, "commit", "-qm", data, "--allow-empty")
-    (entry,) = trend.history(tmp_path / "b")
-    part = trend_part(entry, {})
+    (entry,) = trend.history(tmp_path / "b", CHECKS)
+    part = trend_part(entry, {}, CHECKS)
     assert len(part.releases) == 2  # a save that changes nothing is no release
     assert [line for line in part.remarks if "other evaluation data" in line] == list(part.remarks)
     assert len(part.remarks) == 1
@@ -262,9 +275,9 @@ def test_a_retired_model_ends_where_it_was_deleted(tmp_path: Path) -> None:
     git(tmp_path, "rm", "-rq", "b")
     git(tmp_path, "commit", "-qm", "retired")
     (tmp_path / "b").mkdir()
-    (entry,) = trend.history(tmp_path / "b")
-    assert len(entry["releases"]) == 1
-    assert entry["broken"] == []
+    (entry,) = trend.history(tmp_path / "b", CHECKS)
+    assert len(entry.releases) == 1
+    assert entry.broken == ()
 
 
 def test_a_history_without_baselines_is_told(tmp_path: Path) -> None:
@@ -273,9 +286,9 @@ def test_a_history_without_baselines_is_told(tmp_path: Path) -> None:
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "a")
     with pytest.raises(OnnxliteError, match="no commit of the repository has a baseline"):
-        trend.history(tmp_path)
+        trend.history(tmp_path, CHECKS)
     with pytest.raises(OnnxliteError, match="there is no folder"):
-        trend.history(tmp_path / "nowhere")
+        trend.history(tmp_path / "nowhere", CHECKS)
 
 
 # -- the command ---------------------------------------------------------------------------------------------

@@ -13,20 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline
-from pytest_onnxlite.baseline.saving import merge
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.latency.measurement import Comparison, Latency, LatencySection
+from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.size.measurement import Size, SizeSection
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.registry import Registry
+from pytest_onnxlite.saving import merge
 from pytest_onnxlite.variants.cache import hash_file
 
-MACHINE = {"os": "linux", "architecture": "x86_64", "cpus": 2, "cpu": "test"}
+MACHINE = Machine(os="linux", architecture="x86_64", cpus=2, cpu="test")
+CHECKS = Registry.load().checks
 
 
 def a_baseline(source: Path, **changes: Any) -> Baseline:
     sha256 = hash_file(source)
     artefact = Artefact(f"int8-{sha256[:16]}.onnx", sha256, source.stat().st_size, True)
-    return replace(Baseline("digits", "int8", artefact, size={"bytes": source.stat().st_size}), **changes)
+    return replace(Baseline("digits", "int8", artefact, {"size": SizeSection(source.stat().st_size)}), **changes)
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> BaselineStore:
-    return BaselineStore(tmp_path / "baselines")
+    return BaselineStore(tmp_path / "baselines", CHECKS)
 
 
 def test_what_is_saved_is_loaded(store: BaselineStore, source: Path) -> None:
@@ -66,7 +74,7 @@ def test_the_artefact_before_is_removed(store: BaselineStore, source: Path) -> N
 
 
 def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
-    store = BaselineStore(tmp_path / "baselines", tmp_path / "elsewhere")
+    store = BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "elsewhere")
     store.save(a_baseline(source), [source])
     assert not list((tmp_path / "baselines").rglob("*.onnx"))
     assert store.artefact(a_baseline(source)).is_relative_to(tmp_path / "elsewhere")
@@ -74,7 +82,7 @@ def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
 
 def test_an_artefact_that_was_not_kept_says_so(store: BaselineStore, source: Path) -> None:
     baseline = a_baseline(source)
-    baseline = replace(baseline, artefact=replace(baseline.artefact, kept=False))
+    baseline = replace(baseline, artefact=structs.replace(baseline.artefact, kept=False))
     store.save(baseline, [source])
     assert not list(store.folder.rglob("*.onnx"))
     with pytest.raises(NoArtefact, match="onnxlite_keep_artefact = false"):
@@ -90,7 +98,7 @@ def test_a_changed_artefact_is_noticed(store: BaselineStore, source: Path) -> No
 
 
 def content(**changes: Any) -> str:
-    good = Baseline("digits", "int8", Artefact("a.onnx", "0" * 64, 1, True), size={"bytes": 1}).as_dict()
+    good = Baseline("digits", "int8", Artefact("a.onnx", "0" * 64, 1, True), {"size": SizeSection(1)}).as_dict()
     return json.dumps({**good, **changes})
 
 
@@ -104,8 +112,8 @@ BROKEN = {
     "another model": (content(model="faces"), "another model: expected 'digits', found 'faces'"),
     "another variant": (content(variant="onnx"), "another variant"),
     "no artefact": (content(artefact=None), "'artefact' should be an object"),
-    "a number as text": (content(size={"bytes": "1"}), "size.bytes should be of type int, found '1'"),
-    "a truth as number": (content(size={"bytes": True}), "size.bytes should be of type int"),
+    "a number as text": (content(size={"bytes": "1"}), "size.bytes: expected `int`, got `str`"),
+    "a truth as number": (content(size={"bytes": True}), "size.bytes: expected `int`, got `bool`"),
     "a path that leaves": (
         content(artefact={"file": "../../x.onnx", "sha256": "0", "bytes": 1, "kept": True}),
         "leaves the folder",
@@ -145,22 +153,26 @@ def test_an_unreadable_file_is_broken(store: BaselineStore) -> None:
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OnnxliteError, match="cannot be written"):
-        BaselineStore(tmp_path / "baselines", tmp_path / "file").save(a_baseline(source), [source])
+        BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "file").save(a_baseline(source), [source])
 
 
 SAVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_store import a_baseline
+from test_store import CHECKS, a_baseline
+from pytest_onnxlite.checks.graph.measurement import GraphSection
+from pytest_onnxlite.checks.size.measurement import SizeSection
+from pytest_onnxlite.lint import Signature
 from pytest_onnxlite.baseline.store import BaselineStore
 folder = Path(sys.argv[2])
-store = BaselineStore(folder / "baselines")
+store = BaselineStore(folder / "baselines", CHECKS)
 print("ready", flush=True)
 for i in range(10**9):
     source = folder / "candidate.onnx"
     source.write_bytes(str(i).encode() * 200_000)
-    store.save(a_baseline(source, graph={"signature": {"i": i}, "operators": {}}), [source])
+    sections = {"size": SizeSection(source.stat().st_size), "graph": GraphSection(Signature((), ()), {"i": i})}
+    store.save(a_baseline(source, sections=sections), [source])
 """
 
 
@@ -182,56 +194,112 @@ def test_a_save_that_is_killed_leaves_a_whole_baseline(tmp_path: Path, store: Ba
     assert store.load("digits", "int8") is not None
 
 
-def measured(seconds: float, load: int, ratio: float = 1.0) -> dict[str, Any]:
+def measured(seconds: float, load: int, ratio: float = 1.0, size: int = 100) -> dict[str, object]:
+    times = (seconds,) * 8
+    comparisons = {
+        "baseline": Comparison("last release", 1.05, (ratio,) * 8),
+        "sibling": Comparison("onnx", 1e6, (0.5,) * 8),
+    }
     return {
-        "accuracy": {"correct": 95, "total": 100, "batch_size": 1, "data_sha256": "d", "metric": "top1", "x": 1},
-        "size": {"bytes": 100, "reference": None},
-        "latency": {
-            "seconds": seconds,
-            "batch_size": 1,
-            "threads": 1,
-            "comparisons": {
-                "baseline": {"reference": "previous artefact", "first": [ratio] * 8},
-                "sibling": {"reference": "onnx", "first": [0.5] * 8},
-            },
-        },
-        "memory": {
-            "candidate": {"load": load, "run": load},
-            "reference": {"load": 100, "run": 100},
-            "method": "VmHWM",
-            "batch_size": 1,
-            "threads": 1,
-        },
+        "accuracy": Accuracy("top1", 95, 100, 1, "d", "", 95, 0, 0),
+        "size": Size(size, None, None),
+        "latency": Latency(seconds, times, 40, 5, 1, 1, comparisons),
+        "memory": Memory(Peak(load, load, True), Peak(100, 100, True), "VmHWM", "VmHWM", 1, 1),
     }
 
 
+def merged(before: Baseline | None, sha256: str, found: dict[str, object], machine: Machine = MACHINE) -> Baseline:
+    fresh = Baseline("digits", "int8", Artefact("a", sha256, 1, True))
+    return merge(before, fresh, found, machine, CHECKS)
+
+
 def test_noise_of_the_same_artefact_changes_nothing() -> None:
-    artefact = Artefact("a", "0", 1, True)
-    first = merge(None, artefact, measured(1.0, 100), MACHINE, "digits", "int8")
-    assert merge(first, artefact, measured(1.3, 110, 1.02), MACHINE, "digits", "int8") == first
+    first = merged(None, "0", measured(1.0, 100))
+    assert merged(first, "0", measured(1.3, 110, 1.02)) == first
 
 
 def test_another_machine_gets_a_section_of_its_own() -> None:
-    artefact = Artefact("a", "0", 1, True)
-    first = merge(None, artefact, measured(1.0, 100), MACHINE, "digits", "int8")
-    second = merge(first, artefact, measured(2.0, 100), {**MACHINE, "cpu": "other"}, "digits", "int8")
+    first = merged(None, "0", measured(1.0, 100))
+    second = merged(first, "0", measured(2.0, 100), Machine(os="linux", cpus=2, cpu="other"))
     assert len(second.machines) == 2
-    assert {m["latency"]["sibling_ratio"] for m in second.machines.values()} == {0.5}
-    assert sorted(m["latency"]["seconds"] for m in second.machines.values()) == [1.0, 2.0]
+    sections = [second.section(LatencySection, machine) for machine in second.machines]
+    assert {section.sibling_ratio for section in sections if section} == {0.5}
+    assert sorted(section.seconds for section in sections if section) == [1.0, 2.0]
 
 
 def test_small_losses_add_up_where_a_person_sees_them() -> None:
-    baseline = merge(None, Artefact("a", "0", 1, True), measured(1.0, 100), MACHINE, "digits", "int8")
+    baseline = merged(None, "0", measured(1.0, 100))
     for release in ("1", "2", "3"):
-        found = {**measured(1.0, 104, 1.04), "size": {"bytes": 100 + int(release)}}
-        baseline = merge(baseline, Artefact("a", release, 1, True), found, MACHINE, "digits", "int8")
+        baseline = merged(baseline, release, measured(1.0, 104, 1.04, 100 + int(release)))
     assert baseline.first["latency_ratio"] == pytest.approx(1.04**3, abs=1e-3)
     assert baseline.first["memory_ratio"] == pytest.approx(1.04**3, abs=1e-3)
-    assert baseline.first["size"] == {"bytes": 100}
-    assert baseline.size == {"bytes": 103}
+    assert baseline.first["size"] == SizeSection(100)
+    assert baseline.section(SizeSection) == SizeSection(103)
 
 
 def test_figures_of_another_artefact_are_not_kept() -> None:
-    before = merge(None, Artefact("a", "0", 1, True), measured(1.0, 100), MACHINE, "digits", "int8")
-    after = merge(before, Artefact("a", "1", 1, True), {"size": {"bytes": 7}}, MACHINE, "digits", "int8")
-    assert (after.accuracy, after.machines, after.size) == (None, {}, {"bytes": 7})
+    before = merged(None, "0", measured(1.0, 100))
+    after = merged(before, "1", {"size": Size(7, None, None)})
+    assert (after.machines, after.sections) == ({}, {"size": SizeSection(7)})
+
+
+# Figures that cannot be: each would be believed, and a worse release pass.
+IMPOSSIBLE: dict[str, tuple[str, str, str]] = {
+    "a value that is NaN": ('"value": 0.5', '"value": NaN', "is not JSON"),
+    "a value that is infinite": ('"value": 0.5', '"value": -Infinity', "is not JSON"),
+    "a value beyond a float": ('"value": 0.5', '"value": 1e400', "is not JSON"),
+    "more right than samples": ('"value": 0.5', '"correct": 101', "accuracy: 'correct' is 101, of a 'total' of 100"),
+    "fewer than none right": ('"value": 0.5', '"correct": -1', r"accuracy.correct: expected `int` >= 0"),
+    "no samples": ('"total": 100', '"total": 0', r"accuracy.total: expected `int` >= 1"),
+    "neither right answers nor a value": ('"value": 0.5, ', "", "either 'correct' or 'value' should be a number"),
+    "bytes of another file": ('"size": {"bytes": 7}', '"size": {"bytes": 8}', "size.bytes is 8, and artefact.bytes 7"),
+    "no time": ('"seconds": 0.001', '"seconds": 0', r"machines.m.latency.seconds: expected `float` > 0"),
+    "a time that is infinite": ('"seconds": 0.001', '"seconds": Infinity', "is not JSON"),
+    "a negative ratio": ('"sibling_ratio": 0.5', '"sibling_ratio": -1', r"machines.m.latency.sibling_ratio"),
+    "a ratio as text": ('"latency_ratio": 1.0', '"latency_ratio": "1"', r"first.latency_ratio: expected `float`"),
+    "a machine that is nothing": ('"m": {', '"x": null, "m": {', r"'machines.x' should be an object"),
+    "a first size that is nothing": ('"size": {"bytes": 6}', '"size": null', r"first.size: expected `object`"),
+    "a first accuracy without counts": ('"correct": 5, ', "", r"first.accuracy: either 'correct' or 'value'"),
+    "operators as text": ('"Conv": 1', '"Conv": "one"', r"graph.operators\[...\]: expected `int`"),
+    "nesting without end": ('"model"', '"deep": ' + "[" * 1500 + "]" * 1500 + ', "model"', "is not JSON"),
+    "a lone surrogate": ('"test-cpu"', '"\\ud800"', "is not JSON"),
+    "a name with NUL": ('"a.onnx"', '"a\\u0000.onnx"', "is no file's name"),
+    "a name of 300 characters": ('"a.onnx"', f'"{"a" * 300}"', "is no file's name"),
+}
+POSSIBLE = """{"schema": 1, "model": "digits", "variant": "int8",
+"artefact": {"file": "a.onnx", "sha256": "0", "bytes": 7, "kept": true},
+"accuracy": {"value": 0.5, "total": 100, "batch_size": 1, "metric": "mae", "data_sha256": "d", "higher_is_better": false},
+"size": {"bytes": 7}, "graph": {"signature": {"inputs": [], "outputs": []}, "operators": {"Conv": 1}},
+"machines": {"m": {"description": {"cpu": "test-cpu"},
+"latency": {"seconds": 0.001, "batch_size": 1, "threads": 1, "sibling_ratio": 0.5}}},
+"first": {"accuracy": {"correct": 5, "total": 100, "data_sha256": "d"}, "size": {"bytes": 6}, "latency_ratio": 1.0}}"""
+
+
+def test_a_possible_baseline_is_read(store: BaselineStore) -> None:
+    path = store.path("digits", "int8")
+    path.parent.mkdir(parents=True)
+    path.write_text(POSSIBLE)
+    found = store.load("digits", "int8")
+    assert found is not None
+    assert found.checks == ("accuracy", "size", "graph", "latency")
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_figure_that_cannot_be_breaks_the_baseline(store: BaselineStore, source: Path, case: str) -> None:
+    was, now, message = IMPOSSIBLE[case]
+    assert was in POSSIBLE
+    path = store.path("digits", "int8")
+    path.parent.mkdir(parents=True)
+    path.write_text(POSSIBLE.replace(was, now, 1))
+    with pytest.raises(BrokenBaseline, match=message) as raised:
+        store.load("digits", "int8")
+    assert str(path) in str(raised.value)
+    with pytest.raises(BrokenBaseline):
+        store.save(a_baseline(source), [source])
+
+
+def test_what_a_check_saved_that_nobody_registers_any_more_is_still_held(store: BaselineStore) -> None:
+    path = store.path("digits", "int8")
+    path.parent.mkdir(parents=True)
+    path.write_text(POSSIBLE.replace('"size": {"bytes": 7}', '"size": {"bytes": 7}, "word_errors": {"rate": 0.1}'))
+    assert "word_errors" in store.held()["digits", "int8"]

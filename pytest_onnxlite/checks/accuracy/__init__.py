@@ -1,1 +1,182 @@
-"""The check of accuracy."""
+"""The check of accuracy: right answers, or a metric's value, beside the float model's and the last release's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.checks.accuracy.judge import NAME, judge_accuracy
+from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
+from pytest_onnxlite.checks.accuracy.measurement import (
+    Accuracy,
+    AccuracyEvidence,
+    AccuracySection,
+    FirstAccuracy,
+    Score,
+    read,
+)
+from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend
+from pytest_onnxlite.checks.verdict import Explanation, Verdict
+from pytest_onnxlite.text import NOISE, percent, points, signed
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.variants.variant import Variant
+
+Found = Accuracy | Score
+
+
+class AccuracyCheck(Check[AccuracyLimit, Found]):
+    """Right answers, or a metric's value."""
+
+    name = NAME
+    limit = AccuracyLimit
+    found = Accuracy
+    section = AccuracySection
+    first = FirstAccuracy
+    first_key = NAME
+    evidence = AccuracyEvidence
+    order = 20
+    explains_once = True
+    concerns_answers = True
+
+    def judge(self, task: Task[AccuracyLimit]) -> Judged[Found]:
+        """Rate the outputs, the last release's too where a loss is to be told from chance or from the machine."""
+        from pytest_onnxlite.checks.accuracy.measure import measure
+
+        saved = task.reference.section(AccuracySection) if isinstance(task.reference, Baseline) else None
+        last = task.last_variant() if saved is not None else None
+
+        def wanted(found: Found) -> Variant | None:
+            tells = saved is not None and (task.limit.confidence is not None or _is_worse(found, saved))
+            return last if tells else None
+
+        task.progress(f"counting the right answers of {task.name}")
+        found = measure(task.builder, task.variant, task.batch_size, wanted)
+        if last is not None:
+            last.release()
+        return Judged(found, judge_accuracy(task.limit, found, task.reference))
+
+    def explain(self, case: Case[Found]) -> Explanation | None:
+        """Say which classes, layers and samples were lost."""
+        from pytest_onnxlite.checks.accuracy.explain import explain_accuracy
+
+        return explain_accuracy(case)
+
+    def rank(self, found: Found) -> float:
+        """Return the share of right answers, or the value."""
+        return _value(found) if isinstance(found, Accuracy) or found.higher_is_better else -found.value
+
+    def save(self, found: Found) -> AccuracySection:
+        """Keep the figure with its conditions."""
+        return AccuracySection(
+            total=found.total,
+            batch_size=found.batch_size,
+            data_sha256=found.data_sha256,
+            metric=found.metric,
+            output=found.output,
+            correct=found.correct if isinstance(found, Accuracy) else None,
+            value=None if isinstance(found, Accuracy) else float(f"{found.value:.6g}"),
+            higher_is_better=None if isinstance(found, Accuracy) else found.higher_is_better,
+        )
+
+    def save_first(self, kept: FirstAccuracy | None, found: Found, same: bool) -> FirstAccuracy:
+        """Keep the first figure; answers on other data, or of another kind, cannot be added up."""
+        now = self.save(found)
+        comparable = kept is not None and kept.data_sha256 == now.data_sha256
+        if kept is not None and comparable and (kept.value is None) == (now.value is None):
+            return kept
+        return FirstAccuracy(total=now.total, data_sha256=now.data_sha256, correct=now.correct, value=now.value)
+
+    def read_found(self, content: object) -> Found:
+        """Return counts or a score from JSON data."""
+        return read(content)
+
+    def notes(self, found: Found, verdicts: Sequence[Verdict]) -> list[str]:
+        """Return the reference's figure and the last release's."""
+        parts = []
+        if found.reference:
+            other = (
+                percent(found.reference_correct / found.total)
+                if isinstance(found, Accuracy)
+                else f"{found.reference_value:.4g}"
+            )
+            parts.append(f"{found.reference} {other}")
+        saved = next(
+            (v.evidence.saved for v in verdicts if isinstance(v.evidence, AccuracyEvidence) and v.evidence.saved), None
+        )
+        return [*parts, f"last {saved.text}"] if saved is not None else parts
+
+    def drift(self, verdict: Verdict) -> str:
+        """Say what was lost since the first release."""
+        evidence = verdict.evidence
+        if not isinstance(evidence, AccuracyEvidence) or not evidence.lost_since_first or evidence.saved is None:
+            return ""
+        lost, saved = evidence.lost_since_first, evidence.saved
+        if saved.correct is not None:
+            return f"accuracy {-100 * lost / saved.total:+.1f} points"
+        return f"{saved.metric} {lost:+.3g} worse" if abs(lost) > NOISE * abs(saved.value or 0.0) else ""
+
+    def course(
+        self, found: Found, section: AccuracySection | None, first: FirstAccuracy | None, limit: AccuracyLimit | None
+    ) -> Course:
+        """Return the figure first, last and today; what another kind of metric saved is no figure beside this one."""
+        counted = isinstance(found, Accuracy)
+        start, saved = (
+            part if part is not None and (part.correct is not None) == counted else None for part in (first, section)
+        )
+        now = _value(found)
+        change = NONE
+        if saved is not None:
+            change = points(100 * (saved.share - now)) if counted else signed(f"{now - saved.share:+.3g}")
+        allowed = NONE
+        if limit is not None:
+            amount = percent(limit.max_drop) if counted or limit.relative else f"{limit.max_drop:.4g}"
+            allowed = f"{amount}{' relative' if limit.relative else ''} worse at most"
+        texts = [NONE if part is None else part.text for part in (start, saved)]
+        return Course(texts[0], texts[1], found.figure, change, allowed)
+
+    def figures(self, found: Found, kind: str) -> list[Figure]:
+        """Return this kind's figure and the reference's."""
+        if isinstance(found, Accuracy):
+            own = Figure(kind, found.share, found.figure)
+            other = found.reference_correct / found.total
+            return [own, *([Figure(found.reference, other, percent(other))] if found.reference else [])]
+        own = Figure(kind, found.value, f"{found.value:.4g}")
+        value = found.reference_value
+        return [own] if value is None else [own, Figure(found.reference, value, f"{value:.4g}")]
+
+    def trend(self, section: AccuracySection, first: Any) -> Trend:
+        """Return the saved share of right answers, or the value."""
+        return _trend(section.share, section.correct is not None)
+
+    def trend_today(self, found: Found, first: Any) -> Trend:
+        """Return today's."""
+        return _trend(_value(found), isinstance(found, Accuracy))
+
+    def saved_text(self, sections: Sequence[AccuracySection]) -> str:
+        """Return the saved figure."""
+        return sections[0].text if sections else "-"
+
+    def data_id(self, found_or_section: Found | AccuracySection) -> str:
+        """Return the hash of the evaluation data."""
+        return found_or_section.data_sha256
+
+
+def _value(found: Found) -> float:
+    return found.share if isinstance(found, Accuracy) else found.value
+
+
+def _is_worse(found: Found, saved: AccuracySection) -> bool:
+    if isinstance(found, Accuracy):
+        return saved.correct is not None and found.correct < saved.correct
+    return saved.value is not None and found.loss(saved.value) > 0
+
+
+def _trend(value: float, counted: bool) -> Trend:
+    if counted:
+        return Trend(NAME, NAME, value, percent)
+    return Trend("score", "score", value, lambda figure: f"{figure:.4g}")
+
+
+CHECK = AccuracyCheck()

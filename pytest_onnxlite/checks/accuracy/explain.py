@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import numpy as np
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.answers import Answers, compare_answers
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Score
+from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
 from pytest_onnxlite.childprocess import ask
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.case import NO_TIME, Case, Explanation
 from pytest_onnxlite.explain.layers import Layer
 from pytest_onnxlite.metrics import answers, as_labels
 from pytest_onnxlite.recipes import Recipe, StaticInt8
@@ -25,6 +26,8 @@ from pytest_onnxlite.spec import count_samples, take
 from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.deadline import OutOfTime
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
+
+Found = Accuracy | Score
 
 # Runs on which layers are compared, spread over the evaluation data.
 _RUNS = 32
@@ -62,7 +65,7 @@ class Trial:
     bytes: int
 
 
-def explain_accuracy(case: Case) -> Explanation:
+def explain_accuracy(case: Case[Found]) -> Explanation:
     """Explain a loss of right answers, or of a metric's value."""
     data: dict[str, Any] = {}
     lines: list[str] = []
@@ -79,7 +82,7 @@ def explain_accuracy(case: Case) -> Explanation:
         lines += _class_lines(found, name)
     if case.verdict.outcome is Outcome.NOT_COMPARABLE:
         today = _today(found, name)
-        return Explanation((causes or [today])[0], [*causes[1:], *([today] if causes else []), *lines], data)
+        return Explanation((causes or [today])[0], (*causes[1:], *([today] if causes else []), *lines), data)
     causes += _float_cause(case)
     layers, notes = _layers(case, data)
     suspects = worst_layers(layers)
@@ -95,36 +98,45 @@ def explain_accuracy(case: Case) -> Explanation:
             "of small errors, or not quantization's."
         )
     lines += _layer_lines(suspects, notes, data.get("runs", 0))
-    lines += _trial_lines(case, suspects, data)
+    trials, skipped = _trials(case, suspects)
+    data["left_in_float"] = [asdict(trial) for trial in trials]
+    lines += _trial_lines(case, suspects, trials, skipped)
     nothing = NO_TIME if case.budget.left <= 0 else "nothing that was looked at stands out."
     why = causes[0] if causes else nothing
-    return Explanation(why, [*causes[1:], *lines], data)
+    quantized = [layer for layer in layers if layer.quantized]
+    return Explanation(
+        why,
+        (*causes[1:], *lines),
+        data,
+        suspects=(
+            *(trial.node for trial in trials if trial.gain > 0),
+            *(layer.node for layer in sorted(quantized, key=lambda entry: entry.worst)),
+        ),
+        suspect_operators=float_operators(op for layer in quantized for op in layer.quantized),
+    )
 
 
 # -- classes -------------------------------------------------------------------------------------------------
 
 
-def _beside(case: Case) -> tuple[Variant | None, str]:
+def _beside(case: Case[Found]) -> tuple[Variant | None, str]:
     """Return the variant whose answers are compared with, and what to call it."""
-    reference = case.builder.accuracy_reference()
-    if case.verdict.against != BASELINE and reference is not None and reference.kind != case.variant.kind:
+    reference = case.task.builder.accuracy_reference()
+    if case.verdict.against != BASELINE and reference is not None and reference.kind != case.task.variant.kind:
         return reference, f"the {reference.kind} variant"
-    if case.previous is not None and case.previous.suffix == ".onnx":
-        variant = case.variant
-        previous = OnnxVariant(
-            variant.model, variant.kind, case.previous, threads=case.threads, batched=variant.batched
-        )
-        return previous, "the previous release"
-    if reference is not None and reference.kind != case.variant.kind:
+    last = case.task.last_variant()
+    if last is not None:
+        return last, "the last release"
+    if reference is not None and reference.kind != case.task.variant.kind:
         return reference, f"the {reference.kind} variant"
     return None, ""
 
 
-def _answers(case: Case, beside: Variant | None) -> Answers | None:
+def _answers(case: Case[Found], beside: Variant | None) -> Answers | None:
     if beside is None:
         return None
-    builder = case.builder
-    outputs = [accuracy.read_output(builder, v, case.batch_size) for v in (beside, case.variant)]
+    builder = case.task.builder
+    outputs = [accuracy.read_output(builder, v, case.task.batch_size) for v in (beside, case.task.variant)]
     if not all(isinstance(output, np.ndarray) for output in outputs):
         return None
     theirs, ours = (answers(output) for output in outputs if isinstance(output, np.ndarray))
@@ -134,7 +146,7 @@ def _answers(case: Case, beside: Variant | None) -> Answers | None:
         reference = builder.accuracy_reference()
         if reference is None or not metric.is_built_in:
             return None
-        labels = as_labels(metric, accuracy.read_output(builder, reference, case.batch_size))
+        labels = as_labels(metric, accuracy.read_output(builder, reference, case.task.batch_size))
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -190,16 +202,18 @@ def _class_lines(found: Answers, name: str) -> list[str]:
     return lines
 
 
-def _float_cause(case: Case) -> list[str]:
+def _float_cause(case: Case[Found]) -> list[str]:
     """Say whether the model that INT8 was made from had lost as much, where the loss is against the last release."""
-    evidence, measured = case.verdict.evidence, case.measured
-    if case.verdict.against != BASELINE or "lost" not in evidence or not measured.get("reference"):
+    evidence, found = case.verdict.evidence, case.found
+    if case.verdict.against != BASELINE or not isinstance(found, Accuracy) or not found.reference:
         return []
-    lost, before = evidence["lost"], evidence["saved"]["correct"] - measured["reference_correct"]
-    if before < 0.5 * lost:
+    if not isinstance(evidence, AccuracyEvidence) or evidence.saved is None or evidence.lost is None:
+        return []
+    before = (evidence.saved.correct or 0) - found.reference_correct
+    if before < 0.5 * evidence.lost:
         return []
     return [
-        f"the {measured['reference']} model itself has {measured['reference_correct']} right now: {before} of the {lost} "
+        f"the {found.reference} model itself has {found.reference_correct} right now: {before} of the {evidence.lost:g} "
         "answers were lost before quantization."
     ]
 
@@ -207,22 +221,22 @@ def _float_cause(case: Case) -> list[str]:
 # -- layers --------------------------------------------------------------------------------------------------
 
 
-def _float_path(case: Case) -> Path | None:
-    """Return the float ONNX file to compare layers with, or the previous release's, None without either."""
-    made_from = case.builder.made_from("int8") if case.variant.kind == "int8" else None
-    return made_from.path if made_from is not None else case.previous
+def _float_path(case: Case[Found]) -> Path | None:
+    """Return the float ONNX file to compare layers with, or the last release's, None without either."""
+    made_from = case.task.builder.made_from("int8") if case.task.variant.kind == "int8" else None
+    return made_from.path if made_from is not None else case.task.last_file
 
 
-def _layers(case: Case, data: dict[str, Any]) -> tuple[list[Layer], list[str]]:
+def _layers(case: Case[Found], data: dict[str, Any]) -> tuple[list[Layer], list[str]]:
     path = _float_path(case)
-    if not isinstance(case.variant, OnnxVariant) or path is None or path.suffix != ".onnx":
+    if not isinstance(case.task.variant, OnnxVariant) or path is None or path.suffix != ".onnx":
         return [], []
-    size = path.stat().st_size + case.variant.path.stat().st_size
-    if case.variant.size > _LARGEST or size > _LARGEST:
+    size = path.stat().st_size + case.task.variant.path.stat().st_size
+    if case.task.variant.size > _LARGEST or size > _LARGEST:
         return [], ["The model is too large to be taken apart: layers were not compared."]
-    case.progress(f"looking where the error of {case.variant.model} {case.variant.kind} enters")
+    case.task.progress(f"looking where the error of {case.task.variant.model} {case.task.variant.kind} enters")
     try:
-        found = compare_layers(path, case.variant, case)
+        found = compare_layers(path, case.task.variant, case)
     except OnnxliteError as error:
         return [], [f"Layers could not be compared: {error}"]
     layers = [Layer(**entry) for entry in found["layers"]]
@@ -231,14 +245,14 @@ def _layers(case: Case, data: dict[str, Any]) -> tuple[list[Layer], list[str]]:
     return layers, list(found["notes"])
 
 
-def compare_layers(reference: Path, variant: OnnxVariant, case: Case) -> dict[str, Any]:
+def compare_layers(reference: Path, variant: OnnxVariant, case: Case[Found]) -> dict[str, Any]:
     """Compare the layers of two files on some of the evaluation data, in a child process.
 
     Raises:
         OnnxliteError: the child failed, or took too long.
     """
-    x = case.builder.evaluation.x
-    step = case.batch_size
+    x = case.task.builder.evaluation.x
+    step = case.task.batch_size
     starts = range(0, max(count_samples(x) - step + 1, 1), step)
     chosen = [starts[i] for i in np.unique(np.linspace(0, len(starts) - 1, min(_RUNS, len(starts))).astype(int))]
     arrays = {}
@@ -254,7 +268,7 @@ def compare_layers(reference: Path, variant: OnnxVariant, case: Case) -> dict[st
             "reference": str(reference),
             "candidate": str(variant.path),
             "feeds": str(path),
-            "threads": case.threads,
+            "threads": case.task.threads,
             "seconds": seconds,
         }
         return ask(request, timeout=seconds + 60)
@@ -276,8 +290,8 @@ def worst_layers(layers: Sequence[Layer]) -> list[Layer]:
 def layer_cause(layer: Layer, layers: Sequence[Layer]) -> str:
     """Say what is the matter with a layer, as far as its figures tell."""
     others = [other.worst for other in layers if other.quantized and other is not layer]
-    usual = f", the other quantized layers {np.median(others):.0f} dB" if others else ""
-    where = f"{layer.node} ({layer.op}) brings the error in: {layer.worst:.1f} dB of its own{usual}"
+    usual = f"; the other quantized layers: {np.median(others):.0f} dB" if others else ""
+    where = f"{layer.node} ({layer.op}) adds the largest error (own SQNR {layer.worst:.1f} dB{usual})"
     if abs(layer.gain - 1) > _GAIN and layer.gain_free > layer.own + _GAIN_FREE:
         return f"{where}. Its output is {layer.gain:.3g} times the float model's: its weights or a scale are off by that factor."
     if layer.clipped > _CLIPPED and layer.reach > _REACH:
@@ -330,17 +344,17 @@ def _layer_lines(suspects: Sequence[Layer], notes: Sequence[str], runs: int) -> 
 # -- calibration ---------------------------------------------------------------------------------------------
 
 
-def _calibration_cause(case: Case) -> str:
+def _calibration_cause(case: Case[Found]) -> str:
     """Say whether the calibration data is of one class, where the evaluation data is not."""
-    spec, builder = case.builder.spec, case.builder
-    if case.variant.kind != "int8" or spec.int8 is not None or spec.calibration is None or not spec.batched:
+    spec, builder = case.task.builder.spec, case.task.builder
+    if case.task.variant.kind != "int8" or spec.int8 is not None or spec.calibration is None or not spec.batched:
         return ""
     if not isinstance(builder.recipe[0], StaticInt8):
         return ""
     samples = take(spec.calibration, slice(_CALIBRATION_SAMPLES))
     try:
         outputs = builder.onnx.run(samples, 1)
-        whole = accuracy.read_output(builder, builder.onnx, case.batch_size)
+        whole = accuracy.read_output(builder, builder.onnx, case.task.batch_size)
     except OutOfTime:
         return ""
     name = spec.output or (next(iter(outputs)) if len(outputs) == 1 else None)
@@ -372,45 +386,48 @@ def with_excluded(recipe: Recipe, nodes: Sequence[str]) -> Recipe:
     return replace(recipe, exclude=(*recipe.exclude, *map(escape, nodes)))
 
 
-def figure_of(found: Mapping[str, Any]) -> float:
+def figure_of(found: Found) -> float:
     """Return the right answers of a measurement, or its metric's value, larger for better."""
-    if "correct" in found:
-        return float(found["correct"])
-    return float(found["value"] if found["higher_is_better"] else -found["value"])
+    if isinstance(found, Accuracy):
+        return float(found.correct)
+    return found.value if found.higher_is_better else -found.value
 
 
-def _trial_lines(case: Case, suspects: Sequence[Layer], data: dict[str, Any]) -> list[str]:
-    spec = case.builder.spec
+def _trials(case: Case[Found], suspects: Sequence[Layer]) -> tuple[list[Trial], int]:
+    """Leave the worst layers in float, each by itself; returns what came of it, and how many could not be tried."""
+    spec = case.task.builder.spec
     nodes = list(dict.fromkeys(layer.node for layer in suspects if layer.quantized))
-    if case.variant.kind != "int8" or not nodes:
-        return []
-    if spec.int8 is not None:
-        return ["They are ranked by their own error alone: an INT8 file of yours is not quantized anew here."]
-    case.progress(f"trying the worst layers of {spec.name} in float")
-    before = figure_of(case.measured)
     trials: list[Trial] = []
+    if case.task.variant.kind != "int8" or not nodes or spec.int8 is not None:
+        return trials, 0
+    case.task.progress(f"trying the worst layers of {spec.name} in float")
     skipped = 0
     for node in nodes:
-        if case.budget.left <= 0:
-            skipped += 1
-            continue
         try:
-            trials.append(_try(case, node, before))
+            if case.budget.left <= 0:
+                raise OutOfTime("the time given is up.")
+            trials.append(_try(case, node, figure_of(case.found)))
         except OnnxliteError:
             skipped += 1
     trials.sort(key=lambda trial: (-trial.gain, trial.bytes))
-    data["left_in_float"] = [asdict(trial) for trial in trials]
-    return trial_lines(trials, skipped, spec.rating.name, len(case.builder.evaluation), case.variant.size)
+    return trials, skipped
 
 
-def _try(case: Case, node: str, before: float) -> Trial:
+def _trial_lines(case: Case[Found], suspects: Sequence[Layer], trials: Sequence[Trial], skipped: int) -> list[str]:
+    spec = case.task.builder.spec
+    if case.task.variant.kind == "int8" and spec.int8 is not None and any(layer.quantized for layer in suspects):
+        return ["They are ranked by their own error alone: an INT8 file of yours is not quantized anew here."]
+    return trial_lines(trials, skipped, spec.rating.name, len(case.task.builder.evaluation), case.task.variant.size)
+
+
+def _try(case: Case[Found], node: str, before: float) -> Trial:
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        builder = case.builder.with_recipe(with_excluded(case.builder.recipe[0], [node]), Path(folder))
-        found = accuracy.measure(builder, builder.int8, case.batch_size)
+        builder = case.task.builder.with_recipe(with_excluded(case.task.builder.recipe[0], [node]), Path(folder))
+        found = accuracy.measure(builder, builder.int8, case.task.batch_size)
         size = builder.int8.size
         builder.int8.release()
-    value = found.correct / found.total if isinstance(found, Accuracy) else found.value
-    return Trial(node, value, figure_of(found.as_dict()) - before, size)
+    value = found.share if isinstance(found, Accuracy) else found.value
+    return Trial(node, value, figure_of(found) - before, size)
 
 
 def trial_lines(trials: Sequence[Trial], skipped: int, metric: str, total: int, size: int) -> list[str]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import FLAG, Limit, number, whole
-
-if TYPE_CHECKING:
-    pass
-
-
-_DROP = number(0.0, 1e12, "a number from 0 (0.01 is one point)")
+from pytest_onnxlite.checks.limit import FLAG, Argument, Limit, number, whole
 
 
 @dataclass(frozen=True)
@@ -26,9 +21,8 @@ class AccuracyLimit(Limit):
         batch_size: samples per inference; the spec's where None.
     """
 
-    check = "accuracy"
-    rules: ClassVar[dict[str, Any]] = {
-        "max_drop": _DROP,
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "max_drop": number(0.0, 1e12, "a number from 0 (0.01 is one point)"),
         "relative": FLAG,
         "confidence": number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
         "batch_size": whole(1),

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Recount, Rescore, Score
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.metrics import Array, Metric, as_labels
 from pytest_onnxlite.variants.builder import Builder
-from pytest_onnxlite.variants.variant import Outputs, Variant
+from pytest_onnxlite.variants.variant import Outputs, RuntimeVariant, Variant
 
+# Told what was found of the candidate, returns the last release if it is to be rated too.
+Last = Callable[[Accuracy | Score], Variant | None]
 _Read = Callable[[Variant], Array | Outputs]
 
 
-def measure(builder: Builder, variant: Variant, batch_size: int) -> Accuracy | Score:
+def measure(builder: Builder, variant: Variant, batch_size: int, last: Last | None = None) -> Accuracy | Score:
     """Rate a variant's outputs by the spec's metric, and the reference variant's on the same samples.
+
+    Args:
+        builder: the model's variants.
+        variant: the candidate.
+        batch_size: samples per inference.
+        last: told what was found, returns the last release if it is to be rated too.
 
     Returns:
         Right answers, counted, where the metric tells right from wrong; else the metric's mean.
@@ -34,33 +43,61 @@ def measure(builder: Builder, variant: Variant, batch_size: int) -> Accuracy | S
     name, other = "", None
     if reference is not None and reference.kind != variant.kind:
         name, other = reference.kind, _rate(builder, reference, labels, read)
-    data = builder.evaluation
-    if own.dtype.kind == "b":
-        beside = own if other is None else other
-        return Accuracy(
-            metric=metric.name,
-            correct=int(own.sum()),
-            total=len(own),
-            batch_size=batch_size,
-            data_sha256=data.sha256,
-            reference=name,
-            reference_correct=int(beside.sum()),
-            only_reference=int((beside & ~own).sum()),
-            only_candidate=int((own & ~beside).sum()),
-        )
-    loss = None if other is None else metric.loss(own, other)
+    found = _count(builder, own, name, other) if own.dtype.kind == "b" else _score(builder, own, name, other, labels)
+    found = replace(found, batch_size=batch_size, output=_output_name(builder, variant))
+    release = last(found) if last is not None else None
+    if release is None:
+        return found
+    before = _rate(builder, release, labels, read)
+    if isinstance(found, Accuracy):
+        return replace(found, last=Recount(int(before.sum()), int((before & ~own).sum()), int((own & ~before).sum())))
+    return replace(found, last=Rescore(float(before.mean()), _loss_error(metric, own, before)))
+
+
+def _count(builder: Builder, own: Array, reference: str, other: Array | None) -> Accuracy:
+    beside = own if other is None else other
+    return Accuracy(
+        metric=builder.spec.rating.name,
+        correct=int(own.sum()),
+        total=len(own),
+        batch_size=1,
+        data_sha256=builder.evaluation.sha256,
+        reference=reference,
+        reference_correct=int(beside.sum()),
+        only_reference=int((beside & ~own).sum()),
+        only_candidate=int((own & ~beside).sum()),
+    )
+
+
+def _score(builder: Builder, own: Array, reference: str, other: Array | None, labels: Any) -> Score:
+    metric = builder.spec.rating
     return Score(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         value=float(own.mean()),
-        total=len(data),
-        batch_size=batch_size,
-        data_sha256=data.sha256,
-        reference=name,
+        total=len(builder.evaluation),
+        batch_size=1,
+        data_sha256=builder.evaluation.sha256,
+        reference=reference,
         reference_value=None if other is None else float(other.mean()),
         relative_base=_relative_base(metric, own if other is None else other, labels),
-        loss_error=None if loss is None or loss.ndim == 0 else float(loss.std(ddof=1) / np.sqrt(len(loss))),
+        loss_error=None if other is None else _loss_error(metric, own, other),
     )
+
+
+def _loss_error(metric: Metric, own: Array, other: Array) -> float | None:
+    """Return the standard error of the mean loss; None where the metric gives one number for all samples."""
+    loss = metric.loss(own, other)
+    return None if loss.ndim == 0 else float(loss.std(ddof=1) / np.sqrt(len(loss)))
+
+
+def _output_name(builder: Builder, variant: Variant) -> str:
+    """Return the name of the output that the metric reads, or of all of them."""
+    if builder.spec.output is not None:
+        return builder.spec.output
+    infos = variant.outputs_info if isinstance(variant, RuntimeVariant) else ()
+    names = [info.name for info in infos] or builder.outputs(variant, builder.spec.batch_size)
+    return ", ".join(sorted(names))
 
 
 def rate(builder: Builder, variant: Variant, batch_size: int) -> Array:

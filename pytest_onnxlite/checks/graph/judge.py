@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pytest_onnxlite.checks.graph.limit import GraphLimit
-from pytest_onnxlite.checks.graph.measurement import Graph, GraphChanges
+from pytest_onnxlite.checks.graph.measurement import Graph, GraphChanges, GraphEvidence, GraphSection
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, missing
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+
+NAME = "graph"
 
 
 def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, reference: Reference) -> list[Verdict]:
@@ -17,27 +19,25 @@ def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, r
         changes: how the graph differs from the baseline's; None where there is none to compare with.
         reference: the baseline, or why there is none.
     """
-    errors = [text for finding, text in zip(found.findings, found.texts, strict=True) if finding["severity"] == "error"]
+    errors = tuple(finding for finding in found.findings if finding.severity == "error")
     figure = "sound" if not errors else f"{len(errors)} finding{'s' if len(errors) > 1 else ''}"
     outcome = Outcome.FAIL if errors else Outcome.PASS
-    own = Verdict("graph", "limit", outcome, figure, "\n".join(errors), found.as_dict())
+    own = Verdict(NAME, LIMIT, outcome, figure, "\n".join(map(str, errors)), GraphEvidence(findings=errors))
     if isinstance(reference, Absent):
-        return [own, absent("graph", figure, reference)]
-    if reference.graph is None or changes is None:
-        return [own, missing("graph", figure, reference)]
-    evidence = {"signature_changes": list(changes.signature), "operator_changes": changes.operators}
+        return [own, absent(NAME, figure, reference)]
+    if reference.section(GraphSection) is None or changes is None:
+        return [own, missing(NAME, figure, reference)]
+    evidence = GraphEvidence(signature_changes=changes.signature, operator_changes=changes.operators)
     lines = []
     if changes.signature:
-        lines.append("inputs or outputs changed since the last accepted release, which breaks who calls the model:")
+        lines.append("inputs or outputs changed since the last release, which breaks who calls the model:")
         lines += [f"  {change.replace(chr(10), chr(10) + '  ')}" for change in changes.signature]
         lines.append(f"Give them back their form, or accept the new one with: {SAVE} --onnxlite-accept")
     if changes.operators and limit.structure == "frozen":
         lines.append(
-            f"the operators changed since the last accepted release (structure='frozen'): {changes.operators}.\n"
+            f"the operators changed since the last release (structure='frozen'): {changes.operators}.\n"
             f"Look for a new converter or quantizer version, or a changed layer; if it is meant, accept it with: "
             f"{SAVE} --onnxlite-accept"
         )
-    return [
-        own,
-        Verdict("graph", BASELINE, Outcome.FAIL if lines else Outcome.PASS, figure, "\n".join(lines), evidence),
-    ]
+    outcome = Outcome.FAIL if lines else Outcome.PASS
+    return [own, Verdict(NAME, BASELINE, outcome, figure, "\n".join(lines), evidence)]

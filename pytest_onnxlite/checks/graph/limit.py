@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import Limit
-
-if TYPE_CHECKING:
-    pass
-
-
-_STRUCTURE = {"type": str, "choices": ("frozen",), "says": "'frozen', or nothing"}
-
-
-_NAMES = {"type": tuple, "says": "a list of finding codes, such as ['OLX114']"}
+from pytest_onnxlite.checks.limit import Argument, Limit
 
 
 @dataclass(frozen=True)
@@ -23,12 +15,13 @@ class GraphLimit(Limit):
 
     Attributes:
         ignore: codes of findings that are known and accepted; one that matches nothing is a finding.
-        structure: `frozen` asks that the operators be those of the last accepted release; else a change is shown.
+        structure: `frozen` asks that the operators be those of the last release; else a change is shown.
     """
 
-    check = "graph"
-    kinds: ClassVar[tuple[str, ...]] = ("onnx", "int8")
-    rules: ClassVar[dict[str, Any]] = {"ignore": _NAMES, "structure": _STRUCTURE}
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "ignore": Argument(tuple, "a list of finding codes, such as ['OLX114']"),
+        "structure": Argument(str, "'frozen', or nothing", choices=("frozen",)),
+    }
 
     ignore: tuple[str, ...] = ()
     structure: str | None = None

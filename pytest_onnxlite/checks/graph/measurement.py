@@ -1,9 +1,22 @@
-"""What was found in a graph."""
+"""What was found in a graph; what a baseline keeps of it, and a verdict's evidence."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pytest_onnxlite.baseline.record import Count
+from pytest_onnxlite.lint import Finding, Signature
+
+
+@dataclass(frozen=True)
+class OperatorChange:
+    """Operators that appeared, and that went, with how many of each."""
+
+    added: Mapping[str, int] = field(default_factory=dict)
+    removed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -11,27 +24,21 @@ class Graph:
     """What the graph checks found, the signature, and the operators.
 
     Attributes:
-        findings: as data.
-        texts: as a person reads them.
+        findings: the faults.
         signature: inputs and outputs.
         operators: how often each occurs.
         quantization: which operators appeared and which went on the way from the float model; empty without one.
     """
 
-    findings: tuple[dict[str, Any], ...]
-    texts: tuple[str, ...]
-    signature: dict[str, Any]
-    operators: dict[str, int]
-    quantization: dict[str, dict[str, int]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the measurement as JSON data."""
-        return asdict(self)
+    findings: tuple[Finding, ...]
+    signature: Signature
+    operators: Mapping[str, int]
+    quantization: OperatorChange = OperatorChange()
 
 
 @dataclass(frozen=True)
 class GraphChanges:
-    """How a graph differs from the last accepted release's.
+    """How a graph differs from the last release's.
 
     Attributes:
         signature: what changed of inputs and outputs, a text each.
@@ -40,3 +47,25 @@ class GraphChanges:
 
     signature: tuple[str, ...]
     operators: str
+
+
+class GraphSection(msgspec.Struct, frozen=True):
+    """What a baseline keeps: inputs and outputs, operators, and what quantization did to them."""
+
+    signature: Signature
+    operators: Mapping[str, Count]
+    quantization: OperatorChange = OperatorChange()
+
+
+class GraphEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is behind a verdict.
+
+    Attributes:
+        findings: the errors.
+        signature_changes: what changed of inputs and outputs since the last release.
+        operator_changes: what changed of the operators since then.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    signature_changes: tuple[str, ...] = ()
+    operator_changes: str = ""

@@ -1,1 +1,272 @@
-"""The check of latency."""
+"""The check of latency: time per inference, in turns with the last release's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_onnxlite.baseline.record import Baseline, Factor
+from pytest_onnxlite.checks.blocks import Block, Ratios
+from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend, sections_text
+from pytest_onnxlite.checks.latency.judge import FIRST_KEY, NAME, judge_latency
+from pytest_onnxlite.checks.latency.limit import LatencyLimit
+from pytest_onnxlite.checks.latency.measurement import (
+    FLOAT,
+    LAST_RELEASE,
+    SIBLING,
+    Comparison,
+    Latency,
+    LatencyEvidence,
+    LatencySection,
+    is_last_release,
+)
+from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.kinds import Kind
+from pytest_onnxlite.text import NOISE, at_most, percent, time_text
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.checks.latency import measure as timing
+    from pytest_onnxlite.variants.variant import Variant
+
+# No ratio is too large where it is only to be stored.
+_ANY_RATIO = 1e6
+
+
+class LatencyCheck(Check[LatencyLimit, Latency]):
+    """Time per inference."""
+
+    name = NAME
+    limit = LatencyLimit
+    found = Latency
+    section = LatencySection
+    first = Factor
+    first_key = FIRST_KEY
+    evidence = LatencyEvidence
+    per_machine = True
+    timed = True
+    needs_quiet = True
+    order = 50
+
+    def supports(self, kind: Kind) -> bool:
+        """What its own library calls is not timed."""
+        return bool(kind.runtime)
+
+    def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
+        """Time the candidate in turns with what it is compared with."""
+        from pytest_onnxlite.checks.latency import measure as timing
+        from pytest_onnxlite.variants.running import one_batch
+
+        limit = task.limit
+        references = self._siblings(task)
+        saved = self._saved(task)
+        beside, reference = self._best_reference(task, saved)
+        if beside is not None:
+            references[BASELINE] = beside
+        if isinstance(reference, Absent) and limit.max_ratio is None and task.mode != "save":
+            return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
+        if task.clock.missing:
+            return Judged(None, [Verdict(NAME, BASELINE, Outcome.NOT_MEASURED, "not measured", task.clock.missing)])
+        variant, feeds = one_batch(task.builder, task.variant, task.batch_size)
+        task.progress(f"timing {task.name}" + (" in turns with its reference" if references else ""))
+        found = timing.measure(
+            task.clock.benchmark,
+            variant.path,
+            references,
+            feeds,
+            batch_size=task.batch_size,
+            threads=task.threads,
+            resolution=limit.max_slowdown,
+            max_time=limit.max_time,
+        )
+        return Judged(found, judge_latency(limit, found, reference, saved.seconds if saved else None))
+
+    def _siblings(self, task: Task[LatencyLimit]) -> dict[str, timing.Reference]:
+        """Return the float model to time beside: to judge by, or only to be stored."""
+        from pytest_onnxlite.checks.latency import measure as timing
+
+        limit, float_model = task.limit, _float_model(task)
+        if limit.max_ratio is not None:
+            if float_model is None:
+                raise OnnxliteError(
+                    f"max_ratio={limit.max_ratio:g} compares with the float model, and ModelSpec({task.variant.model!r}) "
+                    "gives none: give onnx= or trained=."
+                )
+            return {FLOAT: timing.Reference(float_model.kind, float_model.path, limit.max_ratio)}
+        if float_model is not None and task.mode == "save":
+            # What a machine like this can go by where the file is not kept.
+            return {SIBLING: timing.Reference(float_model.kind, float_model.path, _ANY_RATIO)}
+        return {}
+
+    def _best_reference(
+        self, task: Task[LatencyLimit], saved: LatencySection | None
+    ) -> tuple[timing.Reference | None, Reference]:
+        """Return what to time in turns with the candidate: the last release's file, else a sibling with a saved ratio.
+
+        Nothing where saved seconds must do; and the reason where there is nothing to compare with at all.
+        """
+        from pytest_onnxlite.checks.latency import measure as timing
+
+        reference, most = task.reference, 1 + task.limit.max_slowdown
+        if isinstance(reference, Absent):
+            return None, reference
+        if task.last_file is not None:
+            return timing.Reference(LAST_RELEASE, task.last_file, most), reference
+        float_model = _float_model(task)
+        if saved is not None and float_model is not None and saved.sibling_ratio:
+            return timing.Reference(float_model.kind, float_model.path, saved.sibling_ratio * most), reference
+        if saved is not None and task.limit.absolute:
+            return None, reference
+        instead = (
+            "Nothing saved on a machine like this, at this batch size and thread count, can stand in for it."
+            if saved is None
+            else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
+        )
+        return None, Absent(Outcome.NOT_COMPARABLE, f"{task.no_last_file} {instead}")
+
+    def _saved(self, task: Task[LatencyLimit]) -> LatencySection | None:
+        """Return what was saved on a machine like this under the same conditions."""
+        if not isinstance(task.reference, Baseline):
+            return None
+        saved = task.reference.section(LatencySection, task.machine)
+        if saved is None or (saved.batch_size, saved.threads) != (task.batch_size, task.threads):
+            return None
+        return saved
+
+    def explain(self, case: Case[Latency]) -> Explanation | None:
+        """Say which operators and nodes take longer."""
+        from pytest_onnxlite.checks.latency.explain import explain_latency
+
+        return explain_latency(case)
+
+    def save(self, found: Latency) -> LatencySection:
+        """Keep the seconds, and the ratio to the float model."""
+        sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
+        return LatencySection(
+            seconds=float(f"{found.seconds:.3g}"),
+            batch_size=found.batch_size,
+            threads=found.threads,
+            sibling_ratio=round(median(sibling.first), 4) if sibling else None,
+        )
+
+    def save_first(self, kept: float | None, found: Latency, same: bool) -> float:
+        """Multiply up how much slower each release was than the one before."""
+        beside = found.comparisons.get(BASELINE)
+        moved = median(beside.first) if beside is not None and beside.is_last_release and not same else 1.0
+        return round((kept or 1.0) * moved, 4)
+
+    def notes(self, found: Latency, verdicts: Sequence[Verdict]) -> list[str]:
+        """Return the ratio to the last release and to the float model."""
+        parts = []
+        for purpose, comparison in found.comparisons.items():
+            evidence = _evidence_of(purpose, comparison, verdicts)
+            bounds = evidence.first if evidence else None
+            if purpose != SIBLING and bounds is not None:
+                name = "last" if comparison.is_last_release else comparison.reference
+                spread = (bounds.upper - bounds.lower) / 2 / bounds.median
+                parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}")
+        return parts
+
+    def compared_by(self, verdict: Verdict) -> str:
+        """Say that the float model, or saved seconds, stood in for the last release's file."""
+        evidence = verdict.evidence
+        if not isinstance(evidence, LatencyEvidence) or is_last_release(evidence.reference):
+            return ""
+        return evidence.reference
+
+    def drift(self, verdict: Verdict) -> str:
+        """Say how much slower it became since the first release."""
+        evidence = verdict.evidence
+        if not isinstance(evidence, LatencyEvidence) or evidence.ratio_since_first is None:
+            return ""
+        ratio = evidence.ratio_since_first
+        return f"{NAME} {ratio:.2f}x" if abs(ratio - 1) > NOISE else ""
+
+    def course(
+        self, found: Latency, section: LatencySection | None, first: float | None, limit: LatencyLimit | None
+    ) -> Course:
+        """Return the times; the last release's by the ratio and not by what was saved, since both ran today."""
+        beside = found.comparisons.get(BASELINE)
+        last = start = change = NONE
+        if beside is not None and beside.is_last_release:
+            ratio = median(beside.first)
+            last, change = time_text(found.seconds / ratio), f"{ratio:.2f}×"
+            if first:
+                start = time_text(found.seconds / ratio / first)
+        elif section is not None:
+            last, change = time_text(section.seconds), f"{found.seconds / section.seconds:.2f}×"
+        return Course(start, last, time_text(found.seconds), change, at_most(limit.max_slowdown if limit else None))
+
+    def details(self, found: Latency, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
+        """Return each set of paired ratios."""
+        blocks: list[Block] = []
+        for purpose, comparison in found.comparisons.items():
+            evidence = _evidence_of(purpose, comparison, verdicts)
+            sets = (
+                ("First set", comparison.first, evidence.first if evidence else None),
+                ("Independent second set", comparison.second, evidence.second if evidence else None),
+                (
+                    "Self-check: the reference against itself",
+                    comparison.self_check,
+                    evidence.self_check if evidence else None,
+                ),
+            )
+            against = "the last release" if comparison.is_last_release else f"the {comparison.reference} variant"
+            shown = tuple((label, ratios, bounds) for label, ratios, bounds in sets if ratios)
+            blocks.append(Ratios(f"against {against}", purpose, shown, comparison.most if evidence else None))
+        return blocks
+
+    def figures(self, found: Latency, kind: str) -> list[Figure]:
+        """Return this kind's time, and by its ratio the float model's."""
+        figures = [Figure(kind, found.seconds, time_text(found.seconds))]
+        for comparison in found.comparisons.values():
+            if not comparison.is_last_release:
+                seconds = found.seconds / median(comparison.first)
+                remark = f"by its ratio to {kind}"
+                figures.append(Figure(comparison.reference, seconds, time_text(seconds), remark))
+        return figures
+
+    def trend(self, section: LatencySection | None, first: float | None) -> Trend | None:
+        """Return the factor since the first release: unlike seconds, it can be compared from machine to machine."""
+        return None if first is None else _trend(first)
+
+    def trend_today(self, found: Latency, first: float | None) -> Trend | None:
+        """Return today's factor."""
+        beside = found.comparisons.get(BASELINE)
+        if beside is None or not beside.is_last_release or not first:
+            return None
+        return _trend(first * median(beside.first))
+
+    def saved_text(self, sections: Sequence[LatencySection]) -> str:
+        """Return the saved times."""
+        return sections_text([section.seconds for section in sections], time_text)
+
+    def shorten(self, limit: LatencyLimit, seconds: float) -> LatencyLimit:
+        """Return the limit with less time to measure in."""
+        return replace(limit, max_time=max(0.5, min(limit.max_time, seconds)))
+
+
+def _evidence_of(purpose: str, comparison: Comparison, verdicts: Sequence[Verdict]) -> LatencyEvidence | None:
+    """Return the evidence of the verdict about a comparison: one with the float model is against that variant."""
+    against = comparison.reference if purpose == FLOAT else purpose
+    for verdict in verdicts:
+        if verdict.against == against and isinstance(verdict.evidence, LatencyEvidence) and verdict.evidence.first:
+            return verdict.evidence
+    return None
+
+
+def _float_model(task: Task[LatencyLimit]) -> Variant | None:
+    """Return the float variant that a quantized one was made from."""
+    if not task.builder.kind(task.variant.kind).quantized:
+        return None
+    return task.builder.made_from(task.variant.kind)
+
+
+def _trend(factor: float) -> Trend:
+    return Trend(NAME, "latency, since the first release", factor, lambda ratio: f"{ratio:.3f}×")
+
+
+CHECK = LatencyCheck()

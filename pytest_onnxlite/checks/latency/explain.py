@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pytest_onnxlite.checks.verdict import BASELINE
+from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.latency.measurement import Latency
+from pytest_onnxlite.checks.suspects import float_operators
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.budget import Budget
-from pytest_onnxlite.explain.case import Case, Explanation
 from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.spec import Array, take
 from pytest_onnxlite.text import first_line, time_text
+from pytest_onnxlite.variants.deadline import Budget
 from pytest_onnxlite.variants.sessions import open_session
 from pytest_onnxlite.variants.variant import OnnxVariant
 
@@ -102,19 +104,19 @@ class NodeDifference:
         return self.seconds - self.reference_seconds
 
 
-def explain_latency(case: Case) -> Explanation:
+def explain_latency(case: Case[Latency]) -> Explanation:
     """Explain an inference that takes longer than its reference's."""
     name, path = _reference(case)
-    variant = case.variant
+    variant = case.task.variant
     if path is None or path.suffix != ".onnx" or not isinstance(variant, OnnxVariant):
         return Explanation("there is no ONNX file beside it to compare a profile with.")
-    case.progress(f"profiling {variant.model} {variant.kind} beside {name}")
-    feeds = variant.feeds(take(case.builder.evaluation.x, slice(case.batch_size)))
-    case.builder.release()
+    case.task.progress(f"profiling {variant.model} {variant.kind} beside {name}")
+    feeds = variant.feeds(take(case.task.builder.evaluation.x, slice(case.task.batch_size)))
+    case.task.builder.release()
     variant.release()
-    made_from = case.builder.made_from(variant.kind) if variant.kind == "int8" else None
+    made_from = case.task.builder.made_from(variant.kind) if variant.kind == "int8" else None
     sources = [made_from.path] if made_from is not None else []
-    ours, theirs = profile_both(variant.path, path, feeds, case.threads, case.budget, sources)
+    ours, theirs = profile_both(variant.path, path, feeds, case.task.threads, case.budget, sources)
     operators, nodes = compare_operators(ours, theirs), compare_nodes(ours, theirs)
     total = sum(k.seconds for k in ours), sum(k.seconds for k in theirs)
     data = {
@@ -125,7 +127,7 @@ def explain_latency(case: Case) -> Explanation:
         "nodes": [asdict(entry) for entry in nodes],
     }
     lines = [
-        f"Time in operators (profiled, batch size {case.batch_size}, {case.threads} thread{'s' if case.threads > 1 else ''}): "
+        f"Time in operators (profiled, batch size {case.task.batch_size}, {case.task.threads} thread{'s' if case.task.threads > 1 else ''}): "
         f"{time_text(total[0])}, {name} {time_text(total[1])}."
     ]
     lines += [f"  {operator_text(entry)}" for entry in operators[:_MOST_OPERATORS] if abs(entry.change) > 0]
@@ -134,7 +136,13 @@ def explain_latency(case: Case) -> Explanation:
     if slower:
         lines.append("Nodes that take longer, with what surrounds them:")
         lines += [f"  {_node_text(entry)}" for entry in slower]
-    return Explanation(why_slower(operators, total, name), lines, data)
+    return Explanation(
+        why_slower(operators, total, name),
+        tuple(lines),
+        data,
+        suspects=tuple(entry.node for entry in nodes if entry.change > 0),
+        suspect_operators=float_operators(entry.operator for entry in operators),
+    )
 
 
 def why_slower(operators: Sequence[OperatorDifference], total: tuple[float, float], name: str) -> str:
@@ -154,10 +162,10 @@ def why_slower(operators: Sequence[OperatorDifference], total: tuple[float, floa
     return f"{operator_text(worst)}."
 
 
-def _reference(case: Case) -> tuple[str, Path | None]:
-    if case.verdict.against == BASELINE and case.previous is not None:
-        return "the previous release", case.previous
-    made_from = case.builder.made_from(case.variant.kind)
+def _reference(case: Case[Latency]) -> tuple[str, Path | None]:
+    if case.verdict.against == BASELINE and case.task.last_file is not None:
+        return "the last release", case.task.last_file
+    made_from = case.task.builder.made_from(case.task.variant.kind)
     return ("", None) if made_from is None else (f"the {made_from.kind} variant", made_from.path)
 
 

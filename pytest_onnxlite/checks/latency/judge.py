@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.measurement import (
+    FLOAT,
+    Comparison,
+    Interval,
+    Latency,
+    LatencyEvidence,
+)
 from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.statistics import median_interval
 from pytest_onnxlite.text import percent, time_text
 
-# The best reference: the file that the last accepted release shipped.
-PREVIOUS = "previous artefact"
+NAME = "latency"
+FIRST_KEY = "latency_ratio"
 
 
 def ratio_text(comparison: Comparison, second: bool = False) -> str:
     """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 24 replicates, against the onnx variant, noise ±1.4 %)`."""
     interval = median_interval(comparison.second if second else comparison.first, CONFIDENCE)
-    against = {"previous artefact": "the previous release"}.get(
-        comparison.reference, f"the {comparison.reference} variant"
-    )
+    against = "the last release" if comparison.is_last_release else f"the {comparison.reference} variant"
     return (
         f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} replicates, against {against}, "
         f"noise ±{percent(interval.noise / interval.median)})"
     )
 
 
-def _intervals(comparison: Comparison) -> dict[str, Any]:
-    found: dict[str, Any] = {"reference": comparison.reference, "most": comparison.most}
-    for name in ("first", "second", "self_check"):
-        ratios = getattr(comparison, name)
-        if ratios:
-            interval = median_interval(ratios, CONFIDENCE)
-            found[name] = {
-                "median": round(interval.median, 5),
-                "lower": round(interval.lower, 5),
-                "upper": round(interval.upper, 5),
-                "confidence": CONFIDENCE,
-                "replicates": interval.count,
-            }
-    return found
+def _interval(ratios: tuple[float, ...]) -> Interval | None:
+    if not ratios:
+        return None
+    found = median_interval(ratios, CONFIDENCE)
+    return Interval(round(found.median, 5), round(found.lower, 5), round(found.upper, 5), CONFIDENCE, found.count)
+
+
+def _evidence(comparison: Comparison, since_first: float | None = None) -> LatencyEvidence:
+    return LatencyEvidence(
+        reference=comparison.reference,
+        most=comparison.most,
+        first=_interval(comparison.first),
+        second=_interval(comparison.second),
+        self_check=_interval(comparison.self_check),
+        ratio_since_first=since_first,
+    )
 
 
 def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Comparison) -> tuple[Outcome, str]:
@@ -69,7 +72,7 @@ def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Compariso
 
 
 def judge_latency(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: Mapping[str, Any] | None = None
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: float | None = None
 ) -> list[Verdict]:
     """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
 
@@ -77,12 +80,12 @@ def judge_latency(
         limit: the marker.
         found: the times.
         reference: the baseline, or why there is none.
-        saved: the latency that was saved on a machine like this; needed only where nothing ran beside.
+        saved: the seconds that were saved on a machine like this; needed only where nothing ran beside.
     """
     figure = time_text(found.seconds)
     conditions = f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
     verdicts = []
-    sibling = found.comparisons.get("float")
+    sibling = found.comparisons.get(FLOAT)
     if sibling is not None and limit.max_ratio is not None:
         outcome, text = _judge_comparison(limit, found, sibling)
         if outcome is Outcome.FAIL:
@@ -91,21 +94,19 @@ def judge_latency(
                 f"(max_ratio={limit.max_ratio:g}, {conditions}).\n{text}\nINT8 is not always faster: dynamic quantization "
                 "slows convolutions down; leave them in float (recipe exclude=['Conv'])."
             )
-        verdicts.append(Verdict("latency", sibling.reference, outcome, figure, text, _intervals(sibling)))
+        verdicts.append(Verdict(NAME, sibling.reference, outcome, figure, text, _evidence(sibling)))
     if isinstance(reference, Absent):
-        return [*verdicts, absent("latency", figure, reference)]
+        return [*verdicts, absent(NAME, figure, reference)]
     comparison = found.comparisons.get(BASELINE)
     if comparison is None:
         assert saved is not None
-        return [*verdicts, _judge_absolute(limit, found, saved["seconds"], figure)]
+        return [*verdicts, _judge_absolute(limit, found, saved, figure)]
     outcome, text = _judge_comparison(limit, found, comparison)
     interval = median_interval(comparison.first, CONFIDENCE)
-    evidence = _intervals(comparison)
-    since = reference.first.get("latency_ratio")
-    if since is not None and comparison.reference == PREVIOUS:
-        evidence["ratio_since_first"] = round(since * interval.median, 4)
+    kept = reference.first_of(FIRST_KEY, float) if comparison.is_last_release else None
+    since = None if kept is None else round(kept * interval.median, 4)
     if outcome is Outcome.FAIL:
-        drift = "" if since is None else f" Since the first accepted release: {since * interval.median:.2f}x."
+        drift = "" if since is None else f" Since the first release: {since:.2f}x."
         text = (
             f"{figure} per inference, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
             f"(max_slowdown={limit.max_slowdown}, {conditions}).\n{text}{drift}\n"
@@ -114,18 +115,18 @@ def judge_latency(
         )
     elif interval.upper < comparison.most / (1 + limit.max_slowdown) * (1 - limit.max_slowdown):
         outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}. Keep it with: {SAVE}"
-    return [*verdicts, Verdict("latency", BASELINE, outcome, figure, text, evidence)]
+    return [*verdicts, Verdict(NAME, BASELINE, outcome, figure, text, _evidence(comparison, since))]
 
 
 def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float, figure: str) -> Verdict:
     """Judge by the seconds that were saved on a machine like this."""
     interval = median_interval(found.sessions, CONFIDENCE)
-    evidence = {"reference": "absolute", "saved": saved, "sessions": list(found.sessions)}
+    evidence = LatencyEvidence(reference="absolute", saved=saved)
     if interval.lower > saved * (1 + limit.max_slowdown):
         message = (
             f"{figure} per inference ({percent(CONFIDENCE)} ≥ {time_text(interval.lower)}), {time_text(saved)} were saved "
             f"on a machine like this; at most {percent(limit.max_slowdown)} more allowed. A saved time is a weak "
-            "reference: keep the artefact (onnxlite_keep_artefact) to have the previous release timed beside this one."
+            "reference: keep the file (onnxlite_keep_artefact) to have the last release timed in turns with this one."
         )
-        return Verdict("latency", BASELINE, Outcome.FAIL, figure, message, evidence)
-    return Verdict("latency", BASELINE, Outcome.PASS, figure, "", evidence)
+        return Verdict(NAME, BASELINE, Outcome.FAIL, figure, message, evidence)
+    return Verdict(NAME, BASELINE, Outcome.PASS, figure, "", evidence)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import FLAG, Limit, number, whole
-from pytest_onnxlite.settings import RUNTIME_KINDS
-
-if TYPE_CHECKING:
-    pass
+from pytest_onnxlite.checks.limit import FLAG, Argument, Limit, number, whole
+from pytest_onnxlite.kinds import KINDS
 
 
 @dataclass(frozen=True)
 class LatencyLimit(Limit):
-    """`onnxlite_latency`: time per inference, against the previous release's artefact, run between the rounds.
+    """`onnxlite_latency`: time per inference, against the last release's file, run between the rounds.
 
     Attributes:
         max_slowdown: how much slower it may be, relatively.
-        max_ratio: where given, its time may be at most this share of the float ONNX model's, in this run; this
+        max_ratio: where given, its time may be at most this share of the float model's, in this run; this
             needs no baseline.
-        absolute: where the previous artefact was not kept, and no sibling can stand in, compare with the
+        absolute: if the last release's file was not kept, and no float model can stand in, compare with the
             saved seconds, on a machine of the same fingerprint.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max_time: seconds after which measuring longer is given up.
     """
 
-    check = "latency"
-    kinds: ClassVar[tuple[str, ...]] = RUNTIME_KINDS
-    rules: ClassVar[dict[str, Any]] = {
+    arguments: ClassVar[Mapping[str, Argument]] = {
         "max_slowdown": number(0.005, 1.0, "a number from 0.005 to 1 (0.05 is 5 %)"),
         "max_ratio": number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
         "absolute": FLAG,
@@ -44,3 +40,9 @@ class LatencyLimit(Limit):
     batch_size: int | None = None
     threads: int | None = None
     max_time: float = 120.0
+
+    def misfit(self, kind: str) -> str:
+        """A float model has no float model to compare with."""
+        if self.max_ratio is None or kind not in KINDS or KINDS[kind].quantized:
+            return ""
+        return f"max_ratio= compares with the {kind} variant, and that is the one it judges here."

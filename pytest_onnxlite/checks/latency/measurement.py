@@ -1,9 +1,25 @@
-"""Times per inference with their conditions."""
+"""Times per inference with their conditions; what a baseline keeps of them, and a verdict's evidence."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pytest_onnxlite.baseline.record import Count, Factor, Positive
+
+# The best reference: the file of the last release.
+LAST_RELEASE = "last release"
+# Older reports call it so.
+_OLD_NAME = "previous artefact"
+# What a comparison is for: the marker's max_ratio=, what a baseline stores, or the last release.
+FLOAT, SIBLING = "float", "sibling"
+
+
+def is_last_release(reference: str) -> bool:
+    """Tell whether a reference's name means the last release's file."""
+    return reference in (LAST_RELEASE, _OLD_NAME)
 
 
 @dataclass(frozen=True)
@@ -11,7 +27,7 @@ class Comparison:
     """Time ratios of a candidate to a reference that ran between its rounds.
 
     Attributes:
-        reference: `previous artefact`, or the variant that is the sibling: `onnx`.
+        reference: `last release`, or the kind of the float variant.
         most: the ratio that is allowed.
         first: the candidate / reference ratio of each replicate of the first set: of a pair of fresh sessions, or of
             two such pairs where it matters which session was created first.
@@ -25,6 +41,11 @@ class Comparison:
     second: tuple[float, ...] = ()
     self_check: tuple[float, ...] = ()
 
+    @property
+    def is_last_release(self) -> bool:
+        """Whether the reference is the last release's file."""
+        return is_last_release(self.reference)
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -37,7 +58,7 @@ class Latency:
         iterations: inferences in a block.
         batch_size: samples per inference.
         threads: ONNX Runtime's intra-op threads.
-        comparisons: by what for: `baseline` or `onnx`.
+        comparisons: by what for: `baseline`, `float` or `sibling`.
         duration: seconds that measuring took.
     """
 
@@ -47,9 +68,53 @@ class Latency:
     iterations: int
     batch_size: int
     threads: int
-    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     duration: float = 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the measurement as JSON data."""
-        return asdict(self)
+
+class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a baseline keeps, on one machine.
+
+    Attributes:
+        seconds: per inference.
+        batch_size: samples per inference.
+        threads: intra-op threads.
+        sibling_ratio: to the time of the float model; None where that was not timed.
+    """
+
+    seconds: Factor
+    batch_size: Positive
+    threads: Positive
+    sibling_ratio: Factor | None = None
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """Bounds on a median ratio, each of which holds with the confidence given."""
+
+    median: float
+    lower: float
+    upper: float
+    confidence: float
+    replicates: Count
+
+
+class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The numbers behind a verdict.
+
+    Attributes:
+        reference: what it was timed beside, or `absolute` for saved seconds.
+        most: the ratio that is allowed.
+        first: bounds of the first set.
+        second: of the independent second set.
+        self_check: of the reference against itself.
+        ratio_since_first: how much slower than the first release it is, each release's ratio multiplied.
+        saved: the saved seconds, where nothing was timed beside.
+    """
+
+    reference: str
+    most: float | None = None
+    first: Interval | None = None
+    second: Interval | None = None
+    self_check: Interval | None = None
+    ratio_since_first: float | None = None
+    saved: float | None = None

@@ -1,1 +1,135 @@
-"""The check of memory."""
+"""The check of memory: peaks of loading and of running, each in child processes, beside the last release's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_onnxlite.baseline.record import Factor
+from pytest_onnxlite.checks.blocks import Block, bars
+from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend, sections_text
+from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, judge_memory
+from pytest_onnxlite.checks.memory.limit import MemoryLimit
+from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
+from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
+from pytest_onnxlite.kinds import Kind
+from pytest_onnxlite.text import NOISE, at_most, growth, size_text
+
+
+class MemoryCheck(Check[MemoryLimit, Memory]):
+    """Peak memory."""
+
+    name = NAME
+    limit = MemoryLimit
+    found = Memory
+    section = MemorySection
+    first = Factor
+    first_key = FIRST_KEY
+    evidence = MemoryEvidence
+    per_machine = True
+    needs_quiet = True
+    order = 40
+
+    def supports(self, kind: Kind) -> bool:
+        """What its own library calls is not loaded by a child."""
+        return bool(kind.runtime)
+
+    def judge(self, task: Task[MemoryLimit]) -> Judged[Memory]:
+        """Measure the candidate and the last release's file."""
+        from pytest_onnxlite.checks.memory.measure import measure
+        from pytest_onnxlite.variants.running import one_batch
+
+        reference = _reference(task)
+        if isinstance(reference, Absent) and task.mode != "save":
+            return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
+        variant, feeds = one_batch(task.builder, task.variant, task.batch_size)
+        task.progress(f"measuring the memory of {task.name}")
+        found = measure(variant.path, task.last_file, feeds, task.batch_size, task.threads)
+        return Judged(found, judge_memory(task.limit, found, reference))
+
+    def explain(self, case: Case[Memory]) -> Explanation | None:
+        """Say which nodes and weights take more."""
+        from pytest_onnxlite.checks.memory.explain import explain_memory
+
+        return explain_memory(case)
+
+    def save(self, found: Memory) -> MemorySection:
+        """Keep both peaks."""
+        return MemorySection(
+            load=found.candidate.load,
+            run=found.candidate.run,
+            method=found.method,
+            batch_size=found.batch_size,
+            threads=found.threads,
+        )
+
+    def save_first(self, kept: float | None, found: Memory, same: bool) -> float:
+        """Multiply up how much more each release needed than the one before."""
+        moved = found.candidate.highest / max(found.reference.highest, 1) if found.reference and not same else 1.0
+        return round((kept or 1.0) * moved, 4)
+
+    def notes(self, found: Memory, verdicts: Sequence[Verdict]) -> list[str]:
+        """Return the ratio to the last release."""
+        if found.reference is None:
+            return []
+        return [f"{found.candidate.highest / max(found.reference.highest, 1):.2f}x last"]
+
+    def drift(self, verdict: Verdict) -> str:
+        """Say how much more it needs since the first release."""
+        evidence = verdict.evidence
+        if not isinstance(evidence, MemoryEvidence) or evidence.ratio_since_first is None:
+            return ""
+        ratio = evidence.ratio_since_first
+        return f"{NAME} {ratio:.2f}x" if abs(ratio - 1) > NOISE else ""
+
+    def course(
+        self, found: Memory, section: MemorySection | None, first: float | None, limit: MemoryLimit | None
+    ) -> Course:
+        """Return the peaks; the last release's as it was measured today, where it was."""
+        saved = found.reference.highest if found.reference else section.highest if section else None
+        start = saved / first if saved and first else None
+        texts = [NONE if count is None else size_text(count) for count in (start, saved)]
+        peak = found.candidate.highest
+        return Course(
+            texts[0], texts[1], size_text(peak), growth(peak, saved), at_most(limit.max_growth if limit else None)
+        )
+
+    def details(self, found: Memory, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
+        """Return the nodes that allocate most."""
+        nodes, total = dict(found.candidate.nodes), found.candidate.node_bytes
+        if not nodes:
+            return []
+        title = "Nodes that allocate most in one run" + (f" ({size_text(total)} in all)" if total else "")
+        return [bars(title, nodes, total or 0, {name: size_text(count) for name, count in nodes.items()})]
+
+    def figures(self, found: Memory, kind: str) -> list[Figure]:
+        """Return this kind's peak."""
+        return [Figure(kind, found.candidate.highest, size_text(found.candidate.highest))]
+
+    def trend(self, section: MemorySection | None, first: float | None) -> Trend | None:
+        """Return the factor since the first release."""
+        return None if first is None else _trend(first)
+
+    def trend_today(self, found: Memory, first: float | None) -> Trend | None:
+        """Return today's factor."""
+        if found.reference is None or not first:
+            return None
+        return _trend(first * found.candidate.highest / max(found.reference.highest, 1))
+
+    def saved_text(self, sections: Sequence[MemorySection]) -> str:
+        """Return the saved peaks."""
+        return sections_text([section.highest for section in sections], size_text)
+
+
+def _reference(task: Task[MemoryLimit]) -> Reference:
+    """Return the baseline whose file is there to be measured, or why there is none."""
+    if isinstance(task.reference, Absent) or task.last_file is not None:
+        return task.reference
+    return Absent(Outcome.NOT_COMPARABLE, task.no_last_file)
+
+
+def _trend(factor: float) -> Trend:
+    return Trend(NAME, "memory, since the first release", factor, lambda ratio: f"{ratio:.3f}×")
+
+
+CHECK = MemoryCheck()

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
-from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.text import percent, size_text
 
+NAME = "memory"
+FIRST_KEY = "memory_ratio"
 # Growth below this is not told apart from the allocator's granularity, whatever share of a small peak it is.
 MEMORY_FLOOR = 1 << 20
 
 
 def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> list[Verdict]:
-    """Judge the peaks of loading and of running, each against the previous artefact's."""
-    figure = size_text(max(found.candidate.load, found.candidate.run))
+    """Judge the peaks of loading and of running, each against the last release's."""
+    figure = size_text(found.candidate.highest)
     if isinstance(reference, Absent):
-        return [absent("memory", figure, reference)]
+        return [absent(NAME, figure, reference)]
     assert found.reference is not None
-    evidence = found.as_dict()
-    was = max(found.reference.load, found.reference.run)
-    now = max(found.candidate.load, found.candidate.run)
-    since = reference.first.get("memory_ratio")
-    if since is not None:
-        evidence["ratio_since_first"] = round(since * now / max(was, 1), 4)
+    was, now = found.reference.highest, found.candidate.highest
+    since = reference.first_of(FIRST_KEY, float)
+    evidence = MemoryEvidence(
+        load=found.candidate.load,
+        run=found.candidate.run,
+        reference_load=found.reference.load,
+        reference_run=found.reference.run,
+        ratio_since_first=None if since is None else round(since * now / max(was, 1), 4),
+    )
 
     def verdict(outcome: Outcome, message: str = "") -> list[Verdict]:
-        return [Verdict("memory", BASELINE, outcome, figure, message, evidence)]
+        return [Verdict(NAME, BASELINE, outcome, figure, message, evidence)]
 
     if found.method != found.reference_method:
         return verdict(
             Outcome.NOT_COMPARABLE,
-            f"the candidate's peak was read by {found.method} and the previous release's by {found.reference_method}, "
+            f"the candidate's peak was read by {found.method} and the last release's by {found.reference_method}, "
             "which do not measure the same. Run again.",
         )
     if not (found.candidate.settled and found.reference.settled):
@@ -48,14 +53,14 @@ def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> lis
     if grown:
         return verdict(
             Outcome.FAIL,
-            f"needs more memory than the previous release: {'; '.join(grown)}; at most {percent(limit.max_growth)} "
+            f"needs more memory than the last release: {'; '.join(grown)}; at most {percent(limit.max_growth)} "
             f"allowed (max_growth={limit.max_growth}, batch size {found.batch_size}, read by {found.method}).\n"
             f"{_node_bytes(found.candidate, found.reference)}"
             "Growth while loading comes from weights, growth while running from activations: look for wider layers, "
             f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",
         )
     if was - now > max(limit.max_growth * was, MEMORY_FLOOR):
-        return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the previous release. Keep it with: {SAVE}")
+        return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the last release. Keep it with: {SAVE}")
     return verdict(Outcome.PASS)
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import GROWTH, Limit, whole
-from pytest_onnxlite.settings import RUNTIME_KINDS
-
-if TYPE_CHECKING:
-    pass
+from pytest_onnxlite.checks.limit import GROWTH, Argument, Limit, whole
 
 
 @dataclass(frozen=True)
 class MemoryLimit(Limit):
-    """`onnxlite_memory`: peak memory of loading and of running, against the previous release's artefact.
+    """`onnxlite_memory`: peak memory of loading and of running, against the last release's file.
 
     Attributes:
         max_growth: how much more it may need, relatively.
@@ -22,9 +19,7 @@ class MemoryLimit(Limit):
         threads: intra-op threads; the spec's where None.
     """
 
-    check = "memory"
-    kinds: ClassVar[tuple[str, ...]] = RUNTIME_KINDS
-    rules: ClassVar[dict[str, Any]] = {"max_growth": GROWTH, "batch_size": whole(1), "threads": whole(1)}
+    arguments: ClassVar[Mapping[str, Argument]] = {"max_growth": GROWTH, "batch_size": whole(1), "threads": whole(1)}
 
     max_growth: float = 0.05
     batch_size: int | None = None

@@ -27,7 +27,7 @@ def measure(
 
     Args:
         candidate: the ONNX file.
-        reference: the previous release's, or None.
+        reference: the last release's, or None.
         feeds: one batch, by input name.
         batch_size: samples in it.
         threads: intra-op threads.

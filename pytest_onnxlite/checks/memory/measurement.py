@@ -1,9 +1,12 @@
-"""Peaks of memory with their conditions."""
+"""Peaks of memory with their conditions; what a baseline keeps of them, and a verdict's evidence."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+import msgspec
+
+from pytest_onnxlite.baseline.record import Count, Positive
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,23 @@ class Peak:
     node_bytes: int | None = None
     nodes: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def highest(self) -> int:
+        """The higher of both."""
+        return max(self.load, self.run)
+
 
 @dataclass(frozen=True)
 class Memory:
     """Peaks of a candidate and of a reference that was measured in the same way.
 
     Attributes:
+        candidate: the candidate's.
+        reference: the last release's; None where there is none.
         method: how the child read its peak; figures of different methods are never compared.
+        reference_method: how the reference's child did.
+        batch_size: samples per inference.
+        threads: intra-op threads.
     """
 
     candidate: Peak
@@ -41,6 +54,35 @@ class Memory:
     batch_size: int
     threads: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the measurement as JSON data."""
-        return asdict(self)
+
+class MemorySection(msgspec.Struct, frozen=True, kw_only=True):
+    """What a baseline keeps, on one machine: bytes, and how they were read."""
+
+    load: Count
+    run: Count
+    method: str
+    batch_size: Positive
+    threads: Positive
+
+    @property
+    def highest(self) -> int:
+        """The higher of both."""
+        return max(self.load, self.run)
+
+
+class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The numbers behind a verdict.
+
+    Attributes:
+        load: the candidate's peak while loading, bytes.
+        run: its peak while running.
+        reference_load: the last release's while loading.
+        reference_run: its peak while running.
+        ratio_since_first: how much more than the first release it needs, each release's ratio multiplied.
+    """
+
+    load: int
+    run: int
+    reference_load: int
+    reference_run: int
+    ratio_since_first: float | None = None

@@ -11,8 +11,9 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from pytest_onnxlite.checks.verdict import BASELINE
-from pytest_onnxlite.explain.case import Case, Explanation
+from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation
 from pytest_onnxlite.lint import summarize
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.loading import load_model
@@ -67,7 +68,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Grown:
-    """A tensor that is larger than in the previous release, or that was not there: 0 bytes."""
+    """A tensor that is larger than in the last release, or that was not there: 0 bytes."""
 
     tensor: str
     bytes: int
@@ -132,13 +133,13 @@ def _notes(proto: onnx.ModelProto) -> int:
     return sum(size + 2 + (size > 127) for size in texts)
 
 
-def explain_size(case: Case) -> Explanation:
+def explain_size(case: Case[Size]) -> Explanation:
     """Explain a file that is too large."""
-    path = case.variant.path
+    path = case.task.variant.path
     if path.suffix != ".onnx":
         return Explanation(f"{path.name} is no ONNX file: its bytes are not told apart.")
     found, unread = count_bytes(path)
-    left = summarize(path, excluded=case.builder.excluded(case.variant.kind)).float_left
+    left = summarize(path, excluded=case.task.builder.excluded(case.task.variant.kind)).float_left
     reference = _reference(case)
     before = count_bytes(reference)[0] if reference is not None else None
     excess = _excess(case)
@@ -152,7 +153,7 @@ def explain_size(case: Case) -> Explanation:
         "cure": cure,
         "cure_saves": saved,
     }
-    grown = _grown(path, case.previous) if case.verdict.against == BASELINE and case.previous else []
+    grown = _grown(path, case.task.last_file) if case.verdict.against == BASELINE and case.task.last_file else []
     data["grown"] = [asdict(entry) for entry in grown]
     why = _why(found, before, left, unread, excess, grown)
     lines = [_kinds_line(found, before, _name(case))]
@@ -161,28 +162,31 @@ def explain_size(case: Case) -> Explanation:
             "brings it under the limit" if saved >= excess else f"is not enough: {size_text(excess - saved)} remain"
         )
         lines.append(f"Quantizing or removing {', '.join(cure)} saves {size_text(saved)}, which {enough}.")
-    return Explanation(why, lines, data)
+    return Explanation(why, tuple(lines), data)
 
 
-def _reference(case: Case) -> Path | None:
+def _reference(case: Case[Size]) -> Path | None:
     if case.verdict.against == BASELINE:
-        return case.previous if case.previous is not None and case.previous.suffix == ".onnx" else None
-    made_from = case.builder.made_from(case.variant.kind)
+        return (
+            case.task.last_file if case.task.last_file is not None and case.task.last_file.suffix == ".onnx" else None
+        )
+    made_from = case.task.builder.made_from(case.task.variant.kind)
     return made_from.path if made_from is not None and made_from.path.suffix == ".onnx" else None
 
 
-def _name(case: Case) -> str:
-    return "the previous release" if case.verdict.against == BASELINE else f"the {case.verdict.against} variant"
+def _name(case: Case[Size]) -> str:
+    return "the last release" if case.verdict.against == BASELINE else f"the {case.verdict.against} variant"
 
 
-def _excess(case: Case) -> int:
+def _excess(case: Case[Size]) -> int:
     """Return how many bytes are too many."""
-    evidence = case.verdict.evidence
+    evidence, found = case.verdict.evidence, case.found
+    assert isinstance(evidence, SizeEvidence)
     if case.verdict.against == BASELINE:
-        most = evidence["saved"] * (1 + getattr(case.limit, "tolerance", 0.0))
+        most = (evidence.saved or 0) * (1 + case.task.limit.tolerance)
     else:
-        most = evidence.get("most", 0.0) * (evidence.get("reference_bytes") or 0)
-    return max(0, int(evidence["bytes"] - most))
+        most = (evidence.most or 0.0) * (found.reference_bytes or 0)
+    return max(0, int(found.bytes - most))
 
 
 def tensors_to_shrink(left: Sequence[FloatLeft], unread: Sequence[Unread], excess: int) -> tuple[list[str], int]:
@@ -208,7 +212,7 @@ def _can_shrink(entry: FloatLeft) -> bool:
 
 
 def _grown(path: Path, previous: Path) -> list[Grown]:
-    """Return the tensors that are new or larger since the previous release, what grew most first."""
+    """Return the tensors that are new or larger since the last release, what grew most first."""
     if previous.suffix != ".onnx":
         return []
     now, was = _tensors(path), _tensors(previous)
@@ -235,7 +239,7 @@ def _why(
     if unread and unread[0].bytes >= max(excess / 2, (largest.bytes * _SAVED if largest else 0)):
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         return (
-            f"{unread[0].tensor} ({size_text(unread[0].bytes)}){more} lies in the file and nothing reads it: a copy that was "
+            f"{unread[0].tensor} ({size_text(unread[0].bytes)}){more} is unused: a copy that was "
             "left behind. Remove it."
         )
     if found.notes >= max(excess / 2, (largest.bytes * _SAVED if largest else 0)):
@@ -248,10 +252,8 @@ def _why(
         first = grown[0]
         if not first.previous:
             reason = next((f": it is in float, {entry.reason}" for entry in left if entry.tensor == first.tensor), "")
-            return f"{first.tensor} ({size_text(first.bytes)}) is new since the previous release{reason}."
-        return (
-            f"{first.tensor} grew from {size_text(first.previous)} in the previous release to {size_text(first.bytes)}."
-        )
+            return f"{first.tensor} ({size_text(first.bytes)}) is new since the last release{reason}."
+        return f"{first.tensor} grew from {size_text(first.previous)} in the last release to {size_text(first.bytes)}."
     if largest is not None and largest.bytes * _SAVED >= excess / 4:
         return f"{largest.tensor} ({size_text(largest.bytes)}, read by {largest.node}) is in float: {largest.reason}."
     parts = {"the graph itself": found.graph, "scales and zero points": found.scales, "float tensors": found.floats}

@@ -5,40 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, missing
+from pytest_onnxlite.checks.reference import ACCEPT, SAVE, Absent, Reference, absent, missing
 from pytest_onnxlite.checks.size.limit import SizeLimit
-from pytest_onnxlite.checks.size.measurement import Size
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import percent, size_text
 
+NAME = "size"
 
-def judge_size(limit: SizeLimit, variant: str, found: Size, reference: Reference) -> list[Verdict]:
-    """Judge bytes as a ratio of the float model's and against the baseline's."""
+
+def judge_size(limit: SizeLimit, kind: Kind, found: Size, reference: Reference) -> list[Verdict]:
+    """Judge bytes as a ratio of those of what it was made from and against the baseline's."""
     figure = size_text(found.bytes)
     verdicts = []
-    ratio = limit.ratio if limit.ratio is not None else limit.default_ratios.get(variant)
+    ratio = limit.ratio if limit.ratio is not None else kind.size_ratio
     if ratio is not None and found.reference is not None:
         verdicts.append(_judge_ratio(ratio, limit.tolerance, found, figure))
     elif limit.ratio is not None:
-        verdicts.append(
-            Verdict(
-                "size",
-                "limit",
-                Outcome.FAIL,
-                figure,
-                f"ratio={limit.ratio} asks for a share of the model it was made from, and the spec names none for the "
-                f"{variant} variant. Give onnx= or trained=, or leave ratio= out.",
-            )
+        message = (
+            f"ratio={limit.ratio} asks for a share of the model it was made from, and the spec names none for the "
+            f"{kind.name} variant. Give onnx= or trained=, or leave ratio= out."
         )
+        verdicts.append(Verdict(NAME, LIMIT, Outcome.FAIL, figure, message))
     if isinstance(reference, Absent):
-        return [*verdicts, absent("size", figure, reference)]
-    if reference.size is None:
-        return [*verdicts, missing("size", figure, reference)]
+        return [*verdicts, absent(NAME, figure, reference)]
+    saved = reference.section(SizeSection)
+    if saved is None:
+        return [*verdicts, missing(NAME, figure, reference)]
     lines: list[str] = []
     if not any(verdict.outcome is Outcome.FAIL for verdict in verdicts):  # which has said it
         # A float model has nothing left in float.
-        lines = [*(_contents(found) if variant.endswith("int8") else ()), *_waste(found)]
-    return [*verdicts, _judge_size_baseline(limit, found, figure, reference, lines)]
+        lines = [*(_contents(found) if kind.quantized else ()), *_waste(found)]
+    return [*verdicts, _judge_baseline(limit, found, figure, saved.bytes, reference, lines)]
 
 
 def _judge_ratio(ratio: float, tolerance: float, found: Size, figure: str) -> Verdict:
@@ -46,27 +45,27 @@ def _judge_ratio(ratio: float, tolerance: float, found: Size, figure: str) -> Ve
     assert found.reference_bytes is not None
     share = found.bytes / found.reference_bytes
     most = ratio * (1 + tolerance)
-    evidence = {**found.as_dict(), "ratio": round(share, 6), "most": round(most, 6)}
+    evidence = SizeEvidence(bytes=found.bytes, ratio=round(share, 6), most=round(most, 6))
     if share <= most:
-        return Verdict("size", found.reference, Outcome.PASS, figure, "", evidence)
+        return Verdict(NAME, found.reference, Outcome.PASS, figure, "", evidence)
     message = (
         f"{found.bytes:,} bytes are {share:.3f} of the {found.reference} variant's {found.reference_bytes:,}; at most "
         f"{most:.3f} allowed (ratio={ratio}, tolerance={tolerance}), which is "
         f"{found.bytes - int(most * found.reference_bytes):,} bytes too many."
     )
     message = "\n".join([message, *_contents(found), *_waste(found)])
-    return Verdict("size", found.reference, Outcome.FAIL, figure, message, evidence)
+    return Verdict(NAME, found.reference, Outcome.FAIL, figure, message, evidence)
 
 
 def _contents(found: Size) -> list[str]:
     lines = []
-    by_type = found.contents.get("weight_bytes", {})
+    by_type = found.contents.weight_bytes
     if by_type:
         lines.append("Weights: " + ", ".join(f"{size_text(count)} {kind}" for kind, count in by_type.items()) + ".")
-    left = found.contents.get("float_left", [])
+    left = found.contents.float_left
     if left:
         lines.append("Left in float:")
-        lines += [f"  {t['tensor']}: {size_text(t['bytes'])}, read by {t['node']} ({t['reason']})" for t in left[:5]]
+        lines += [f"  {t.tensor}: {size_text(t.bytes)}, read by {t.node} ({t.reason})" for t in left[:5]]
         lines.append("Quantize them (recipe, exclude=), or raise ratio= if they must stay in float.")
     else:
         lines.append("No weight of 1 KiB or more is left in float: the graph itself or the scales take the room.")
@@ -77,28 +76,27 @@ def _waste(found: Size) -> list[str]:
     if not found.waste:
         return []
     return [
-        f"Beside it {size_text(found.waste)} of its data files are referred to by nothing. They are not counted, and ship all "
-        "the same: delete the data files before the model is saved anew."
+        f"Next to it, {size_text(found.waste)} of its data files are unused. They are not counted, but they ship too: "
+        "delete the data files before you save the model again."
     ]
 
 
-def _judge_size_baseline(
-    limit: SizeLimit, found: Size, figure: str, baseline: Baseline, lines: Sequence[str]
+def _judge_baseline(
+    limit: SizeLimit, found: Size, figure: str, saved: int, baseline: Baseline, lines: Sequence[str]
 ) -> Verdict:
-    assert baseline.size is not None
-    saved = baseline.size["bytes"]
     growth = found.bytes / saved - 1
-    start = baseline.first.get("size", {}).get("bytes")
-    evidence = {"bytes": found.bytes, "saved": saved, "growth": round(growth, 6), "first": start}
-    since = f" Since the first accepted release: {found.bytes - start:+,} bytes." if start else ""
+    first = baseline.first_of(NAME, SizeSection)
+    start = first.bytes if first else None
+    evidence = SizeEvidence(bytes=found.bytes, saved=saved, growth=round(growth, 6), first=start)
+    since = f" Since the first release: {found.bytes - start:+,} bytes." if start else ""
     if found.bytes > saved * (1 + limit.tolerance):
         head = (
-            f"{found.bytes:,} bytes, the last accepted release had {saved:,}: {percent(growth)} more, at most "
+            f"{found.bytes:,} bytes, the last release had {saved:,}: {percent(growth)} more, at most "
             f"{percent(limit.tolerance)} allowed (tolerance={limit.tolerance}).{since}"
         )
-        message = "\n".join([head, *lines, f"If the growth is meant, accept it with: {SAVE} --onnxlite-accept"])
-        return Verdict("size", BASELINE, Outcome.FAIL, figure, message, evidence)
+        message = "\n".join([head, *lines, f"If you mean it to grow: {ACCEPT[0].lower()}{ACCEPT[1:]}"])
+        return Verdict(NAME, BASELINE, Outcome.FAIL, figure, message, evidence)
     if found.bytes < saved * (1 - limit.tolerance):
-        message = f"{percent(-growth)} smaller than the last accepted release. Keep it with: {SAVE}"
-        return Verdict("size", BASELINE, Outcome.IMPROVED, figure, message, evidence)
-    return Verdict("size", BASELINE, Outcome.PASS, figure, "", evidence)
+        message = f"{percent(-growth)} smaller than the last release. Keep it with: {SAVE}"
+        return Verdict(NAME, BASELINE, Outcome.IMPROVED, figure, message, evidence)
+    return Verdict(NAME, BASELINE, Outcome.PASS, figure, "", evidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_onnxlite.checks.size.measurement import Size
+from pytest_onnxlite.checks.size.measurement import Contents, LeftInFloat, Size
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.external import size_of
 from pytest_onnxlite.variants.variant import Variant
@@ -14,16 +14,22 @@ def measure(builder: Builder, variant: Variant) -> Size:
     Raises:
         OnnxliteError: one of the two cannot be built or read.
     """
-    from pytest_onnxlite.lint import summarize
-
     used, waste = size_of(variant.path)
     reference = builder.made_from(variant.kind)
     return Size(
         bytes=used,
         reference=reference.kind if reference else None,
         reference_bytes=reference.size if reference else None,
-        contents=summarize(variant.path, excluded=builder.excluded(variant.kind)).as_dict()
-        if variant.path.suffix == ".onnx"
-        else {},
+        contents=_contents(builder, variant),
         waste=waste,
     )
+
+
+def _contents(builder: Builder, variant: Variant) -> Contents:
+    from pytest_onnxlite.lint import summarize
+
+    if variant.path.suffix != ".onnx":
+        return Contents()
+    found = summarize(variant.path, excluded=builder.excluded(variant.kind))
+    left = tuple(LeftInFloat(entry.tensor, entry.node, entry.bytes, entry.reason) for entry in found.float_left)
+    return Contents(dict(found.weight_bytes), left)

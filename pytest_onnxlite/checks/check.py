@@ -1,0 +1,313 @@
+"""What a check is: what its marker asks, how a variant is measured and judged, what is saved, explained and shown.
+
+A project's `conftest.py` can add one of its own with the hook `pytest_onnxlite_checks`; see docs/checks.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from pytest_onnxlite.baseline.record import Artefact
+from pytest_onnxlite.checks.blocks import Block
+from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.reference import Reference
+from pytest_onnxlite.checks.verdict import Explanation, Verdict
+from pytest_onnxlite.settings import Mode
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.kinds import Kind
+    from pytest_onnxlite.variants.builder import Builder
+    from pytest_onnxlite.variants.deadline import Budget
+    from pytest_onnxlite.variants.variant import OnnxVariant, Variant
+
+L = TypeVar("L", bound=Limit)
+M = TypeVar("M")
+# A figure that is not there, in a table.
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """pytest-benchmark's fixture for a test, or why there is none to time with."""
+
+    benchmark: Any = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Task(Generic[L]):
+    """What a check is asked to judge.
+
+    Attributes:
+        builder: the model's variants.
+        variant: the candidate.
+        limit: what the marker asks.
+        reference: the last release's baseline, or why there is none to compare with.
+        last_file: the last release's file; None where there is none.
+        no_last_file: why there is no such file although there is a baseline.
+        machine: the fingerprint of this machine.
+        mode: what the run is for.
+        clock: what times.
+        progress: is told what begins.
+    """
+
+    builder: Builder
+    variant: Variant
+    limit: L
+    reference: Reference
+    last_file: Path | None
+    no_last_file: str
+    machine: str
+    mode: Mode
+    clock: Clock
+    progress: Callable[[str], None]
+
+    @property
+    def name(self) -> str:
+        """Model and kind, for messages."""
+        return f"{self.variant.model} {self.variant.kind}"
+
+    def last_variant(self) -> OnnxVariant | None:
+        """Return the last release, to be run on the same samples; None where its file is not there or runs otherwise."""
+        from pytest_onnxlite.variants.variant import OnnxVariant
+
+        if self.last_file is None or not isinstance(self.variant, OnnxVariant):
+            return None
+        return self.variant.beside(self.last_file)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per inference: the limit's, else the spec's."""
+        return int(getattr(self.limit, "batch_size", None) or self.builder.spec.batch_size)
+
+    @property
+    def threads(self) -> int:
+        """Intra-op threads: the limit's, else the spec's."""
+        return int(getattr(self.limit, "threads", None) or self.builder.spec.threads)
+
+
+@dataclass(frozen=True)
+class Case(Generic[M]):
+    """A verdict to explain.
+
+    Attributes:
+        task: what was judged.
+        verdict: what came of it.
+        found: what was measured.
+        budget: the seconds that explaining may take.
+    """
+
+    task: Task[Any]
+    verdict: Verdict
+    found: M
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class Judged(Generic[M]):
+    """What came of a limit: the measurement, None where nothing was measured, and the verdicts."""
+
+    found: M | None
+    verdicts: Sequence[Verdict]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A figure as texts: when first accepted, in the last release, today, how it changed, and what is allowed."""
+
+    first: str
+    last: str
+    today: str
+    change: str
+    allowed: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of one kind of variant, measured or known beside a measured one: its value, its text, and a remark."""
+
+    kind: str
+    value: float
+    text: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A figure over the releases: a key, what it is called, its value, and how values are written."""
+
+    key: str
+    label: str
+    value: float
+    text: Callable[[float], str]
+
+
+class Check(ABC, Generic[L, M]):
+    """One thing that a release is judged by.
+
+    Attributes:
+        name: what it is called; its marker is `onnxlite_<name>`, and what it saves stands under the name.
+        limit: the dataclass of its marker's arguments.
+        found: the type of its measurement, which msgspec can read back from JSON.
+        section: the type of what a baseline keeps of it, which msgspec reads and checks.
+        first: the type of what a baseline keeps of the first release; None for nothing.
+        first_key: where that stands.
+        evidence: the type of its verdicts' evidence.
+        per_machine: whether what it saves depends on the machine.
+        timed: whether it is timed by pytest-benchmark.
+        needs_quiet: whether other processes at work disturb it.
+        order: checks with a lower number are judged sooner where a search stops at the first that is broken.
+        explains_once: whether one explanation serves all verdicts of a limit.
+        concerns_answers: whether what a processor answers matters to it.
+    """
+
+    name: ClassVar[str]
+    limit: ClassVar[type[Limit]]
+    found: ClassVar[Any]
+    section: ClassVar[Any]
+    first: ClassVar[Any] = None
+    first_key: ClassVar[str] = ""
+    evidence: ClassVar[Any] = dict
+    per_machine: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
+    needs_quiet: ClassVar[bool] = False
+    order: ClassVar[int] = 25
+    explains_once: ClassVar[bool] = False
+    concerns_answers: ClassVar[bool] = False
+
+    # -- judging -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def judge(self, task: Task[L]) -> Judged[M]:
+        """Measure a variant and judge it.
+
+        Raises:
+            OnnxliteError: it cannot be measured; the text says why, and what to do.
+        """
+
+    def supports(self, kind: Kind) -> bool:
+        """Tell whether variants of a kind can be judged."""
+        return True
+
+    def explain(self, case: Case[M]) -> Explanation | None:
+        """Say why a verdict is what it is; None where its message says all there is."""
+        return None
+
+    def shorten(self, limit: L, seconds: float) -> L:
+        """Return a limit that is judged within so many seconds, for a search."""
+        return limit
+
+    def rank(self, found: M) -> float | None:
+        """Return how good a measurement is, larger for better, to tell which of several trials is nearest; None if it cannot."""
+        return None
+
+    # -- saving ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def save(self, found: M) -> object:
+        """Return the baseline's section of a measurement, of the type `section`."""
+
+    def save_first(self, kept: Any, found: M, same: bool) -> object:
+        """Return what is kept of the first release, of the type `first`.
+
+        Args:
+            kept: what was kept so far; None at the first release.
+            found: the measurement that is saved.
+            same: whether the file that was measured is the last release's own.
+        """
+        return kept
+
+    def contradiction(self, section: Any, artefact: Artefact) -> str:
+        """Say how a section contradicts the file that the baseline is of; empty where it does not."""
+        return ""
+
+    # -- reading back ------------------------------------------------------------------------------------
+
+    def read_found(self, content: object) -> Any:
+        """Return a measurement from JSON data.
+
+        Raises:
+            msgspec.ValidationError: it is none.
+        """
+        return msgspec.convert(content, self.found, strict=False)
+
+    def read_evidence(self, content: object) -> Any:
+        """Return a verdict's evidence from JSON data; None for none.
+
+        Raises:
+            msgspec.ValidationError: it is none.
+        """
+        return msgspec.convert(content, self.evidence, strict=False) if content else None
+
+    # -- showing -----------------------------------------------------------------------------------------
+
+    def notes(self, found: M, verdicts: Sequence[Verdict]) -> list[str]:
+        """Return what the figure was compared with, in a few words each, for the table's brackets."""
+        return []
+
+    def compared_by(self, verdict: Verdict) -> str:
+        """Say by what a verdict compares with the last release, if it is not its file; else empty."""
+        return ""
+
+    def drift(self, verdict: Verdict) -> str:
+        """Say what added up since the first release, if it is more than noise; else empty."""
+        return ""
+
+    def remark(self, verdict: Verdict) -> str:
+        """Say what is worth knowing about a verdict that is not red; else empty."""
+        return ""
+
+    def course(self, found: M, section: Any, first: Any, limit: L | None) -> Course | None:
+        """Return the figure when first accepted, in the last release and today; None where that means nothing.
+
+        Args:
+            found: today's measurement.
+            section: what the last release's baseline keeps, on a machine like this; None for nothing.
+            first: what it keeps of the first release; None for nothing.
+            limit: the marker's arguments.
+        """
+        return None
+
+    def details(self, found: M, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
+        """Return what a page shows of it beyond the figure."""
+        return []
+
+    def figures(self, found: M, kind: str) -> list[Figure]:
+        """Return figures for the table of a model's variants: this kind's, and of what it was compared with."""
+        return []
+
+    def trend(self, section: Any, first: Any) -> Trend | None:
+        """Return a saved baseline's figure for the trend over releases; None where it has none."""
+        return None
+
+    def trend_today(self, found: M, first: Any) -> Trend | None:
+        """Return today's figure for the trend over releases; None where it has none."""
+        return None
+
+    def saved_text(self, sections: Sequence[Any]) -> str:
+        """Return what is saved in a few words, one section for each machine that saved one."""
+        return "saved" if sections else "-"
+
+    def data_id(self, found_or_section: Any) -> str:
+        """Return the hash of the data that a figure is of; empty where it depends on none."""
+        return ""
+
+
+def sections_text(values: Sequence[float], text: Callable[[float], str]) -> str:
+    """Return the figures of several machines, from the smallest to the largest."""
+    found = sorted(values)
+    if not found:
+        return "-"
+    return text(found[0]) if len(found) == 1 else f"{text(found[0])} to {text(found[-1])}"
+
+
+def plain(value: object) -> Mapping[str, object]:
+    """Return a record as JSON data."""
+    found: Mapping[str, object] = msgspec.to_builtins(value)
+    return found

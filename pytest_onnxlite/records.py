@@ -1,0 +1,273 @@
+"""What guarded tests recorded: typed here, and JSON data in reports, in bundles and between pytest-xdist's processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import msgspec
+
+from pytest_onnxlite.baseline.record import Artefact
+from pytest_onnxlite.checks.check import Check
+from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.verdict import Explanation, Verdict
+from pytest_onnxlite.errors import OnnxliteError
+
+Checks = Mapping[str, Check[Any, Any]]
+
+
+@dataclass(frozen=True)
+class JudgedFile:
+    """The file that was judged: path, hash, bytes; empty for something that is called."""
+
+    path: str = ""
+    sha256: str = ""
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the spec says about how a variant is judged."""
+
+    batch_size: int
+    batched: bool
+    threads: int
+    metric: str
+    samples: int | None
+    output: str | None
+
+
+@dataclass(frozen=True)
+class LastRelease:
+    """What the baseline keeps, on a machine like this where it depends on it.
+
+    Attributes:
+        artefact: its file.
+        sections: by check.
+        first: by the checks' keys.
+    """
+
+    artefact: Artefact
+    sections: Mapping[str, object] = field(default_factory=dict)
+    first: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SaturationTrial:
+    """What quantizing with 7-bit weights came to: the recipe, the share of pairs left, and the metric's value."""
+
+    recipe: str
+    share: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class TensorShare:
+    """A tensor and a share of it."""
+
+    tensor: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What may differ on other processors.
+
+    Attributes:
+        text: for a person.
+        share: of neighbouring weight pairs that can saturate; None where it could not be said.
+        pairs: how many pairs there are.
+        tensors: the worst.
+        reduce_range: what 7-bit weights came to; None where that was not tried.
+    """
+
+    text: str
+    share: float | None = None
+    pairs: int = 0
+    tensors: tuple[TensorShare, ...] = ()
+    reduce_range: SaturationTrial | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A recipe that was tried.
+
+    Attributes:
+        recipe: as code.
+        stopped_by: the limit that it does not keep, `build` where it cannot be built; empty where it keeps all.
+        message: what that limit says.
+        figures: by check, what was measured in a few words.
+        accuracy: the metric's value, larger for better; None where it was not measured.
+        bytes: the file's size, None where it was not built.
+    """
+
+    recipe: str
+    stopped_by: str
+    message: str = ""
+    figures: Mapping[str, str] = field(default_factory=dict)
+    accuracy: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A recipe that passes where the test's own fails, as code, or None; what was tried; and a text for a person."""
+
+    text: str
+    recipe: str | None = None
+    tried: tuple[Attempt, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured and decided about one variant by one test.
+
+    Attributes:
+        test: the test's id.
+        model: the model's name.
+        variant: the variant's kind.
+        artefact: the file that was judged.
+        conditions: how.
+        limits: by check, the marker's arguments.
+        baseline: what the last release measured; None where there is none to look at.
+        measured: by check, the measurement.
+        verdicts: the verdicts.
+        broken_baseline: why the baseline there is cannot be read; it is then not overwritten.
+        recipe: how the variant was quantized here, and why so where the user did not say.
+        forecast: what may differ on other processors; None where nothing may.
+        suggestion: a recipe that passes, or that none was found; None where none was looked for.
+        file: the test's file, relative to pytest's root folder.
+        line: its line there.
+    """
+
+    test: str
+    model: str
+    variant: str
+    artefact: JudgedFile
+    conditions: Conditions
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    baseline: LastRelease | None = None
+    measured: Mapping[str, object] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+    broken_baseline: str | None = None
+    recipe: str = ""
+    forecast: Forecast | None = None
+    suggestion: Suggestion | None = None
+    file: str = ""
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        """Model and kind."""
+        return f"{self.model} {self.variant}"
+
+    @property
+    def is_red(self) -> bool:
+        """Whether its test fails of it."""
+        return any(verdict.red for verdict in self.verdicts)
+
+
+def expect(records: Sequence[Record], reason: str) -> list[Record]:
+    """Note that a test's failure was expected, by pytest's `xfail`: nothing of it is red.
+
+    Args:
+        records: what the test recorded.
+        reason: pytest's reason, possibly empty.
+    """
+
+    def expected(verdict: Verdict) -> Verdict:
+        return replace(verdict, red=False, xfail=reason) if verdict.red else verdict
+
+    return [replace(record, verdicts=tuple(map(expected, record.verdicts))) for record in records]
+
+
+# -- to JSON data and back -----------------------------------------------------------------------------------
+
+
+def to_data(record: Record) -> dict[str, Any]:
+    """Return a record as JSON data."""
+    data: dict[str, Any] = msgspec.to_builtins(record)
+    for verdict in data["verdicts"]:
+        verdict["evidence"] = verdict["evidence"] or {}
+        explanation = verdict["explanation"]
+        if explanation is not None:
+            kept = {"why": explanation["why"], "lines": explanation["lines"]}
+            verdict["explanation"] = {**explanation["figures"], **kept}
+    if record.baseline is not None:
+        inner = data["baseline"]
+        data["baseline"] = {"artefact": inner["artefact"], **inner["sections"], "first": inner["first"]}
+    return data
+
+
+def from_data(data: object, checks: Checks) -> Record:
+    """Return a record from JSON data; parts of a check that nobody registered stay data.
+
+    Raises:
+        OnnxliteError: it is no record.
+    """
+    try:
+        return _Reader(checks).record(data)
+    except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise OnnxliteError(f"a record cannot be read ({type(error).__name__}: {error}).") from None
+
+
+class _Reader:
+    """Reads records back, by what each check says about its parts."""
+
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+
+    def record(self, data: Any) -> Record:
+        plain = {name: data[name] for name in ("test", "model", "variant", "broken_baseline", "recipe", "file", "line")}
+        return Record(
+            **msgspec.convert(plain, dict[str, str | int | None]),  # type: ignore[arg-type]
+            artefact=msgspec.convert(data["artefact"], JudgedFile),
+            conditions=msgspec.convert(data["conditions"], Conditions),
+            limits={name: self._limit(name, value) for name, value in data["limits"].items()},
+            baseline=self._baseline(data["baseline"]),
+            measured={name: self._found(name, value) for name, value in data["measured"].items()},
+            verdicts=tuple(self._verdict(value) for value in data["verdicts"]),
+            forecast=msgspec.convert(data.get("forecast"), Forecast | None),
+            suggestion=msgspec.convert(data.get("suggestion"), Suggestion | None),
+        )
+
+    def _limit(self, name: str, value: Any) -> Limit:
+        if name not in self._checks:
+            return Limit(value.get("variant"))
+        limit: Limit = msgspec.convert(value, self._checks[name].limit)
+        return limit
+
+    def _found(self, name: str, value: Any) -> object:
+        return self._checks[name].read_found(value) if name in self._checks else value
+
+    def _baseline(self, data: Any) -> LastRelease | None:
+        if data is None:
+            return None
+        sections: dict[str, object] = {}
+        for name, value in data.items():
+            if name not in ("artefact", "first") and value is not None:
+                check = self._checks.get(name)
+                sections[name] = value if check is None else msgspec.convert(value, check.section, strict=False)
+        kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
+        first = {
+            key: msgspec.convert(value, kinds[key], strict=False) if key in kinds else value
+            for key, value in data["first"].items()
+        }
+        return LastRelease(msgspec.convert(data["artefact"], Artefact), sections, first)
+
+    def _verdict(self, data: Any) -> Verdict:
+        check = self._checks.get(data["check"])
+        evidence = data["evidence"] if check is None else check.read_evidence(data["evidence"])
+        explanation = data.get("explanation")
+        if explanation is not None:
+            figures = {name: value for name, value in explanation.items() if name not in ("why", "lines")}
+            explanation = Explanation(explanation["why"], tuple(explanation["lines"]), figures)
+        plain = {
+            entry.name: data[entry.name] for entry in fields(Verdict) if entry.name in _PLAIN and entry.name in data
+        }
+        return replace(msgspec.convert(plain, Verdict), evidence=evidence, explanation=explanation)
+
+
+_PLAIN = ("check", "against", "outcome", "figure", "message", "red", "xfail")

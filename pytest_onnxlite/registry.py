@@ -1,0 +1,71 @@
+"""The checks and the kinds of variant that a run knows: ours, and those that a project's conftest.py adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_onnxlite import checks
+from pytest_onnxlite.checks.check import Check
+from pytest_onnxlite.kinds import KINDS, Kind
+from pytest_onnxlite.settings import PREFIX, UsageMistake
+
+# What else stands next to the checks in a baseline file, and in the table of a declared model.
+_TAKEN = frozenset({"schema", "model", "variant", "artefact", "machines", "first", "description"})
+DECLARED_KEYS = frozenset(
+    {"trained", "onnx", "int8", "data", "calibration", "metric", "output", "batch_size", "threads", "batched", "recipe"}
+) | {"variants"}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+def marker_of(check: str) -> str:
+    """Return the name of a check's marker."""
+    return f"{PREFIX}{check}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Checks and kinds by name, in the order in which they are judged and shown."""
+
+    checks: Mapping[str, Check[Any, Any]] = field(default_factory=dict)
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: dict(KINDS))
+
+    @classmethod
+    def load(cls, more_checks: Iterable[Any] = (), more_kinds: Iterable[Any] = ()) -> Registry:
+        """Return ours, and a project's own.
+
+        Raises:
+            UsageMistake: one is no check or kind, or its name is taken or cannot be one.
+        """
+        found: dict[str, Check[Any, Any]] = {name: checks.load(name) for name in checks.NAMES}
+        for check in more_checks:
+            if not isinstance(check, Check):
+                raise UsageMistake(f"pytest_onnxlite_checks returned {check!r}; expected instances of Check.")
+            _require_name(check.name, "check", {*found, *_TAKEN, *DECLARED_KEYS})
+            found[check.name] = check
+        kinds = dict(KINDS)
+        for kind in more_kinds:
+            if not isinstance(kind, Kind) or kind.build is None:
+                raise UsageMistake(f"pytest_onnxlite_kinds returned {kind!r}; expected Kind(..., build=...).")
+            _require_name(kind.name, "kind", {*kinds, "model", "variant"})
+            if kind.made_from not in kinds:
+                raise UsageMistake(
+                    f"pytest_onnxlite_kinds: {kind.name} is made from {kind.made_from!r}; expected one of "
+                    f"{', '.join(kinds)}."
+                )
+            kinds[kind.name] = kind
+        return cls(found, kinds)
+
+    def in_order(self, keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Sort pairs of kind and check as they are shown and judged."""
+        kinds, names = list(self.kinds), list(self.checks)
+        return sorted(keys, key=lambda key: (kinds.index(key[0]), names.index(key[1])))
+
+
+def _require_name(name: object, what: str, taken: set[str]) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageMistake(f"a {what} is called {name!r}; expected lower-case letters, digits and underscores.")
+    if name in taken:
+        raise UsageMistake(f"a {what} of yours is called {name!r}, and that name is taken.")

@@ -1,0 +1,141 @@
+"""From what a run measured to the baselines that are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
+from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
+from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.records import Checks, Record
+from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.variants.external import files_of
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of one baseline: `saved`, `unchanged` or `refused`, and why."""
+
+    model: str
+    variant: str
+    outcome: str
+    path: str
+    reason: str = ""
+
+
+def merge(
+    before: Baseline | None,
+    fresh: Baseline,
+    measured: Mapping[str, object],
+    machine: Machine,
+    checks: Checks,
+    asked: Collection[str] | None = None,
+) -> Baseline:
+    """Return the baseline of a measured artefact.
+
+    Figures of another artefact are never kept. Those of the same artefact on the same machine are: what differs
+    between two runs is noise, and a save that changes nothing must change no byte.
+
+    Args:
+        before: the baseline there was.
+        fresh: one of the file that was measured, without figures.
+        measured: by check, what was measured of it.
+        machine: the machine it was measured on.
+        checks: the checks by name.
+        asked: the checks that any test of the project asks for; None where not all tests ran, and nobody knows.
+    """
+    same = before is not None and before.artefact.sha256 == fresh.artefact.sha256
+    if before is not None and same:
+        fresh = replace(before, artefact=fresh.artefact)
+        if asked is not None:
+            fresh = fresh.only(asked)
+    first = dict(before.first) if before else {}
+    sections = dict(fresh.sections)
+    here: dict[str, object] = {}
+    for name, found in measured.items():
+        check = checks[name]
+        (here if check.per_machine else sections)[name] = check.save(found)
+        if check.first is not None:
+            first[check.first_key] = check.save_first(first.get(check.first_key), found, same)
+    machines = dict(fresh.machines)
+    if here:
+        key = fingerprint(machine)
+        known = machines[key].sections if key in machines else {}
+        machines[key] = OnMachine(machine, {**here, **known})
+    return replace(fresh, sections=sections, machines=machines, first=first)
+
+
+def save_all(
+    records: Sequence[Record], unjudged: Sequence[str], settings: Settings, checks: Checks, full: bool
+) -> list[Saved]:
+    """Save a baseline for each variant that was judged and that passes its limits.
+
+    Args:
+        records: what the guarded tests recorded.
+        unjudged: guarded tests that failed without a red verdict.
+        settings: where to, and whether losses are accepted.
+        checks: the checks by name.
+        full: whether the run reached every test, so that what none of them asks for is no longer guarded.
+    """
+    store = BaselineStore(settings.baseline_dir, checks, settings.artefact_dir)
+    by_variant: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        by_variant.setdefault((record.model, record.variant), []).append(record)
+    return [
+        _save_one(store, group, unjudged, settings, checks, full and not unjudged)
+        for _, group in sorted(by_variant.items())
+    ]
+
+
+def _save_one(
+    store: BaselineStore,
+    records: Sequence[Record],
+    unjudged: Sequence[str],
+    settings: Settings,
+    checks: Checks,
+    full: bool,
+) -> Saved:
+    model, variant = records[0].model, records[0].variant
+    path = str(store.path(model, variant))
+    refusal = _refusal(records, unjudged, settings.accept)
+    if refusal:
+        return Saved(model, variant, "refused", path, refusal)
+    measured = {name: found for record in records for name, found in record.measured.items()}
+    judged = records[-1].artefact
+    source = Path(judged.path)
+    # The trained variant is never measured again beside a candidate, so its file is not kept twice.
+    kept = settings.keep_artefact and variant != "trained"
+    # A model of several files keeps their names, by which it knows them, in a folder of its own.
+    files = files_of(source)
+    suffix = "" if kept and len(files) > 1 else source.suffix
+    artefact = Artefact(f"{variant}-{judged.sha256[:16]}{suffix}", judged.sha256, judged.bytes, kept)
+    try:
+        asked = {check for record in records for check in record.limits} if full else None
+        fresh = Baseline(model, variant, artefact)
+        baseline = merge(store.load(model, variant), fresh, measured, describe_machine(), checks, asked)
+        changed = store.save(baseline, files)
+    except OnnxliteError as error:
+        return Saved(model, variant, "refused", path, str(error))
+    return Saved(model, variant, "saved" if changed else "unchanged", path)
+
+
+def _refusal(records: Sequence[Record], unjudged: Sequence[str], accept: bool) -> str:
+    unreadable = next((record.broken_baseline for record in records if record.broken_baseline), None)
+    if unreadable:
+        return f"the baseline there is cannot be read, and is left as it is: {unreadable}"
+    if len({record.artefact.sha256 for record in records}) > 1:
+        return "its tests judged different files; one baseline holds one artefact"
+    if accept:
+        return ""
+    # A broken limit is one, whether or not its test was expected to fail.
+    broken = sorted(
+        {f"{v.check} ({v.outcome})" for record in records for v in record.verdicts if v.red or v.xfail is not None}
+    )
+    if broken:
+        return f"it fails its limits: {', '.join(broken)}. --onnxlite-accept saves it all the same"
+    if unjudged:
+        return f"{unjudged[0]} failed"
+    return ""
