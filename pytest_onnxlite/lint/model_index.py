@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from pytest_onnxlite.lint import protobuf
-from pytest_onnxlite.lint.loading import LoadedModel
+from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
 from pytest_onnxlite.lint.storage import Problem, problem, release
 
@@ -95,10 +95,14 @@ class ModelIndex:
         model: the same as onnx-ir.
     """
 
-    def __init__(self, loaded: LoadedModel, model: ir.Model) -> None:
-        """Index a model that could be read."""
-        self.loaded = loaded
-        self.model = model
+    def __init__(self, source: ModelLike | LoadedModel) -> None:
+        """Index a model.
+
+        Raises:
+            GraphError: it cannot be read.
+        """
+        self.loaded = load_model(source)
+        self.model = self.loaded.require()
 
     @cached_property
     def scopes(self) -> list[tuple[str, ir.Graph]]:
@@ -221,6 +225,11 @@ def source(value: ir.Value | None) -> ir.Value | None:
             return value
         value = input_of(node, 0)
     return None
+
+
+def producer(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that computes a value, None for one that is given or stored."""
+    return None if value is None else value.producer()
 
 
 @contextmanager

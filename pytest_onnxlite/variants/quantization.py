@@ -17,11 +17,11 @@ import onnx_ir as ir
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint import protobuf
 from pytest_onnxlite.lint.operators import quantized_operator
-from pytest_onnxlite.lint.protobuf import graphs
+from pytest_onnxlite.lint.protobuf import graphs, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants.external import external_files, load_graph
+from pytest_onnxlite.variants.external import external_files
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.silence import silence

@@ -63,8 +63,8 @@ def test_checking_changes_nothing():
     ("content", "message"),
     [
         (b"", "no graph"),
-        (b"\x00" * 100, "no ONNX model"),
-        (b"PK\x03\x04 a zip", "no ONNX model"),
+        (b"\x00" * 100, "not an ONNX model"),
+        (b"PK\x03\x04 a zip", "not an ONNX model"),
         (None, "cannot be read"),
     ],
 )
