@@ -13,6 +13,7 @@ from typing import TypeAlias
 import onnx
 
 from pytest_onnxlite.lint.finding import GraphError
+from pytest_onnxlite.lint.operators import quantized_operator
 from pytest_onnxlite.text import first_line
 
 Owner: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
@@ -69,6 +70,11 @@ def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     for owner in (model.graph, *model.functions):
         for _, inner in walk(owner):
             yield from inner.node
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Tell whether a model has any operator of quantization, its subgraphs and functions included."""
+    return any(quantized_operator(node) is not None for node in nodes(model))
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

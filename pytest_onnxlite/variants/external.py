@@ -48,12 +48,12 @@ def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[Ext
         file = (folder / location).resolve()
         if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
             raise OnnxliteError(
-                f"{path}: the weights of {tensor.name!r} are said to lie in {location!r}, outside of the model's folder. "
-                "Nothing is read from there. Save the model anew, with its data beside it."
+                f"{path}: the weights of {tensor.name!r} are stored in {location!r}, outside of the model's folder. Nothing "
+                "is read from there. Save the model again, with its data next to it."
             )
         if not file.is_file():
             raise OnnxliteError(
-                f"{path}: the weights of {tensor.name!r} should lie in {location!r} beside it, and there is no such file. "
+                f"{path}: the weights of {tensor.name!r} should be in {location!r} next to it, and there is no such file. "
                 "Copy it there: a model with external data ships as several files."
             )
         length = int(entries["length"]) if "length" in entries else None

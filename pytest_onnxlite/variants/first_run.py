@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_onnxlite.childprocess import ChildError, ask
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.lint.protobuf import load_graph
+from pytest_onnxlite.lint.protobuf import is_quantized, load_graph
 from pytest_onnxlite.recipes import Recipe, recipe_text
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, take
 from pytest_onnxlite.variants.cache import version_of
@@ -99,9 +99,7 @@ def require_kind(path: Path, kind: str, model: str) -> None:
     Raises:
         OnnxliteError: it is of the other kind.
     """
-    from pytest_onnxlite.variants.quantization import is_quantized
-
-    quantized = is_quantized(path)
+    quantized = is_quantized(load_graph(path))
     if kind == "int8" and not quantized:
         raise OnnxliteError(
             f"ModelSpec({model!r}): int8={str(path)!r} is a float model: no operator of it is quantized. Give "

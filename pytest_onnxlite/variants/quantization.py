@@ -15,9 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.lint import protobuf
-from pytest_onnxlite.lint.operators import quantized_operator
-from pytest_onnxlite.lint.protobuf import graphs, load_graph
+from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
@@ -38,15 +36,6 @@ class Calibration:
     samples: Inputs
     infos: tuple[TensorInfo, ...]
     batched: bool = True
-
-
-def is_quantized(path: Path) -> bool:
-    """Tell whether a model has operators of quantization, its subgraphs and functions included."""
-    return _is_quantized(load_graph(path))
-
-
-def _is_quantized(proto: onnx.ModelProto) -> bool:
-    return any(quantized_operator(node) is not None for node in protobuf.nodes(proto))
 
 
 def _operators(proto: onnx.ModelProto) -> Counter[str]:
@@ -288,7 +277,7 @@ def _finish(
     static: bool,
 ) -> None:
     """Keep the source's metadata, drop opset imports that were added, refuse what was not done as asked."""
-    if not _is_quantized(proto):
+    if not is_quantized(proto):
         inside = preparation.weighted_inside(before) if static else 0
         if inside:
             raise OnnxliteError(
