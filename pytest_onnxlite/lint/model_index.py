@@ -106,12 +106,12 @@ class ModelIndex:
 
     @cached_property
     def scopes(self) -> list[tuple[str, ir.Graph]]:
-        """Every graph with its path, outer before inner, then the functions' bodies."""
+        """Every graph and function with its path, outer before inner."""
         paths = {self.model.graph: ""}
         for function in self.model.functions.values():
             paths[function.graph] = f"function {function.domain}::{function.name}/"
         for top in list(paths):
-            for node in ir.traversal.RecursiveGraphIterator(top, recursive=_holds_graphs):
+            for node in ir.traversal.RecursiveGraphIterator(top, recursive=_has_its_graphs):
                 for name, graph in _subgraphs(node):
                     assert node.graph is not None  # it was reached through one
                     paths[graph] = f"{paths[node.graph]}{_name(node, self._names)}/{name}/"
@@ -262,9 +262,10 @@ def _subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
             yield from ((f"{item.name}[{position}]", graph) for position, graph in enumerate(item.as_graphs()))
 
 
-def _holds_graphs(node: ir.Node) -> bool:
+def _has_its_graphs(node: ir.Node) -> bool:
     # In a function an attribute may only refer to a graph that the caller gives, which onnx-ir would walk into.
-    return not any(item.is_ref() for item in node.attributes.values())
+    graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return not any(item.is_ref() and item.type in graphs for item in node.attributes.values())
 
 
 def _name(node: ir.Node, names: frozenset[str]) -> str:
