@@ -13,23 +13,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper
 
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
+from pytest_onnxlite.explain.noise import HIGHEST, Floats, NoiseSums, decibel, spread_of
 from pytest_onnxlite.explain.subgraph_extraction import Feeds, Subgraph, extract, subgraphs
 from pytest_onnxlite.lint.operators import WEIGHTED
 
-Floats = npt.NDArray[np.float32]
-
-# Ratios beyond these say no more.
-_LOWEST, _HIGHEST = -60.0, 120.0
 _FORCED = "__onnxlite_own"
 # Runs of the outer graph from which a subgraph's are taken.
 _INNER_RUNS = 8
@@ -85,79 +81,6 @@ class Layer:
     def worst(self) -> float:
         """The lower of both figures of the layer's own error."""
         return min(self.own, self.channel)
-
-
-def decibel(signal: float, noise: float) -> float:
-    """Return 10 log10(signal / noise), within the limits that say something; no noise is the upper one."""
-    if noise <= 0:
-        return _HIGHEST
-    if signal <= 0:
-        return _LOWEST
-    return float(np.clip(10 * np.log10(signal / noise), _LOWEST, _HIGHEST))
-
-
-@dataclass
-class _Sums:
-    """Sums over all runs, from which a layer's figures follow."""
-
-    axis: int
-    signal: float = 0.0
-    own_noise: float = 0.0
-    own_power: float = 0.0
-    dot: float = 0.0
-    noise: float = 0.0
-    values: int = 0
-    clipped: int = 0
-    highest: float = 0.0
-    by_channel: list[npt.NDArray[np.float64]] = field(default_factory=list)
-
-    def add(self, reference: Floats, own: Floats, cumulative: Floats) -> None:
-        """Take the values of one run."""
-        x, y, z = (array.astype(np.float64) for array in (reference, own, cumulative))
-        self.signal += float((x * x).sum())
-        self.own_power += float((y * y).sum())
-        self.dot += float((x * y).sum())
-        self.own_noise += float(((x - y) ** 2).sum())
-        self.noise += float(((x - z) ** 2).sum())
-        self.values += x.size
-        if x.ndim < 2:
-            return
-        axis = self.axis if self.axis < 0 else min(self.axis, x.ndim - 1)
-        rows = [np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (x, y)]
-        found = [
-            (rows[0] ** 2).sum(axis=1),
-            ((rows[0] - rows[1]) ** 2).sum(axis=1),
-            np.abs(rows[0]).max(axis=1, initial=0.0),
-        ]
-        if not self.by_channel:
-            self.by_channel = found
-        elif len(self.by_channel[0]) == len(found[0]):
-            self.by_channel = [
-                self.by_channel[0] + found[0],
-                self.by_channel[1] + found[1],
-                np.maximum(self.by_channel[2], found[2]),
-            ]
-
-    def channel(self) -> float:
-        """Return the ratio of the median channel among those that carry something."""
-        if not self.by_channel:
-            return decibel(self.signal, self.own_noise)
-        signal, noise, _ = self.by_channel
-        alive = signal > signal.max(initial=0.0) * 1e-12
-        if not alive.any():
-            return decibel(self.signal, self.own_noise)
-        return float(np.median([decibel(s, n) for s, n in zip(signal[alive], noise[alive], strict=True)]))
-
-    def spread(self) -> tuple[float, int]:
-        """Return how far the most extreme channel reaches beyond the median one, and which it is."""
-        return _spread(self.by_channel[2]) if self.by_channel else (1.0, 0)
-
-
-def _spread(reaches: npt.NDArray[Any]) -> tuple[float, int]:
-    alive = reaches[reaches > 0]
-    if alive.size < 4:
-        return 1.0, 0
-    return float(reaches.max() / np.median(alive)), int(reaches.argmax())
 
 
 @dataclass(frozen=True)
@@ -239,7 +162,7 @@ class _Comparison:
         self._reference = Index(scope.reference.graph)
         self._candidate = Index(scope.candidate.graph)
         self._pairs: list[Pair] = []
-        self._sums: list[_Sums] = []
+        self._sums: list[NoiseSums] = []
         self._subgraphs = list(self._find_subgraphs())
         self._outer: list[tuple[Feeds, Feeds]] = []
 
@@ -308,7 +231,7 @@ class _Comparison:
             and values[pair.name].dtype == np.float32
             and values[pair.name].size > 0
         ]
-        self._sums = [_Sums(self._channel_axis(pair.name, values[pair.name].ndim)) for pair in self._pairs]
+        self._sums = [NoiseSums(self._channel_axis(pair.name, values[pair.name].ndim)) for pair in self._pairs]
 
     def _channel_axis(self, name: str, rank: int) -> int:
         node = self._reference.producers[name]
@@ -340,7 +263,7 @@ class _Comparison:
         found: Floats = values if scale is None else scale.dequantize(scale.quantize(values))
         return found
 
-    def _note_clipping(self, sums: _Sums, pair: Pair, values: Floats) -> None:
+    def _note_clipping(self, sums: NoiseSums, pair: Pair, values: Floats) -> None:
         scale = pair.scale or self._candidate.range_of(pair.candidate)
         if scale is None:
             return
@@ -360,7 +283,7 @@ class _Comparison:
                     found[pair.name] = layer
         return list(found.values())
 
-    def _layer(self, pair: Pair, sums: _Sums) -> Layer:
+    def _layer(self, pair: Pair, sums: NoiseSums) -> Layer:
         ends = frozenset(pair.candidate for pair in self._pairs)
         nodes = list(self._candidate.between(pair.candidate, ends))
         inherited = {p.candidate: decibel(s.signal, s.noise) for p, s in zip(self._pairs, self._sums, strict=True)}
@@ -383,7 +306,7 @@ class _Comparison:
             channel=sums.channel(),
             inherited=decibel(sums.signal, sums.noise),
             before=min(
-                (inherited[name] for node in nodes for name in node.input if name in inherited), default=_HIGHEST
+                (inherited[name] for node in nodes for name in node.input if name in inherited), default=HIGHEST
             ),
             gain=float(gain),
             gain_free=decibel(gain * gain * sums.signal, rest),
@@ -409,7 +332,7 @@ class _Comparison:
             if weight is None or weight.ndim < 2:
                 continue
             rows = np.moveaxis(np.abs(weight.astype(np.float32)), axis, 0).reshape(weight.shape[axis], -1)
-            layer.weight_spread, layer.weight_channel = _spread(rows.max(axis=1))
+            layer.weight_spread, layer.weight_channel = spread_of(rows.max(axis=1))
             scale = self._candidate.constant(f"{node.input[1]}_scale")
             layer.per_channel = None if scale is None else scale.size > 1
             return

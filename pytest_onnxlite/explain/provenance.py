@@ -7,6 +7,8 @@ from pathlib import Path
 
 import onnx
 
+from pytest_onnxlite.lint.protobuf import load_graph, nodes
+
 _TOKEN = re.compile(r"_token_\d+$")
 _FUSION = re.compile(r"/\w*Fusion/?(_MatMul|_Add)?$")
 _NODE_SUFFIXES = ("_quant_output_scale_mul", "_quant_scales_mul", "_quant", "_MatMul")
@@ -27,8 +29,7 @@ class Origins:
         self._producers: dict[str, onnx.NodeProto] = {}
         self._consumers: dict[str, onnx.NodeProto] = {}
         for path in paths:
-            graph = onnx.load(path, load_external_data=False).graph
-            for node in graph.node:
+            for node in nodes(load_graph(path)):
                 self._nodes.setdefault(node.name, node.op_type)
                 for name in node.output:
                     self._producers.setdefault(name, node)

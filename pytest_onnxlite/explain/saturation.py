@@ -30,7 +30,7 @@ def count_saturation(path: Path) -> Saturation:
     loaded = load_model(path)
     if loaded.model is None:
         return Saturation(0, 0, ())
-    return forecast_saturation(Context(ModelIndex(loaded, loaded.model), None, ()))
+    return forecast_saturation(Context(ModelIndex(loaded), None, ()))
 
 
 def forecast(

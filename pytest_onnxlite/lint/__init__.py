@@ -24,24 +24,6 @@ if TYPE_CHECKING:
     from pytest_onnxlite.lint.signatures import Signature, TensorSignature, compare_signatures, signature
     from pytest_onnxlite.lint.summary import FloatLeft, GraphSummary, summarize
 
-_HOMES = {
-    "RULES": "rules",
-    "Finding": "finding",
-    "FloatLeft": "summary",
-    "GraphError": "finding",
-    "GraphSummary": "summary",
-    "ModelLike": "loading",
-    "OperatorChange": "operator_counts",
-    "Rule": "rules",
-    "Signature": "signatures",
-    "TensorSignature": "signatures",
-    "canonical_digest": "digest",
-    "check_graph": "checking",
-    "compare_operators": "operator_counts",
-    "compare_signatures": "signatures",
-    "signature": "signatures",
-    "summarize": "summary",
-}
 __all__ = [
     "RULES",
     "Finding",
@@ -61,11 +43,16 @@ __all__ = [
     "summarize",
 ]
 
+# From the one that needs least to the one that needs most.
+_MODULES = ("rules", "finding", "loading", "operator_counts", "signatures", "digest", "summary", "checking")
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    for module in _MODULES if name in __all__ else ():
+        found = getattr(importlib.import_module(f"{__name__}.{module}"), name, None)
+        if found is not None:
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

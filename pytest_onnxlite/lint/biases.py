@@ -15,6 +15,7 @@ from pytest_onnxlite.lint.model_index import (
     ModelIndex,
     Place,
     input_of,
+    producer,
     reading,
     scalar_or_vector,
 )
@@ -87,7 +88,7 @@ def _bias(
 
 
 def _dequantizer(value: ir.Value | None) -> ir.Node | None:
-    node = None if value is None else value.producer()
+    node = producer(value)
     return node if node is not None and node.op_type == DEQUANTIZE else None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, validity, values
 from pytest_onnxlite.lint.biases import check_bias
 from pytest_onnxlite.lint.context import Context
-from pytest_onnxlite.lint.finding import Finding, GraphError, report
+from pytest_onnxlite.lint.finding import Finding, report
 from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
@@ -19,7 +19,7 @@ from pytest_onnxlite.lint.signatures import compare_signatures, signature_of
 def check_signature(context: Context) -> Iterator[Finding]:
     """Callers of the float model can call the quantized one."""
     if context.reference is not None:
-        expected, found = signature_of(context.reference.loaded), signature_of(context.index.loaded)
+        expected, found = signature_of(context.reference.model), signature_of(context.index.model)
         yield from compare_signatures(expected, found)
 
 
@@ -114,7 +114,7 @@ def check_graph(
     with np.errstate(all="ignore"):
         findings = [finding for check in STORED_CHECKS for finding in check(loaded)]
         if loaded.model is not None:
-            context = Context(ModelIndex(loaded, loaded.model), _reference(float_model), excluded)
+            context = Context(ModelIndex(loaded), None if float_model is None else ModelIndex(float_model), excluded)
             findings += [finding for check in CHECKS for finding in check(context)]
         elif not findings:
             findings.append(report("OLX101", loaded.label, "a graph that can be read", loaded.unreadable))
@@ -124,12 +124,3 @@ def check_graph(
     for code in sorted(set(ignore) - matched):
         kept.append(report("OLX902", f"ignore={code!r}", "a finding of this code", "none"))
     return kept
-
-
-def _reference(model: ModelLike | None) -> ModelIndex | None:
-    if model is None:
-        return None
-    loaded = load_model(model)
-    if loaded.model is None:
-        raise GraphError(f"the float model {loaded.label}: {loaded.unreadable}. Export it again.")
-    return ModelIndex(loaded, loaded.model)

@@ -28,11 +28,8 @@ def canonical_digest(model: ModelLike) -> str:
         GraphError: the model cannot be read, or its nodes are not sorted.
         OSError, ValueError: external data is missing or cut off.
     """
-    loaded = load_model(model)
-    if loaded.model is None:
-        raise GraphError(f"{loaded.label}: {loaded.unreadable}. Export the model again.")
-    ours = loaded.model
-    declared = signature_of(loaded)
+    ours = load_model(model).require()
+    declared = signature_of(ours)
     shapes = [str(tensor) for tensor in (*declared.inputs, "|", *declared.outputs)]
     functions = {key: _graph(function.graph, {}, {}) for key, function in ours.functions.items()}
     versions = {node.domain for graph in ours.graphs() for node in graph}

@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import GraphError
+from pytest_onnxlite.lint.protobuf import load_graph
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
 """What every function of this package takes: a file, a proto in memory, or an onnx-ir model."""
@@ -38,8 +39,18 @@ class LoadedModel:
     model: ir.Model | None
     unreadable: str = ""
 
+    def require(self) -> ir.Model:
+        """Return the model.
 
-def load_model(source: ModelLike) -> LoadedModel:
+        Raises:
+            GraphError: no graph comes of it.
+        """
+        if self.model is None:
+            raise GraphError(f"{self.label}: {self.unreadable}. Export the model again.")
+        return self.model
+
+
+def load_model(source: ModelLike | LoadedModel) -> LoadedModel:
     """Open a model without reading its external data.
 
     Raises:
@@ -53,25 +64,11 @@ def load_model(source: ModelLike) -> LoadedModel:
         return _deserialize("model", None, source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        return _deserialize(path.name, path, _load(path))
+        return _deserialize(path.name, path, load_graph(path))
     raise GraphError(
         f"expected a path, an onnx.ModelProto or an onnx_ir.Model, found {type(source).__name__}. "
         "Save the model with onnx.save and pass the path."
     )
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror or error}. Check the path.") from None
-    except Exception as error:  # protobuf, textproto and JSON parsers each raise their own
-        reason = str(error).partition("\n")[0]
-        raise GraphError(f"{path}: is no ONNX model: {reason}. {_HINT}") from None
-    # Protobuf reads an empty file, and many a foreign one, as an empty message.
-    if not proto.HasField("graph") or not proto.ir_version:
-        raise GraphError(f"{path}: is no ONNX model: it holds no graph or no ir_version. {_HINT}")
-    return proto
 
 
 def _damage(message: Any) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from pytest_onnxlite.lint import protobuf
-from pytest_onnxlite.lint.loading import LoadedModel
+from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
 from pytest_onnxlite.lint.storage import Problem, problem, release
 
@@ -95,19 +95,23 @@ class ModelIndex:
         model: the same as onnx-ir.
     """
 
-    def __init__(self, loaded: LoadedModel, model: ir.Model) -> None:
-        """Index a model that could be read."""
-        self.loaded = loaded
-        self.model = model
+    def __init__(self, source: ModelLike | LoadedModel) -> None:
+        """Index a model.
+
+        Raises:
+            GraphError: it cannot be read.
+        """
+        self.loaded = load_model(source)
+        self.model = self.loaded.require()
 
     @cached_property
     def scopes(self) -> list[tuple[str, ir.Graph]]:
-        """Every graph with its path, outer before inner, then the functions' bodies."""
+        """Every graph and function with its path, outer before inner."""
         paths = {self.model.graph: ""}
         for function in self.model.functions.values():
             paths[function.graph] = f"function {function.domain}::{function.name}/"
         for top in list(paths):
-            for node in ir.traversal.RecursiveGraphIterator(top, recursive=_holds_graphs):
+            for node in ir.traversal.RecursiveGraphIterator(top, recursive=_has_its_graphs):
                 for name, graph in _subgraphs(node):
                     assert node.graph is not None  # it was reached through one
                     paths[graph] = f"{paths[node.graph]}{_name(node, self._names)}/{name}/"
@@ -223,6 +227,11 @@ def source(value: ir.Value | None) -> ir.Value | None:
     return None
 
 
+def producer(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that computes a value, None for one that is given or stored."""
+    return None if value is None else value.producer()
+
+
 @contextmanager
 def reading(tensor: ir.TensorProtocol) -> Iterator[Array]:
     """Give a tensor's values, and let go of the mapped file behind them afterwards.
@@ -253,9 +262,10 @@ def _subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
             yield from ((f"{item.name}[{position}]", graph) for position, graph in enumerate(item.as_graphs()))
 
 
-def _holds_graphs(node: ir.Node) -> bool:
+def _has_its_graphs(node: ir.Node) -> bool:
     # In a function an attribute may only refer to a graph that the caller gives, which onnx-ir would walk into.
-    return not any(item.is_ref() for item in node.attributes.values())
+    graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return not any(item.is_ref() and item.type in graphs for item in node.attributes.values())
 
 
 def _name(node: ir.Node, names: frozenset[str]) -> str:

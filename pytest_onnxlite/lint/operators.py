@@ -6,7 +6,13 @@ It takes nodes of onnx and of onnx-ir alike. Positions are those of a node's inp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+NodeLike: TypeAlias = "onnx.NodeProto | ir.Node"
 
 Pattern = Literal["dynamic", "QOperator", "QDQ", "weight-only"]
 Role = Literal["activation", "weight", "bias", "constant"]
@@ -21,18 +27,6 @@ DEQUANTIZE = "DequantizeLinear"
 DYNAMIC_QUANTIZE = "DynamicQuantizeLinear"
 OUTPUT = -1
 """The position of a tensor that is the first output."""
-
-
-class NodeLike(Protocol):
-    """A node of onnx or onnx-ir."""
-
-    @property
-    def op_type(self) -> str:
-        """The operator's name."""
-
-    @property
-    def domain(self) -> str:
-        """The operator's domain."""
 
 
 @dataclass(frozen=True)

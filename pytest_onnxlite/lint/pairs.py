@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, report
-from pytest_onnxlite.lint.model_index import ModelIndex, input_of, operator, scalar_or_vector
+from pytest_onnxlite.lint.model_index import ModelIndex, input_of, operator, producer, scalar_or_vector
 from pytest_onnxlite.lint.operators import DEQUANTIZE, QUANTIZE, WEIGHTED
 
 # Operators that run in integers where each of their data inputs is dequantized in front of them.
@@ -63,7 +63,7 @@ def check_movers(context: Context) -> Iterator[Finding]:
     for place in index.places:
         node = place.node
         value = input_of(node, 0)
-        before = None if value is None else value.producer()
+        before = producer(value)
         if node.op_type not in _MOVERS or before is None or before.op_type != DEQUANTIZE:
             continue
         after = [use.node for use in node.outputs[0].uses()]
@@ -103,7 +103,7 @@ def _maker(node: ir.Node) -> ir.Node | None:
 
 
 def _is_made_by(value: ir.Value | None, op: str) -> bool:
-    node = None if value is None else value.producer()
+    node = producer(value)
     return node is not None and operator(node).rpartition(".")[2] == op
 
 

@@ -13,6 +13,7 @@ from pytest_onnxlite.lint.model_index import (
     Place,
     attribute,
     input_of,
+    producer,
     source,
 )
 from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE
@@ -83,10 +84,10 @@ def _readers(value: ir.Value) -> tuple[ir.Node, ...]:
 def _operand(index: ModelIndex, node: ir.Node, slot: int, factors: tuple[ir.Value, ...]) -> Operand:
     data, zero_point = input_of(node, slot), input_of(node, slot + 2)
     origin = source(data)
-    producer = None if origin is None else origin.producer()
-    if producer is not None and producer.op_type == DYNAMIC_QUANTIZE:
-        own = producer.outputs[1]
-        return Operand(data, zero_point, own if own in factors else None, producer, None)
+    maker = producer(origin)
+    if maker is not None and maker.op_type == DYNAMIC_QUANTIZE:
+        own = maker.outputs[1]
+        return Operand(data, zero_point, own if own in factors else None, maker, None)
     if index.constant(origin) is None:
         return Operand(data, zero_point, None, None, None)
     stored = [factor for factor in factors if index.constant(factor) is not None]
@@ -164,10 +165,10 @@ def check_dynamic_quantizers(index: ModelIndex) -> Iterator[Finding]:
             yield report("OLX402", place.where, f"one DynamicQuantizeLinear of {_spell(value)}", found)
         if index.constant(value) is not None:
             yield report("OLX407", place.where, "a computed tensor to quantize", f"the constant {_spell(value)}")
-        producer = value.producer()
-        if producer is not None and producer.op_type == DEQUANTIZE:
-            origin = input_of(producer, 0)
-            maker = None if origin is None else origin.producer()
+        giver = value.producer()
+        if giver is not None and giver.op_type == DEQUANTIZE:
+            origin = input_of(giver, 0)
+            maker = producer(origin)
             if index.constant(origin) is not None or (maker is not None and maker.op_type == DYNAMIC_QUANTIZE):
                 found = f"{_spell(value)}, dequantized from {_spell(origin)}"
                 yield report("OLX407", place.where, "a float tensor to quantize", found)

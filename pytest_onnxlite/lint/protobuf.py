@@ -7,11 +7,38 @@ twice, which onnx-ir refuses, and changing what ONNX Runtime's quantizer takes a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 import onnx
 
+from pytest_onnxlite.lint.finding import GraphError
+from pytest_onnxlite.lint.operators import quantized_operator
+from pytest_onnxlite.text import first_line
+
 Owner: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
+
+
+def load_graph(path: Path) -> onnx.ModelProto:
+    """Read a model without its external data.
+
+    Raises:
+        GraphError: it cannot be read or is no ONNX model.
+    """
+    try:
+        proto: onnx.ModelProto = onnx.load(path, load_external_data=False)
+        # Protobuf reads an empty file, and many a foreign one, as an empty message.
+        reason = "" if proto.HasField("graph") and proto.ir_version else "it has no graph or no ir_version"
+    except OSError as error:
+        raise GraphError(f"{path} cannot be read: {error.strerror or error}. Check the path.") from None
+    except Exception as error:  # parsers of protobuf, textproto and JSON each raise their own
+        reason = first_line(error)
+    if reason:
+        raise GraphError(
+            f"{path} ({path.stat().st_size} bytes) is not an ONNX model: {reason}. Check the download or the export: it may "
+            "be cut off, or a Git LFS pointer that was not fetched."
+        )
+    return proto
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
@@ -43,6 +70,11 @@ def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     for owner in (model.graph, *model.functions):
         for _, inner in walk(owner):
             yield from inner.node
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Tell whether a model has any operator of quantization, its subgraphs and functions included."""
+    return any(quantized_operator(node) is not None for node in nodes(model))
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import Finding, GraphError, report
-from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
+from pytest_onnxlite.lint.loading import ModelLike, load_model
 
 Dim = int | str | None
 
@@ -78,19 +78,12 @@ def signature(model: ModelLike) -> Signature:
     Raises:
         GraphError: the model cannot be read.
     """
-    loaded = load_model(model)
-    return signature_of(loaded)
+    return signature_of(load_model(model).require())
 
 
-def signature_of(loaded: LoadedModel) -> Signature:
-    """Return the signature of a model that is already open.
-
-    Raises:
-        GraphError: its names are produced twice.
-    """
-    if loaded.model is None:
-        raise GraphError(f"{loaded.label}: {loaded.unreadable}. Export the model again.")
-    graph = loaded.model.graph
+def signature_of(model: ir.Model) -> Signature:
+    """Return the signature of a model that is already loaded."""
+    graph = model.graph
     return Signature(
         tuple(_describe(value) for value in graph.inputs if value.name not in graph.initializers),
         tuple(_describe(value) for value in graph.outputs),

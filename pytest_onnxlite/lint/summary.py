@@ -11,8 +11,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import float_weights, reason
-from pytest_onnxlite.lint.finding import GraphError
-from pytest_onnxlite.lint.loading import ModelLike, load_model
+from pytest_onnxlite.lint.loading import ModelLike
 from pytest_onnxlite.lint.model_index import Constant, ModelIndex
 from pytest_onnxlite.lint.operator_counts import count_operators
 from pytest_onnxlite.lint.validity import LARGE
@@ -66,10 +65,7 @@ def summarize(model: ModelLike, *, excluded: Sequence[str] = ()) -> GraphSummary
     Raises:
         GraphError: the model cannot be read.
     """
-    loaded = load_model(model)
-    if loaded.model is None:
-        raise GraphError(f"{loaded.label}: {loaded.unreadable}. Export the model again.")
-    index = ModelIndex(loaded, loaded.model)
+    index = ModelIndex(model)
     by_dtype = bytes_by_dtype(index)
     return GraphSummary(
         count_operators(index),

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
-from pytest_onnxlite.lint.model_index import FLOATS, Array, Constant, input_of, reading
+from pytest_onnxlite.lint.model_index import FLOATS, Array, Constant, input_of, producer, reading
 from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE, QUANTIZE, float_operator, takes_weight
 from pytest_onnxlite.lint.weights import Weight, float_twin, saturating_pairs, worst_error
 
@@ -193,9 +193,9 @@ def check_saturation(context: Context) -> Iterator[Finding]:
 def _takes_uint8(context: Context, weight: Weight) -> bool:
     for reader in weight.quantized.readers:
         value = input_of(reader.node, 0)
-        producer = None if value is None else value.producer()
-        if producer is not None and producer.op_type == DEQUANTIZE:
-            value = input_of(producer, 0)
+        maker = producer(value)
+        if maker is not None and maker.op_type == DEQUANTIZE:
+            value = input_of(maker, 0)
         if value is not None and _dtype(value) == ir.DataType.UINT8:
             return True
     return False

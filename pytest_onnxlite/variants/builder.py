@@ -13,11 +13,11 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
 from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
-from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, hash_inputs, take
+from pytest_onnxlite.spec import Dataset, Inputs, ModelSpec, hash_inputs, take
 from pytest_onnxlite.variants import arrays, first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
-from pytest_onnxlite.variants.external import hash_model, load_graph
-from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
+from pytest_onnxlite.variants.external import hash_model
+from pytest_onnxlite.variants.sessions import TensorInfo, one_run, to_feeds
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import (
     OnnxVariant,
@@ -29,9 +29,6 @@ from pytest_onnxlite.variants.variant import (
 )
 
 Progress = Callable[[str], None]
-
-# Samples on which a new file is first run and compared.
-_FIRST_SAMPLES = 32
 
 
 class Builder:
@@ -105,7 +102,7 @@ class Builder:
         folder = tempfile.TemporaryDirectory(prefix="onnxlite-")
         self._folders.append(folder)
         path = kind.build(self, Path(folder.name))
-        self._first_run(path, kind.name)
+        first_run.run_first(path, kind.name, self.spec, self.evaluation.x)
         if kind.runtime == LITERT:
             return TfliteVariant(self.spec.name, kind.name, path, threads=self.spec.threads)
         return self._open(kind.name, path)
@@ -232,9 +229,9 @@ class Builder:
         self._progress(f"converting {self.spec.name} to ONNX")
         path = folder / "model.onnx"
         conversion.convert(program, self.spec.name, path)
-        expected = take(self.outputs(self.trained, self.spec.batch_size), slice(_FIRST_SAMPLES))
+        expected = take(self.outputs(self.trained, self.spec.batch_size), slice(first_run.SAMPLES))
         assert isinstance(expected, dict)
-        found = self._first_run(path, "onnx")
+        found = first_run.run_first(path, "onnx", self.spec, self.evaluation.x)
         first_run.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
 
     def _require_convertible(self, what: str, instead: str) -> None:
@@ -300,12 +297,12 @@ class Builder:
         decided = quantization.quantize(source.path, recipe, self.spec.name, path, calibration)
         (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
         first_run.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
-        found = self._first_run(path, "int8")
+        found = first_run.run_first(path, "int8", self.spec, self.evaluation.x)
         self._require_outputs_of(source, found, "int8")
 
     def _require_outputs_of(self, source: RuntimeVariant, found: Outputs, kind: str) -> None:
         """Check that a quantized model gives outputs of the shapes of the one it was made from."""
-        samples = self._first_batch(source.inputs_info)
+        samples = first_run.batch_of(self.spec, self.evaluation.x, source.inputs_info)
         expected = source.run(take(self.evaluation.x, slice(samples)), samples)
         first_run.require_same_outputs(expected, found, self.spec.name, kind, values=False)
 
@@ -342,10 +339,10 @@ class Builder:
             self._progress(f"converting {self.spec.name} to TFLite{' INT8' if kind == 'tflite_int8' else ''}")
             path = folder / "model.tflite"
             tflite.convert(self._program, self.spec.name, path, kind == "tflite_int8", calibration)
-            samples = take(self.evaluation.x, slice(_FIRST_SAMPLES))
+            samples = take(self.evaluation.x, slice(first_run.SAMPLES))
             feeds = one_run(to_feeds(samples, self._program.inputs))
             found = first_run.run_once(path, self.spec.name, kind, feeds, self.spec.threads)
-            expected = take(self.outputs(self.trained, 1), slice(_FIRST_SAMPLES))
+            expected = take(self.outputs(self.trained, 1), slice(first_run.SAMPLES))
             assert isinstance(expected, dict)
             first_run.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
 
@@ -390,63 +387,12 @@ class Builder:
 
         def check(folder: Path) -> None:
             self._progress(f"running {path.name} for the first time")
-            self._require_kind(path, kind)
-            self._first_run(path, kind)
+            first_run.require_kind(path, kind, self.spec.name)
+            first_run.run_first(path, kind, self.spec, self.evaluation.x)
             (folder / "ran").write_text(f"{path.name} was loaded and run\n")
 
         self._cache.entry(f"first-run-{kind}", inputs, check)
         return self._open(kind, path)
 
-    def _require_kind(self, path: Path, kind: str) -> None:
-        """Refuse an INT8 file given as the float model, and the other way round."""
-        from pytest_onnxlite.variants.quantization import is_quantized
-
-        quantized = is_quantized(path)
-        if kind == "int8" and not quantized:
-            raise OnnxliteError(
-                f"ModelSpec({self.spec.name!r}): int8={str(path)!r} is a float model: no operator of it is quantized. Give "
-                "it as onnx=, and leave int8= out to have it quantized here."
-            )
-        if kind == "onnx" and quantized:
-            raise OnnxliteError(
-                f"ModelSpec({self.spec.name!r}): onnx={str(path)!r} is quantized, and the float model is expected there, "
-                "which the others are compared with. Give it as int8=."
-            )
-
-    def _first_run(self, path: Path, kind: str) -> Outputs:
-        feeds = self._first_feeds(path, kind)
-        found = first_run.run_once(path, self.spec.name, kind, feeds, self.spec.threads)
-        return found if self.spec.batched else {name: array[None] for name, array in found.items()}
-
-    def _first_batch(self, infos: tuple[TensorInfo, ...]) -> int:
-        """Return how many samples a first run takes: those that fit into one batch."""
-        if not self.spec.batched:
-            return 1
-        frozen = fixed_batch(infos)
-        if frozen is not None:
-            return frozen
-        x = self.evaluation.x
-        ragged = any(a.dtype == object for a in (x.values() if isinstance(x, Mapping) else [x]))
-        return 1 if ragged else _FIRST_SAMPLES
-
-    def _first_feeds(self, path: Path, kind: str) -> dict[str, Array]:
-        """Name and cast the first samples for a file that is not yet believed: no session is opened."""
-        graph = load_graph(path).graph
-        stored = {tensor.name for tensor in graph.initializer}
-        infos = tuple(_info(value) for value in graph.input if value.name not in stored)
-        samples = take(self.evaluation.x, slice(self._first_batch(infos)))
-        try:
-            return one_run(to_feeds(samples, infos, self.spec.batched), self.spec.batched)
-        except ValueError as error:
-            raise OnnxliteError(f"{self.spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
-
     def _open(self, kind: str, path: Path) -> OnnxVariant:
         return OnnxVariant(self.spec.name, kind, path, threads=self.spec.threads, batched=self.spec.batched)
-
-
-def _info(value: Any) -> TensorInfo:
-    import onnx
-
-    tensor = value.type.tensor_type
-    dims = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim)
-    return TensorInfo(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, dims)

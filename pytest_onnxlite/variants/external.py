@@ -11,8 +11,7 @@ import onnx
 from onnx.external_data_helper import uses_external_data
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.lint.protobuf import tensors
-from pytest_onnxlite.text import first_line
+from pytest_onnxlite.lint.protobuf import load_graph, tensors
 from pytest_onnxlite.variants.cache import hash_file, hash_tree
 
 
@@ -29,24 +28,6 @@ class ExternalFile:
     path: Path
     used: int
     size: int
-
-
-def load_graph(path: Path) -> onnx.ModelProto:
-    """Read a model without its external data.
-
-    Raises:
-        OnnxliteError: it cannot be read or is no ONNX model.
-    """
-    try:
-        proto: onnx.ModelProto = onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise OnnxliteError(f"{path} cannot be read: {error.strerror}.") from None
-    except Exception as error:
-        raise OnnxliteError(
-            f"{path} ({path.stat().st_size} bytes) is not an ONNX model: {first_line(error)}. It is truncated, a Git LFS "
-            "pointer that was not fetched, or no model."
-        ) from None
-    return proto
 
 
 def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[ExternalFile]:
@@ -67,12 +48,12 @@ def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[Ext
         file = (folder / location).resolve()
         if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
             raise OnnxliteError(
-                f"{path}: the weights of {tensor.name!r} are said to lie in {location!r}, outside of the model's folder. "
-                "Nothing is read from there. Save the model anew, with its data beside it."
+                f"{path}: the weights of {tensor.name!r} are stored in {location!r}, outside of the model's folder. Nothing "
+                "is read from there. Save the model again, with its data next to it."
             )
         if not file.is_file():
             raise OnnxliteError(
-                f"{path}: the weights of {tensor.name!r} should lie in {location!r} beside it, and there is no such file. "
+                f"{path}: the weights of {tensor.name!r} should be in {location!r} next to it, and there is no such file. "
                 "Copy it there: a model with external data ships as several files."
             )
         length = int(entries["length"]) if "length" in entries else None

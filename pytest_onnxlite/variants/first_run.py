@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pytest_onnxlite.childprocess import ChildError, ask
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.lint.protobuf import is_quantized, load_graph
 from pytest_onnxlite.recipes import Recipe, recipe_text
-from pytest_onnxlite.spec import Array
+from pytest_onnxlite.spec import Array, Inputs, ModelSpec, take
 from pytest_onnxlite.variants.cache import version_of
+from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.variant import Outputs
 
+# Samples on which a new file is first run and compared.
+SAMPLES = 32
 # How ONNX Runtime refuses a file that is newer than itself.
 _NEWER = re.compile(
     r"Unsupported model IR version|Opset \d+ is under development|opset version \d+ .*not supported", re.I
@@ -50,6 +55,61 @@ def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], threads
             raise OnnxliteError(f"{model} {kind}: {path.name} cannot be used: {error}.{_too_old(str(error))}") from None
         with np.load(made, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
+
+
+def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
+    """Run a file of a variant on the first samples; no session is opened in this process.
+
+    Raises:
+        OnnxliteError: the samples do not fit, or see `run_once`.
+    """
+    graph = load_graph(path).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    infos = tuple(_info(value) for value in graph.input if value.name not in stored)
+    try:
+        feeds = one_run(to_feeds(take(x, slice(batch_of(spec, x, infos))), infos, spec.batched), spec.batched)
+    except ValueError as error:
+        raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
+    found = run_once(path, spec.name, kind, feeds, spec.threads)
+    return found if spec.batched else {name: array[None] for name, array in found.items()}
+
+
+def batch_of(spec: ModelSpec, x: Inputs, infos: tuple[TensorInfo, ...]) -> int:
+    """Return how many samples a first run takes: those that fit into one batch."""
+    if not spec.batched:
+        return 1
+    frozen = fixed_batch(infos)
+    if frozen is not None:
+        return frozen
+    ragged = any(a.dtype == object for a in (x.values() if isinstance(x, Mapping) else [x]))
+    return 1 if ragged else SAMPLES
+
+
+def _info(value: Any) -> TensorInfo:
+    import onnx
+
+    tensor = value.type.tensor_type
+    dims = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim)
+    return TensorInfo(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, dims)
+
+
+def require_kind(path: Path, kind: str, model: str) -> None:
+    """Refuse an INT8 file given as the float model, and the other way round.
+
+    Raises:
+        OnnxliteError: it is of the other kind.
+    """
+    quantized = is_quantized(load_graph(path))
+    if kind == "int8" and not quantized:
+        raise OnnxliteError(
+            f"ModelSpec({model!r}): int8={str(path)!r} is a float model: no operator of it is quantized. Give "
+            "it as onnx=, and leave int8= out to have it quantized here."
+        )
+    if kind == "onnx" and quantized:
+        raise OnnxliteError(
+            f"ModelSpec({model!r}): onnx={str(path)!r} is quantized, and the float model is expected there, "
+            "which the others are compared with. Give it as int8=."
+        )
 
 
 def _too_old(reason: str) -> str:

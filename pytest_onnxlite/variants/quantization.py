@@ -15,23 +15,18 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.lint import protobuf
-from pytest_onnxlite.lint.operators import quantized_operator
-from pytest_onnxlite.lint.protobuf import graphs
+from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants.external import external_files, load_graph
+from pytest_onnxlite.variants import preparation
+from pytest_onnxlite.variants.external import external_files
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.silence import silence
 
-# Scales for each channel are written with an axis, which QuantizeLinear has from here on.
-_STATIC_OPSET = 13
 # How the quantizer calls the scale of a tensor.
 _SCALE = "_scale"
-# A protobuf message ends at 2 GiB, and what preparing adds has to have room in it.
-_IN_ONE_FILE = 3 << 29
 
 
 @dataclass(frozen=True)
@@ -41,15 +36,6 @@ class Calibration:
     samples: Inputs
     infos: tuple[TensorInfo, ...]
     batched: bool = True
-
-
-def is_quantized(path: Path) -> bool:
-    """Tell whether a model has operators of quantization, its subgraphs and functions included."""
-    return _is_quantized(load_graph(path))
-
-
-def _is_quantized(proto: onnx.ModelProto) -> bool:
-    return any(quantized_operator(node) is not None for node in protobuf.nodes(proto))
 
 
 def _operators(proto: onnx.ModelProto) -> Counter[str]:
@@ -88,7 +74,7 @@ def quantize(
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
         prepared = Path(folder) / "prepared.onnx"
         beside = external_files(source, before)
-        large = source.stat().st_size + sum(file.used for file in beside) > _IN_ONE_FILE
+        large = source.stat().st_size + sum(file.used for file in beside) > preparation.IN_ONE_FILE
         whole = source
         if beside and not large:
             # Where symbolic shape inference fails, what it does next forgets the files beside the model.
@@ -97,19 +83,19 @@ def quantize(
             onnx.save(onnx.load(source), whole)
         # Where symbolic shape inference fails, it leaves a work file in the current folder.
         with contextlib.chdir(folder):
-            notes = _prepare(whole, prepared, model, large)
-        _name_nodes(prepared)
+            notes = preparation.prepare(whole, prepared, model, large)
+        preparation.name_nodes(prepared)
         if isinstance(recipe, StaticInt8):
             if calibration is None:
                 raise OnnxliteError(
                     f"{model}: {recipe_text(recipe)} calibrates with samples, and ModelSpec({model!r}) gives none. Give "
                     "calibration= a few hundred of the training samples, or use DynamicInt8()."
                 )
-            notes += _raise_opset(prepared, model)
+            notes += preparation.raise_opset(prepared, model)
             proto = onnx.load(prepared, load_external_data=False)
-            notes += _subgraph_notes(proto)
+            notes += preparation.subgraph_notes(proto)
         else:
-            proto = _split_gemms(prepared, large)
+            proto = preparation.split_gemms(prepared, large)
         excluded = match_exclusions(proto, recipe, model)
         weight_type: str = recipe.weight_type
         if weight_type == "auto":
@@ -249,127 +235,11 @@ def _refuse_half(proto: onnx.ModelProto, source: Path, model: str) -> None:
         )
 
 
-def _prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]:
-    """Fold constants and infer shapes; go on without symbolic shapes where they fail (onnxruntime#10484)."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    options: dict[str, Any] = {}
-    notes = []
-    if large:
-        notes.append(f"prepared without folding constants, being larger than {_IN_ONE_FILE / 2**30:g} GiB")
-        # Above 2 GB neither the optimizer nor onnx's shape inference can pass a model on.
-        options = {
-            "save_as_external_data": True,
-            "external_data_location": "prepared.onnx.data",
-            "skip_optimization": True,
-        }
-    try:
-        quant_pre_process(source, prepared, **options)
-    except Exception as error:
-        reason = first_line(error)
-    else:
-        return notes
-    try:
-        quant_pre_process(source, prepared, skip_symbolic_shape=True, **options)
-    except Exception as error:
-        raise OnnxliteError(
-            f"{model}: ONNX Runtime cannot prepare {source.name} for quantization: {first_line(error)}. "
-            "Check the file with onnx.checker, or give an INT8 file of your own as ModelSpec(int8=...)."
-        ) from None
-    return [*notes, f"prepared without symbolic shape inference: {reason}"]
-
-
-def _name_nodes(prepared: Path) -> None:
-    """Name the nodes that have no name: the quantizer can exclude no others."""
-    proto = onnx.load(prepared, load_external_data=False)
-    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
-    taken = {node.name for node in nodes}
-    unnamed = [node for node in nodes if not node.name]
-    for number, node in enumerate(unnamed):
-        name = f"{node.op_type}_{number}"
-        node.name = name if name not in taken else f"{name}_{node.output[0]}"
-    if unnamed:
-        onnx.save(proto, prepared)
-
-
-def _raise_opset(prepared: Path, model: str) -> list[str]:
-    """Bring an old model to the opset that static quantization writes."""
-    proto = onnx.load(prepared, load_external_data=False)
-    (version,) = (entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-    if version >= _STATIC_OPSET:
-        return []
-    try:
-        # What lies in files beside the model stays there: above 2 GB no model can be passed on whole.
-        converted = onnx.version_converter.convert_version(proto, _STATIC_OPSET)
-    except Exception as error:
-        raise OnnxliteError(
-            f"{model}: static quantization needs opset {_STATIC_OPSET}, the model has {version}, and onnx cannot convert "
-            f"it: {first_line(error)}. Export it at a newer opset, or use DynamicInt8()."
-        ) from None
-    # An older onnx (1.17) forgets on the way where they are.
-    outside = {t.name: t for graph in graphs(proto.graph) for t in graph.initializer if t.external_data}
-    for graph in graphs(converted.graph):
-        for tensor in graph.initializer:
-            if tensor.name in outside:
-                tensor.CopyFrom(outside[tensor.name])
-    onnx.save(converted, prepared)
-    return [f"converted from opset {version} to {_STATIC_OPSET}"]
-
-
-def _weighted_inside(proto: onnx.ModelProto) -> int:
-    """Count the layers with weights in branches and loop bodies, which static quantization leaves in float."""
-    inner = [graph for graph in graphs(proto.graph) if graph is not proto.graph]
-    return sum(node.op_type in ("Conv", "Gemm", "MatMul") for graph in inner for node in graph.node)
-
-
-def _subgraph_notes(proto: onnx.ModelProto) -> list[str]:
-    weighted = _weighted_inside(proto)
-    return (
-        [f"{weighted} nodes in branches or loop bodies stay float: static quantization leaves them"] if weighted else []
-    )
-
-
-def _split_gemms(prepared: Path, large: bool) -> onnx.ModelProto:
-    """Turn each Gemm into MatMul and Add, as the quantizer would do itself, but under another name.
-
-    Done before exclusions are matched: it forgets that a Gemm was excluded (seen with ONNX Runtime 1.32).
-    """
-    from onnxruntime.quantization.onnx_model import ONNXModel
-
-    model = ONNXModel(onnx.load(prepared))
-    _sink_weights(model.model.graph)
-    model.replace_gemm_with_matmul()
-    model.save_model_to_file(str(prepared), use_external_data_format=large)
-    proto: onnx.ModelProto = model.model
-    return proto
-
-
 def _nodes_meant(proto: onnx.ModelProto, text: str) -> list[str]:
     """Return the nodes that an error names, or whose weights it names."""
     words = set(text.replace("'", " ").replace('"', " ").split())
     nodes = [node for graph in graphs(proto.graph) for node in graph.node if node.name]
     return sorted(node.name for node in nodes if words & {node.name, *node.input[1:]})
-
-
-def _sink_weights(top: onnx.GraphProto) -> None:
-    """Move each weight of the outer graph that one branch or loop body alone reads into it.
-
-    The quantizer looks for a convolution's weights nowhere else (seen with ONNX Runtime 1.32).
-    """
-    readers: dict[str, set[int]] = {}
-    found = list(graphs(top))
-    for number, graph in enumerate(found):
-        for name in (*(n for node in graph.node for n in node.input), *(value.name for value in graph.output)):
-            readers.setdefault(name, set()).add(number)
-    kept = []
-    for tensor in top.initializer:
-        reading = readers.get(tensor.name, set())
-        if len(reading) == 1 and 0 not in reading:
-            found[next(iter(reading))].initializer.append(tensor)
-        else:
-            kept.append(tensor)
-    del top.initializer[:]
-    top.initializer.extend(kept)
 
 
 def match_exclusions(proto: onnx.ModelProto, recipe: Recipe, model: str) -> list[str]:
@@ -407,8 +277,8 @@ def _finish(
     static: bool,
 ) -> None:
     """Keep the source's metadata, drop opset imports that were added, refuse what was not done as asked."""
-    if not _is_quantized(proto):
-        inside = _weighted_inside(before) if static else 0
+    if not is_quantized(proto):
+        inside = preparation.weighted_inside(before) if static else 0
         if inside:
             raise OnnxliteError(
                 f"{model}: quantization changed nothing: the {inside} layers of {name} that have weights lie in branches or "

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
-from pytest_onnxlite.explain.layers import analyse, decibel
+from pytest_onnxlite.explain.layers import analyse
+from pytest_onnxlite.explain.noise import decibel
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 

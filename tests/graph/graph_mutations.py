@@ -1,7 +1,7 @@
 """Ways in which a quantized graph goes wrong, each with the code of the check that must see it.
 
 Each function takes a sound model and breaks it in one place. Run as a table by the tests, and by
-`benchmarks/mutation_table.py` against onnx.checker and ONNX Runtime.
+`benchmarks/graph_pages.py` against onnx.checker and ONNX Runtime.
 """
 
 from __future__ import annotations

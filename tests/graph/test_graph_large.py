@@ -138,7 +138,7 @@ def test_2_gb_of_external_data_are_checked_without_loading_all_of_it(tmp_path):
     path = external(tmp_path, layers=32, size=8192)
     assert (tmp_path / "weights.bin").stat().st_size == 2048 * MIB
     found = measure("check", path)
-    assert set(found["codes"]) <= {"OLX308", "OLX312"}
+    assert found["codes"] == []
     assert found["bytes"] < 200 * MIB  # a tensor has 64 MiB
 
 

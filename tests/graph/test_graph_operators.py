@@ -13,6 +13,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from pytest_onnxlite.lint import check_graph, summarize
 from pytest_onnxlite.lint.operators import OUTPUT, QUANTIZED, QuantizedOperator, quantized_operator
+from pytest_onnxlite.lint.protobuf import is_quantized
 
 # How ONNX and ONNX Runtime name what computes with quantized tensors.
 _NAMES = re.compile(
@@ -72,12 +73,9 @@ def alone(row: QuantizedOperator, domain: str, inside: str) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("inside", ["", "branch", "function"])
 @pytest.mark.parametrize("row", QUANTIZED.values(), ids=lambda row: row.name)
-def test_each_operator_alone_makes_a_model_quantized(row: QuantizedOperator, inside: str, tmp_path) -> None:
-    from pytest_onnxlite.variants.quantization import is_quantized
-
+def test_each_operator_alone_makes_a_model_quantized(row: QuantizedOperator, inside: str) -> None:
     model = alone(row, row.domains[0], inside)
-    onnx.save(model, tmp_path / "model.onnx")
-    assert is_quantized(tmp_path / "model.onnx")
+    assert is_quantized(model)
     assert "OLX115" in {finding.code for finding in check_graph(dense(), model)}
 
 

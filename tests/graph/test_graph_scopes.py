@@ -195,3 +195,21 @@ def test_a_function_whose_branches_the_caller_gives_is_walked_past() -> None:
     opsets = [*opset, helper.make_opsetid("local", 1)]
     model = helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8)
     assert summarize(model).operators == {"Identity": 2, "If": 1, "local.choice": 1}
+
+
+def test_a_body_in_a_function_is_looked_into_whatever_else_the_caller_gives() -> None:
+    inner = helper.make_graph([helper.make_node("Relu", ["row"], ["a"], "relu")], "inner", [], [value("a", [4])])
+    choose = helper.make_node("If", ["c"], ["b"], "choose", then_branch=inner, else_branch=inner)
+    body = helper.make_graph([choose], "body", [value("row", [4])], [value("b", [4])])
+    scan = helper.make_node("Scan", ["x"], ["y"], "scan", body=body)
+    scan.attribute.append(
+        onnx.AttributeProto(name="num_scan_inputs", ref_attr_name="count", type=onnx.AttributeProto.INT)
+    )
+    opset = [helper.make_opsetid("", 17)]
+    function = helper.make_function("local", "rows", ["x", "c"], ["y"], [scan], opset, ["count"])
+    call = helper.make_node("rows", ["x", "c"], ["y"], "call", domain="local", count=1)
+    inputs = [value("x", [3, 4]), value("c", [], TensorProto.BOOL)]
+    graph = helper.make_graph([call], "main", inputs, [value("y", [3, 4])])
+    opsets = [*opset, helper.make_opsetid("local", 1)]
+    model = helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8)
+    assert summarize(model).operators == {"If": 1, "Relu": 2, "Scan": 1, "local.rows": 1}

@@ -16,7 +16,7 @@ from pytest_onnxlite import Dataset, DynamicInt8, Metric, ModelSpec, OnnxliteErr
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
 from pytest_onnxlite.lint import check_graph, summarize
-from pytest_onnxlite.variants import quantization
+from pytest_onnxlite.variants import preparation
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.variant import OnnxVariant
@@ -542,7 +542,7 @@ def test_a_model_with_external_data_is_quantized(
     build: Make, tmp_path: Path, recipe: Any, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if large:
-        monkeypatch.setattr(quantization, "_IN_ONE_FILE", 0)  # as a model of more than 2 GB is
+        monkeypatch.setattr(preparation, "IN_ONE_FILE", 0)  # as a model of more than 2 GB is
     path = external(dense(tmp_path / "big.onnx", 3, 256), tmp_path / "e.onnx", "e.data")
     x = RNG.normal(size=(20, 256)).astype(np.float32)
     builder = build(x, onnx=path, recipe=recipe, calibration=x)

@@ -392,17 +392,18 @@ def test_a_matmul_left_in_float_is_red(digits_project: Make, digits: Digits, tmp
     assert_red(project.run(), nodes[0].name)
 
 
-@pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf"), -0.01])
-def test_a_scale_that_is_no_scale_is_red(digits_project: Make, digits: Digits, tmp_path: Path, scale: float) -> None:
+@pytest.mark.parametrize(
+    ("scale", "code"), [(0.0, "OLX302"), (-0.01, "OLX302"), (float("nan"), "OLX301"), (float("inf"), "OLX301")]
+)
+def test_a_scale_that_is_no_scale_is_red(
+    digits_project: Make, digits: Digits, tmp_path: Path, scale: float, code: str
+) -> None:
     def change(model: onnx.ModelProto) -> None:
         name = next(n for n in weights_of(model) if n.endswith("_scale"))
         set_weight(model, name, np.full_like(weights_of(model)[name], scale))
 
     bad = edit(digits.int8, tmp_path / "bad.onnx", change)
-    # Such a file may be refused before its graph is looked at, by the NaN that comes out of it.
-    result = digits_project(files={"onnx": digits.onnx, "int8": bad}, markers=GRAPH).run()
-    assert result.ret == 1
-    assert "scale" in said(result) or "NaN" in said(result)
+    assert_red(digits_project(files={"onnx": digits.onnx, "int8": bad}, markers=GRAPH).run(), f"{code} error", "_scale")
 
 
 # -- baselines -----------------------------------------------------------------------------------------------
@@ -488,7 +489,7 @@ def test_a_model_file_that_is_none_is_red(
     result = project.run()
     assert result.ret == 1
     expected = "no such file" if fault == "missing" else "is not a whole" if argument == "trained" else "not an ONNX"
-    assert expected in said(result) or "cannot be used" in said(result), said(result)
+    assert expected in said(result), said(result)
     assert f"{argument}{whole.suffix}" in said(result)
 
 

@@ -86,7 +86,7 @@ def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
     size, waste = size_of(path)
     if loaded.model is None:
         return Bytes(0, 0, 0, 0, 0, 0, size, waste), []
-    index = ModelIndex(loaded, loaded.model)
+    index = ModelIndex(loaded)
     context = Context(index, None, ())
     parameters = {q.scale for q in context.quantized_tensors.all} | {
         q.zero_point for q in context.quantized_tensors.all
@@ -224,7 +224,7 @@ def _tensors(path: Path) -> dict[str, int]:
     loaded = load_model(path)
     if loaded.model is None:
         return {}
-    return {constant.where: constant.tensor.nbytes for constant in ModelIndex(loaded, loaded.model).constants}
+    return {constant.where: constant.tensor.nbytes for constant in ModelIndex(loaded).constants}
 
 
 def _why(

@@ -1,0 +1,137 @@
+"""A float model on its way into ONNX Runtime's quantizer: shapes inferred, nodes named, what the quantizer stumbles over mended.
+
+The quantizer takes and gives protobufs, and so does this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.lint.protobuf import graphs
+from pytest_onnxlite.text import first_line
+
+# Scales for each channel are written with an axis, which QuantizeLinear has from here on.
+_STATIC_OPSET = 13
+# A protobuf message ends at 2 GiB, and what preparing adds has to have room in it.
+IN_ONE_FILE = 3 << 29
+
+
+def prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]:
+    """Fold constants and infer shapes; go on without symbolic shapes where they fail (onnxruntime#10484)."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    options: dict[str, Any] = {}
+    notes = []
+    if large:
+        notes.append(f"prepared without folding constants, being larger than {IN_ONE_FILE / 2**30:g} GiB")
+        # Above 2 GB neither the optimizer nor onnx's shape inference can pass a model on.
+        options = {
+            "save_as_external_data": True,
+            "external_data_location": "prepared.onnx.data",
+            "skip_optimization": True,
+        }
+    try:
+        quant_pre_process(source, prepared, **options)
+    except Exception as error:
+        reason = first_line(error)
+    else:
+        return notes
+    try:
+        quant_pre_process(source, prepared, skip_symbolic_shape=True, **options)
+    except Exception as error:
+        raise OnnxliteError(
+            f"{model}: ONNX Runtime cannot prepare {source.name} for quantization: {first_line(error)}. "
+            "Check the file with onnx.checker, or give an INT8 file of your own as ModelSpec(int8=...)."
+        ) from None
+    return [*notes, f"prepared without symbolic shape inference: {reason}"]
+
+
+def name_nodes(prepared: Path) -> None:
+    """Name the nodes that have no name: the quantizer can exclude no others."""
+    proto = onnx.load(prepared, load_external_data=False)
+    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
+    taken = {node.name for node in nodes}
+    unnamed = [node for node in nodes if not node.name]
+    for number, node in enumerate(unnamed):
+        name = f"{node.op_type}_{number}"
+        node.name = name if name not in taken else f"{name}_{node.output[0]}"
+    if unnamed:
+        onnx.save(proto, prepared)
+
+
+def raise_opset(prepared: Path, model: str) -> list[str]:
+    """Bring an old model to the opset that static quantization writes."""
+    proto = onnx.load(prepared, load_external_data=False)
+    (version,) = (entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    if version >= _STATIC_OPSET:
+        return []
+    try:
+        # What lies in files beside the model stays there: above 2 GB no model can be passed on whole.
+        converted = onnx.version_converter.convert_version(proto, _STATIC_OPSET)
+    except Exception as error:
+        raise OnnxliteError(
+            f"{model}: static quantization needs opset {_STATIC_OPSET}, the model has {version}, and onnx cannot convert "
+            f"it: {first_line(error)}. Export it at a newer opset, or use DynamicInt8()."
+        ) from None
+    # An older onnx (1.17) forgets on the way where they are.
+    outside = {t.name: t for graph in graphs(proto.graph) for t in graph.initializer if t.external_data}
+    for graph in graphs(converted.graph):
+        for tensor in graph.initializer:
+            if tensor.name in outside:
+                tensor.CopyFrom(outside[tensor.name])
+    onnx.save(converted, prepared)
+    return [f"converted from opset {version} to {_STATIC_OPSET}"]
+
+
+def weighted_inside(proto: onnx.ModelProto) -> int:
+    """Count the layers with weights in branches and loop bodies, which static quantization leaves in float."""
+    inner = [graph for graph in graphs(proto.graph) if graph is not proto.graph]
+    return sum(node.op_type in ("Conv", "Gemm", "MatMul") for graph in inner for node in graph.node)
+
+
+def subgraph_notes(proto: onnx.ModelProto) -> list[str]:
+    """Say how many layers static quantization will leave in float."""
+    weighted = weighted_inside(proto)
+    return (
+        [f"{weighted} nodes in branches or loop bodies stay float: static quantization leaves them"] if weighted else []
+    )
+
+
+def split_gemms(prepared: Path, large: bool) -> onnx.ModelProto:
+    """Turn each Gemm into MatMul and Add, as the quantizer would do itself, but under another name.
+
+    Done before exclusions are matched: it forgets that a Gemm was excluded (seen with ONNX Runtime 1.32).
+    """
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    model = ONNXModel(onnx.load(prepared))
+    _sink_weights(model.model.graph)
+    model.replace_gemm_with_matmul()
+    model.save_model_to_file(str(prepared), use_external_data_format=large)
+    proto: onnx.ModelProto = model.model
+    return proto
+
+
+def _sink_weights(top: onnx.GraphProto) -> None:
+    """Move each weight of the outer graph that one branch or loop body alone reads into it.
+
+    The quantizer looks for a convolution's weights nowhere else (seen with ONNX Runtime 1.32).
+    """
+    readers: dict[str, set[int]] = {}
+    found = list(graphs(top))
+    for number, graph in enumerate(found):
+        for name in (*(n for node in graph.node for n in node.input), *(value.name for value in graph.output)):
+            readers.setdefault(name, set()).add(number)
+    kept = []
+    for tensor in top.initializer:
+        reading = readers.get(tensor.name, set())
+        if len(reading) == 1 and 0 not in reading:
+            found[next(iter(reading))].initializer.append(tensor)
+        else:
+            kept.append(tensor)
+    del top.initializer[:]
+    top.initializer.extend(kept)
