@@ -24,8 +24,8 @@ from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.quantization import Calibration, _store_unsigned, quantize
 from pytest_onnxlite.variants.sessions import TensorInfo
 
+from emulation import EXACT, WITHOUT_VNNI, Pair, Ran, emulate, run_here, saturates, why_not
 from onnx_models import save_graph
-from processors import EXACT, WITHOUT_VNNI, Pair, Ran, emulate, run_here, saturates, why_not
 
 WHY_NOT = why_not()
 emulated = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can be emulated")

@@ -1,6 +1,6 @@
 """Runs models as other x86 processors would: emulated by qemu-user, with the same Python and the same ONNX Runtime.
 
-Run as a script, within the emulation: `python processors.py FOLDER` runs what `emulate` wrote there.
+Run as a script, within the emulation: `python emulation.py FOLDER` runs what `emulate` wrote there.
 """
 
 from __future__ import annotations
