@@ -14,6 +14,8 @@ Format = Literal["qdq", "qoperator"]
 Integer = Literal["uint8", "int8"]
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+# Counts changes of what is made from one and the same recipe: an INT8 file that was cached before one is not today's.
+_EDITION = 2
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -33,10 +35,12 @@ class DynamicInt8:
     """Dynamic INT8 quantization with ONNX Runtime: weights ahead of time, activations at run time.
 
     Args:
-        weight_type: `uint8`, `int8`, or `auto`: `uint8` where the graph has a convolution, because ONNX
-            Runtime's ConvInteger is several times slower with `int8` weights; `int8` elsewhere.
+        weight_type: `uint8`, `int8`, or `auto`: what gives the same answers on every processor, which is `uint8`, or
+            with `reduce_range` `int8` where the graph has no convolution. `int8` of 8 bits gives other answers on x86
+            processors without VNNI, whose sums of products saturate, and makes convolutions several times slower.
         per_channel: one scale for each output channel instead of one for the tensor.
-        reduce_range: weights of 7 bits, for x86 processors without VNNI, whose products saturate.
+        reduce_range: weights of 7 bits, whose products saturate nowhere. Less precise than `uint8`, and a little faster
+            on x86 processors without VNNI.
         exclude: globs over node names or operator types that stay in float. One that matches nothing is
             an error.
 
@@ -64,9 +68,11 @@ class StaticInt8:
         format: `qdq`, QuantizeLinear and DequantizeLinear around float operators, which ONNX Runtime fuses as it
             loads; or `qoperator`, with its own QLinear operators in the file.
         per_channel: one weight scale for each output channel instead of one for the tensor.
-        weight_type: of the weights.
+        weight_type: `int8`, `uint8`, or `auto`: `int8` of 7 bits, which give the same answers on every processor.
+            `int8` of 8 bits gives other answers on x86 processors without VNNI, whose sums of products saturate; with
+            `uint8` convolutions are up to four times slower.
         activation_type: of the activations.
-        reduce_range: weights of 7 bits, for x86 processors without VNNI, whose products saturate.
+        reduce_range: weights of 7 bits, whose products saturate nowhere; `auto` has them anyway.
         exclude: globs over node names or operator types that stay in float. One that matches nothing is
             an error.
 
@@ -77,7 +83,7 @@ class StaticInt8:
     method: Calibration = "minmax"
     format: Format = "qdq"
     per_channel: bool = True
-    weight_type: Integer = "int8"
+    weight_type: Literal["auto", "uint8", "int8"] = "auto"
     activation_type: Integer = "uint8"
     reduce_range: bool = False
     exclude: Sequence[str] = ()
@@ -85,8 +91,8 @@ class StaticInt8:
     def __post_init__(self) -> None:
         _check_choice("method", self.method, get_args(Calibration))
         _check_choice("format", self.format, get_args(Format))
-        for name in ("weight_type", "activation_type"):
-            _check_choice(name, getattr(self, name), get_args(Integer))
+        _check_choice("weight_type", self.weight_type, ("auto", *get_args(Integer)))
+        _check_choice("activation_type", self.activation_type, get_args(Integer))
         if self.activation_type == "int8" and self.weight_type == "uint8":
             raise OnnxliteError(
                 "activation_type='int8' with weight_type='uint8': ONNX Runtime has no kernels for that pair. "
@@ -96,6 +102,44 @@ class StaticInt8:
 
 
 Recipe = DynamicInt8 | StaticInt8
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How weights are stored.
+
+    Attributes:
+        type: of the integers.
+        reduced: whether they use 7 of their 8 bits.
+    """
+
+    type: Integer
+    reduced: bool
+
+    def __str__(self) -> str:
+        """Say it, as in `int8 weights of 7 bits`."""
+        return f"{self.type} weights{' of 7 bits' if self.reduced else ''}"
+
+
+def choose_weights(recipe: Recipe, operators: Collection[str]) -> Weights:
+    """Choose how weights are stored: as the recipe names it, else so that answers are the same on every processor.
+
+    x86 processors with AVX2 or AVX-512 but without VNNI add two products of a uint8 and an int8 in 16 bits, and cut off what
+    is larger: no sum of two int8 of 7 bits is, and uint8 weights go through kernels of 32 bits. Which of the two is chosen
+    goes by what they cost (python benchmarks/processors.py). Dynamic quantization has one scale for a whole tensor, where
+    the eighth bit is worth most, and its convolutions are several times faster with uint8. Static quantization has a scale
+    for each channel, which makes up for the bit, and its convolutions are several times slower with uint8.
+
+    Args:
+        recipe: what the user asks for.
+        operators: the operator types of the prepared model, those in branches and loop bodies included.
+    """
+    if recipe.weight_type != "auto":
+        return Weights(recipe.weight_type, recipe.reduce_range)
+    if isinstance(recipe, StaticInt8):
+        return Weights("int8", True)
+    unsigned = not recipe.reduce_range or "Conv" in operators
+    return Weights("uint8" if unsigned else "int8", recipe.reduce_range)
 
 
 def _given(recipe: Recipe) -> dict[str, Any]:
@@ -122,7 +166,7 @@ def recipe_toml(recipe: Recipe) -> str:
 
 def recipe_key(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as data to name a cache entry by."""
-    return {"kind": type(recipe).__name__, **asdict(recipe), "exclude": list(recipe.exclude)}
+    return {"kind": type(recipe).__name__, "edition": _EDITION, **asdict(recipe), "exclude": list(recipe.exclude)}
 
 
 def choose_recipe(operators: Collection[str], calibrated: bool) -> tuple[Recipe, str]:

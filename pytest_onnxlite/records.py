@@ -55,7 +55,7 @@ class LastRelease:
 
 @dataclass(frozen=True)
 class SaturationTrial:
-    """What quantizing with 7-bit weights came to: the recipe, the share of pairs left, and the metric's value."""
+    """What quantizing with portable weights came to: the recipe, the share of pairs left, and the metric's value."""
 
     recipe: str
     share: float
@@ -79,14 +79,14 @@ class Forecast:
         share: of neighbouring weight pairs that can saturate; None where it could not be said.
         pairs: how many pairs there are.
         tensors: the worst.
-        reduce_range: what 7-bit weights came to; None where that was not tried.
+        portable: what weights that saturate nowhere came to; None where that was not tried.
     """
 
     text: str
     share: float | None = None
     pairs: int = 0
     tensors: tuple[TensorShare, ...] = ()
-    reduce_range: SaturationTrial | None = None
+    portable: SaturationTrial | None = None
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def forecast(
         builder: the model's variants.
         variant: the one to look at.
         batch_size: samples per inference for the trial.
-        trying: whether to quantize it anew with `reduce_range=True` and count its right answers.
+        trying: whether to quantize it anew with `weight_type="auto"` and count its right answers.
         progress: is told what begins.
 
     Returns:
@@ -60,7 +60,7 @@ def forecast(
     if builder.spec.int8 is not None or variant.kind != "int8":
         advice = "Quantize it with reduce_range=True, or with uint8 weights."
     elif not trying:
-        advice = "The recipe's reduce_range=True avoids it; --onnxlite-explain tries it."
+        advice = "The recipe's weight_type='auto' avoids it; --onnxlite-explain tries it."
     else:
         advice, trial = _try(builder, batch_size, progress)
     tensors = tuple(TensorShare(name, round(value, 6)) for name, value in found.tensors[:5])
@@ -68,7 +68,7 @@ def forecast(
 
 
 def _try(builder: Builder, batch_size: int, progress: Callable[[str], None]) -> tuple[str, SaturationTrial | None]:
-    recipe = replace(builder.recipe[0], reduce_range=True)
+    recipe = replace(builder.recipe[0], weight_type="auto")
     progress(f"trying {recipe_text(recipe)} against saturation")
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         try:
@@ -77,7 +77,7 @@ def _try(builder: Builder, batch_size: int, progress: Callable[[str], None]) -> 
             left = count_saturation(other.int8.path)
             other.int8.release()
         except OnnxliteError as error:
-            return f"reduce_range=True was tried and failed: {error}", None
+            return f"weight_type='auto' was tried and failed: {error}", None
     value = rated.share if isinstance(rated, Accuracy) else rated.value
     text = f"Tried: recipe={recipe_text(recipe)} leaves {percent(left.share)}, with an accuracy of {rated.figure} here."
     return text, SaturationTrial(recipe_text(recipe), round(left.share, 6), value)

@@ -124,6 +124,8 @@ def changes(recipe: Recipe) -> Iterator[Recipe]:
             others = [not value]
         else:
             continue
+        if name == "reduce_range" and isinstance(recipe, StaticInt8) and recipe.weight_type == "auto":
+            continue  # it has 7 bits already
         for other in others:
             try:
                 yield dataclasses.replace(recipe, **{name: other})

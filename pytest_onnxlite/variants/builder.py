@@ -366,7 +366,7 @@ class Builder:
             return ""
         _, why = self.recipe
         notes = self.recipe_notes
-        text = ", ".join([str(notes.get("recipe", "")), f"{notes.get('weight_type')} weights"])
+        text = f"{notes.get('recipe', '')}, {notes.get('weights', '')}"
         return "; ".join([f"{text}: {why}" if why else text, *notes.get("notes", ())])
 
     def excluded(self, kind: str) -> list[str]:

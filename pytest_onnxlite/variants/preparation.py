@@ -5,6 +5,7 @@ The quantizer takes and gives protobufs, and so does this.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import onnx
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.text import first_line
+from pytest_onnxlite.variants.external import external_files
 
 # Scales for each channel are written with an axis, which QuantizeLinear has from here on.
 _STATIC_OPSET = 13
@@ -135,3 +137,21 @@ def _sink_weights(top: onnx.GraphProto) -> None:
             kept.append(tensor)
     del top.initializer[:]
     top.initializer.extend(kept)
+
+
+def prepare_all(source: Path, before: onnx.ModelProto, folder: Path, model: str) -> tuple[Path, bool, list[str]]:
+    """Return the prepared model, whether it is too large for one file, and what preparation had to go without."""
+    prepared = folder / "prepared.onnx"
+    beside = external_files(source, before)
+    large = source.stat().st_size + sum(file.used for file in beside) > IN_ONE_FILE
+    if beside and not large:
+        # Where symbolic shape inference fails, what it does next forgets the files beside the model.
+        whole = folder / "whole" / source.name
+        whole.parent.mkdir()
+        onnx.save(onnx.load(source), whole)
+        source = whole
+    # Where symbolic shape inference fails, it leaves a work file in the current folder.
+    with contextlib.chdir(folder):
+        notes = prepare(source, prepared, model, large)
+    name_nodes(prepared)
+    return prepared, large, notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import tempfile
 from collections import Counter
@@ -16,17 +15,18 @@ import onnx_ir as ir
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
-from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, choose_recipe, recipe_text
+from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, choose_recipe, choose_weights, recipe_text
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants import preparation
-from pytest_onnxlite.variants.external import external_files
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.silence import silence
 
 # How the quantizer calls the scale of a tensor.
 _SCALE = "_scale"
+# Weights and zero points that the quantizer writes as int8 whatever type it is asked for (seen with ONNX Runtime 1.32).
+_ALWAYS_INT8 = {"DynamicQuantizeLSTM": (1, 9, 2, 11), "QLinearConv": (3, 5)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def quantize(
         calibration: what a static recipe calibrates with.
 
     Returns:
-        What was decided: recipe, weight type, the excluded nodes, and what preparation had to go without.
+        What was decided: recipe, weight type, weights in words, the excluded nodes, and what preparation had to go without.
 
     Raises:
         OnnxliteError: no calibration data for a static recipe, a half-precision model, an exclusion that matches
@@ -72,19 +72,7 @@ def quantize(
     before = load_graph(source)
     _refuse_half(before, source, model)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
-        prepared = Path(folder) / "prepared.onnx"
-        beside = external_files(source, before)
-        large = source.stat().st_size + sum(file.used for file in beside) > preparation.IN_ONE_FILE
-        whole = source
-        if beside and not large:
-            # Where symbolic shape inference fails, what it does next forgets the files beside the model.
-            whole = Path(folder) / "whole" / source.name
-            whole.parent.mkdir()
-            onnx.save(onnx.load(source), whole)
-        # Where symbolic shape inference fails, it leaves a work file in the current folder.
-        with contextlib.chdir(folder):
-            notes = preparation.prepare(whole, prepared, model, large)
-        preparation.name_nodes(prepared)
+        prepared, large, notes = preparation.prepare_all(source, before, Path(folder), model)
         if isinstance(recipe, StaticInt8):
             if calibration is None:
                 raise OnnxliteError(
@@ -97,29 +85,39 @@ def quantize(
         else:
             proto = preparation.split_gemms(prepared, large)
         excluded = match_exclusions(proto, recipe, model)
-        weight_type: str = recipe.weight_type
-        if weight_type == "auto":
-            weight_type = "uint8" if "Conv" in _operators(proto) else "int8"
+        weights = choose_weights(recipe, _operators(proto))
         try:
             if isinstance(recipe, StaticInt8):
                 assert calibration is not None
-                _quantize_static(prepared, target, recipe, excluded, calibration, large)
+                _quantize_static(prepared, target, recipe, weights, excluded, calibration, large)
             else:
-                _quantize_dynamic(prepared, target, recipe, weight_type, excluded, large)
+                _quantize_dynamic(prepared, target, recipe, weights, excluded, large)
         except OnnxliteError:
             raise
         except Exception as error:
-            meant = _nodes_meant(proto, first_line(error))
-            raise OnnxliteError(
-                f"{model}: ONNX Runtime cannot quantize {source.name}: {first_line(error)}. Leave the node it stumbles over in "
-                f"float with ModelSpec(recipe={type(recipe).__name__}(exclude={meant or '[...]'})), or give an INT8 file of "
-                "your own as int8=."
-            ) from None
+            raise _cannot(error, proto, source.name, recipe, model) from None
     quantized = onnx.load(target, load_external_data=False)
     if isinstance(recipe, StaticInt8):
         _refuse_infinite(proto, quantized, model)
+    if weights.type == "uint8":
+        _store_unsigned(quantized, target.parent)
     _finish(before, source.name, quantized, target, excluded, model, isinstance(recipe, StaticInt8))
-    return {"recipe": recipe_text(recipe), "weight_type": weight_type, "excluded": excluded, "notes": notes}
+    return {
+        "recipe": recipe_text(recipe),
+        "weight_type": weights.type,
+        "weights": str(weights),
+        "excluded": excluded,
+        "notes": notes,
+    }
+
+
+def _cannot(error: Exception, proto: onnx.ModelProto, name: str, recipe: Recipe, model: str) -> OnnxliteError:
+    meant = _nodes_meant(proto, first_line(error))
+    return OnnxliteError(
+        f"{model}: ONNX Runtime cannot quantize {name}: {first_line(error)}. Leave the node it stumbles over in "
+        f"float with ModelSpec(recipe={type(recipe).__name__}(exclude={meant or '[...]'})), or give an INT8 file of "
+        "your own as int8=."
+    )
 
 
 def _quant_type(name: str) -> Any:
@@ -129,16 +127,16 @@ def _quant_type(name: str) -> Any:
 
 
 def _quantize_dynamic(
-    prepared: Path, target: Path, recipe: DynamicInt8, weight_type: str, excluded: list[str], large: bool
+    prepared: Path, target: Path, recipe: DynamicInt8, weights: Weights, excluded: list[str], large: bool
 ) -> None:
     from onnxruntime.quantization import quantize_dynamic
 
     quantize_dynamic(
         prepared,
         target,
-        weight_type=_quant_type(weight_type),
+        weight_type=_quant_type(weights.type),
         per_channel=recipe.per_channel,
-        reduce_range=recipe.reduce_range,
+        reduce_range=weights.reduced,
         nodes_to_exclude=excluded,
         use_external_data_format=large,
         extra_options={"EnableSubgraph": True},
@@ -146,7 +144,13 @@ def _quantize_dynamic(
 
 
 def _quantize_static(
-    prepared: Path, target: Path, recipe: StaticInt8, excluded: list[str], calibration: Calibration, large: bool
+    prepared: Path,
+    target: Path,
+    recipe: StaticInt8,
+    weights: Weights,
+    excluded: list[str],
+    calibration: Calibration,
+    large: bool,
 ) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, quantize_static
 
@@ -162,9 +166,9 @@ def _quantize_static(
         _Reader(calibration),
         quant_format=QuantFormat.QDQ if recipe.format == "qdq" else QuantFormat.QOperator,
         per_channel=recipe.per_channel,
-        reduce_range=recipe.reduce_range,
+        reduce_range=weights.reduced,
         activation_type=_quant_type(recipe.activation_type),
-        weight_type=_quant_type(recipe.weight_type),
+        weight_type=_quant_type(weights.type),
         nodes_to_exclude=excluded,
         use_external_data_format=large,
         calibrate_method=methods[recipe.method],
@@ -176,6 +180,29 @@ def _quantize_static(
             "ActivationSymmetric": recipe.method == "distribution",
         },
     )
+
+
+def _store_unsigned(proto: onnx.ModelProto, folder: Path) -> None:
+    """Store as uint8 what the quantizer wrote as int8: with 128 added to weights and zero points, no product changes."""
+    for graph in graphs(proto.graph):
+        places = ((node, place) for node in graph.node for place in _ALWAYS_INT8.get(node.op_type, ()))
+        names = {node.input[place] for node, place in places}
+        for tensor in graph.initializer:
+            if tensor.name in names and tensor.data_type == onnx.TensorProto.INT8:
+                _add_128(tensor, folder)
+
+
+def _add_128(tensor: onnx.TensorProto, folder: Path) -> None:
+    values = (onnx.numpy_helper.to_array(tensor, str(folder)).astype(np.int16) + 128).astype(np.uint8)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        # As many bytes, in their place: what else lies in the file stays where it is.
+        entry = onnx.external_data_helper.ExternalDataInfo(tensor)
+        with (folder / entry.location).open("r+b") as file:
+            file.seek(entry.offset or 0)
+            file.write(values.tobytes())
+        tensor.data_type = onnx.TensorProto.UINT8
+    else:
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
 def _refuse_infinite(prepared: onnx.ModelProto, quantized: onnx.ModelProto, model: str) -> None:

@@ -22,7 +22,7 @@ from onnx_models import dense, ruin
 from projects import Digits, Project
 
 Run = Callable[..., Any]
-STATIC = "recipe=StaticInt8(), calibration=np.load({!r})['mixed']"
+STATIC = "recipe=StaticInt8(weight_type='int8'), calibration=np.load({!r})['mixed']"
 
 
 def test_a_passing_verdict_is_not_explained_unless_asked(project: Project, digits: Digits, explain: Run) -> None:
@@ -149,10 +149,12 @@ def test_weights_that_saturate_without_vnni_are_a_remark_and_no_failure(
     assert "can saturate on x86 processors without VNNI" in explained.text
 
 
-def test_reduced_range_is_tried_against_it(project: Project, digits: Digits, calibration: Path, explain: Run) -> None:
+def test_the_portable_recipe_is_tried_against_it(
+    project: Project, digits: Digits, calibration: Path, explain: Run
+) -> None:
     project.write({"onnx": digits.onnx}, digits.x, digits.y, spec=STATIC.format(str(calibration)))
-    trial = explain("--onnxlite-explain").record["forecast"]["reduce_range"]
-    assert trial["recipe"] == "StaticInt8(reduce_range=True)"
+    trial = explain("--onnxlite-explain").record["forecast"]["portable"]
+    assert trial["recipe"] == "StaticInt8()"
     assert trial["share"] == 0
     assert trial["accuracy"] > 0.95
 

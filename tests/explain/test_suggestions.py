@@ -45,6 +45,10 @@ def test_each_argument_is_changed_by_itself() -> None:
     static = [recipe_text(recipe) for recipe in changes(StaticInt8())]
     assert "StaticInt8(method='entropy')" in static
     assert "StaticInt8(activation_type='int8')" in static
+    assert "StaticInt8(weight_type='int8')" in static
+    assert not [text for text in static if "reduce_range" in text]  # the default has 7 bits
+    named = [recipe_text(recipe) for recipe in changes(StaticInt8(weight_type="int8"))]
+    assert "StaticInt8(weight_type='int8', reduce_range=True)" in named
 
 
 def test_small_changes_come_first_and_none_comes_twice() -> None:

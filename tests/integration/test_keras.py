@@ -241,9 +241,9 @@ def operators(path: Path) -> list[str]:
 def test_the_weight_type_is_chosen_by_the_operators(build: Make, model: Any) -> None:
     assert build(model).recipe_notes["weight_type"] == "uint8"
     dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
-    assert build(dense, X[:, 0, :, 0]).recipe_notes["weight_type"] == "int8"
-    named = build(dense, X[:, 0, :, 0], recipe=DynamicInt8(weight_type="uint8"), cache="other")
-    assert named.recipe_notes["weight_type"] == "uint8"
+    assert build(dense, X[:, 0, :, 0]).recipe_notes["weight_type"] == "uint8"
+    for recipe in (DynamicInt8(reduce_range=True), DynamicInt8(weight_type="int8")):
+        assert build(dense, X[:, 0, :, 0], recipe=recipe).recipe_notes["weight_type"] == "int8"
 
 
 @pytest.mark.parametrize("glob", ["Conv", "Con*", "*/conv2d*"])

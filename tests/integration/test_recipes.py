@@ -208,7 +208,7 @@ def test_layers_in_branches_are_left_by_static_quantization_and_reached_by_dynam
         build(source, StaticInt8(), x, x).int8  # noqa: B018
     builder = build(source, None, x, x)
     assert builder.int8.size < 0.3 * builder.onnx.size
-    assert "DynamicInt8(), int8 weights: the model computes in branches" in builder.recipe_text("int8")
+    assert "DynamicInt8(), uint8 weights: the model computes in branches" in builder.recipe_text("int8")
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -254,7 +254,7 @@ def test_weights_of_the_outer_graph_are_reached_in_branches(build: Make, tmp_pat
     [
         ({"method": "mean"}, "expected 'minmax', 'entropy', 'percentile' or 'distribution'"),
         ({"format": "onnx"}, "expected 'qdq' or 'qoperator'"),
-        ({"weight_type": "auto"}, "expected 'uint8' or 'int8'"),
+        ({"weight_type": "int4"}, "expected 'auto', 'uint8' or 'int8'"),
         ({"weight_type": "uint8", "activation_type": "int8"}, "no kernels for that pair"),
         ({"exclude": "Conv"}, "expected a list of globs"),
     ],
@@ -279,7 +279,9 @@ EXAMPLE_RECIPES = [
     StaticInt8(activation_type="int8"),
     StaticInt8(activation_type="int8", per_channel=False),
     StaticInt8(activation_type="int8", format="qoperator"),
-    StaticInt8(reduce_range=True),
+    StaticInt8(),
+    StaticInt8(weight_type="uint8"),
+    StaticInt8(weight_type="uint8", format="qoperator"),
 ]
 
 
