@@ -64,6 +64,41 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A candidate's answers on another processor, rated, or why there are none.
+
+    Attributes:
+        processor: the one that was asked for: `avx2`, `sse4` or `vnni`.
+        place: what it was counted on, in words.
+        runs_on: the kind of processor that it was counted on.
+        emulated: whether that one was emulated.
+        of: samples that there are; `rated.total` of them were counted.
+        here: the candidate's right answers on this processor to the same samples, or its value.
+        rated: its answers there beside the reference variant's, which ran here; None where it could not be run.
+        seconds: how long it ran there, of `limit` seconds.
+        limit: seconds that it had.
+        cut: why not all samples were counted: `time` or `bytes`; empty where all were.
+        problem: why it could not be run there; empty where it could.
+    """
+
+    processor: str
+    place: str
+    runs_on: str = ""
+    emulated: bool = False
+    of: int = 0
+    here: float = 0.0
+    rated: Accuracy | Score | None = None
+    seconds: float = 0.0
+    limit: float = 0.0
+    cut: str = ""
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the measurement as JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Size:
     """Bytes of a candidate, and of the variant it was made from, where there is one.
 
