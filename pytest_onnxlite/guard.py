@@ -21,6 +21,7 @@ from pytest_onnxlite.explain.explainer import explain, suspect_operators, suspec
 from pytest_onnxlite.explain.saturation import forecast
 from pytest_onnxlite.explain.suggest import Judged, search
 from pytest_onnxlite.judge import limits as rules
+from pytest_onnxlite.judge.processors import judge_processor
 from pytest_onnxlite.judge.scores import judge_score
 from pytest_onnxlite.judge.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.limits import (
@@ -31,10 +32,10 @@ from pytest_onnxlite.limits import (
     MemoryLimit,
     SizeLimit,
 )
-from pytest_onnxlite.measure import accuracy, latency, memory, size, structure
+from pytest_onnxlite.measure import accuracy, latency, memory, processors, size, structure
 from pytest_onnxlite.measure.measurement import Score
 from pytest_onnxlite.measure.standin import StandIn
-from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.settings import PROCESSORS, Settings
 from pytest_onnxlite.spec import Array, ModelSpec, count_samples, hash_inputs, take
 from pytest_onnxlite.text import first_line, size_text
 from pytest_onnxlite.variants.builder import Builder, Progress
@@ -170,6 +171,7 @@ class Guardian:
             OnnxliteError: a fixture that the user overrode returned no variant.
         """
         builder = self._builder(spec)
+        limits, beside = (tuple((k, self._widened(k, limit)) for k, limit in pairs) for pairs in (limits, beside))
         records: dict[str, Record] = {}
         sentences: list[_Sentence] = []
         for kind, limit in limits:
@@ -188,6 +190,12 @@ class Guardian:
             kept = [limit for other, limit in (*limits, *beside) if other == kind]
             self._suggest(builder, record, kept, declared_in)
         return list(records.values())
+
+    def _widened(self, kind: str, limit: Limit) -> Limit:
+        """Return a limit with the processors that the run asks for, where it is one that can be judged on them."""
+        if not isinstance(limit, AccuracyLimit) or kind not in limit.processor_kinds:
+            return limit
+        return replace(limit, processors=tuple(sorted({*limit.processors, *self._settings.processors})))
 
     def bundle(self, records: list[dict[str, Any]], spec: object, variants: Mapping[str, Any]) -> str:
         """Write a folder for each variant that a test failed for; returns what to say about them, or why it could not."""
@@ -259,8 +267,9 @@ class Guardian:
             verdict, record = sentence.verdict, sentence.record
             if not (self._is_red(verdict) or self._settings.explain):
                 continue
+            is_elsewhere = verdict.against in PROCESSORS
             # The layers that lose answers against the float model are those that lose them against the last release.
-            if verdict.check == "accuracy" and (record.variant, verdict.check) in done:
+            if verdict.check == "accuracy" and not is_elsewhere and (record.variant, verdict.check) in done:
                 continue
             artefact, _ = self._artefact(sentence.reference)
             case = Case(
@@ -275,12 +284,20 @@ class Guardian:
             )
             found = explain(case)
             if found is not None:
-                done.add((record.variant, verdict.check))
+                if not is_elsewhere:
+                    done.add((record.variant, verdict.check))
                 record.verdicts[sentence.position]["explanation"] = found
 
     def _look_ahead(self, builder: Builder, record: Record, variant: Variant) -> None:
         """Say what may differ on other processors; a remark, never a verdict."""
-        if not isinstance(variant, OnnxVariant) or not {"accuracy", "graph"} & set(record.measured):
+        if not isinstance(variant, OnnxVariant):
+            if self._settings.processors and "accuracy" in record.measured and record.variant != "trained":
+                names = ", ".join(self._settings.processors)
+                text = f"not counted on {names}: only ONNX files are run on other processors, and this is none."
+                record.forecast = {"share": None, "text": text}
+            return
+        was_counted = any(v["against"] == "avx2" and v["outcome"] in ("pass", "fail") for v in record.verdicts)
+        if was_counted or not {"accuracy", "graph"} & set(record.measured):
             return
         trying = self._settings.explain or self._settings.suggest
         try:
@@ -395,11 +412,14 @@ class Guardian:
         name = f"{spec.name} {kind}"
         if isinstance(limit, AccuracyLimit):
             self._progress(f"counting the right answers of {name}")
-            right = accuracy.measure(builder, variant, limit.batch_size or spec.batch_size)
+            batch_size = limit.batch_size or spec.batch_size
+            read = accuracy.reader(builder, batch_size)
+            right = accuracy.measure(builder, variant, batch_size, read)
             record.measured["accuracy"] = right.as_dict()
-            if isinstance(right, Score):
-                return judge_score(limit, right, reference)
-            return rules.judge_accuracy(limit, right, reference)
+            judge: Any = judge_score if isinstance(right, Score) else rules.judge_accuracy
+            *before, last = judge(limit, right, reference)
+            # The one against the baseline stays the last, whose figure stands for the check.
+            return [*before, *self._elsewhere(record, builder, variant, limit, read), last]
         if isinstance(limit, SizeLimit):
             counted = size.measure(builder, variant)
             record.measured["size"] = counted.as_dict()
@@ -416,6 +436,25 @@ class Guardian:
             return self._judge_memory(record, builder, variant, limit, reference)
         assert isinstance(limit, LatencyLimit)
         return self._judge_latency(record, builder, variant, limit, reference, clock)
+
+    def _elsewhere(
+        self, record: Record, builder: Builder, variant: Variant, limit: AccuracyLimit, read: accuracy.Read
+    ) -> list[Verdict]:
+        """Judge accuracy on other processors, where that was asked for."""
+        verdicts = []
+        if limit.processors and not isinstance(variant, OnnxVariant):
+            raise OnnxliteError(
+                f"{variant.model} {variant.kind}: processors={list(limit.processors)} runs an ONNX file on other processors, "
+                f"and the fixture onnxlite_{record.variant} returned a {type(variant).__name__}."
+            )
+        for name in limit.processors:
+            assert isinstance(variant, OnnxVariant)
+            self._progress(f"counting the right answers of {variant.model} {variant.kind} on {name}")
+            batch_size = limit.batch_size or builder.spec.batch_size
+            found = processors.measure(builder, variant, name, batch_size, self._settings.processor_time, read)
+            record.measured["accuracy"].setdefault("processors", {})[name] = found.as_dict()
+            verdicts.append(judge_processor(limit, found))
+        return verdicts
 
     def _artefact(self, reference: rules.Reference) -> tuple[Path | None, rules.Reference]:
         """Return the previous release's file, or the reason why it cannot be measured again."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_onnxlite.settings import KINDS, PREFIX, RUNTIME_KINDS, VARIANT_FIXTURES, UsageMistake
+from pytest_onnxlite.settings import KINDS, PREFIX, PROCESSORS, RUNTIME_KINDS, VARIANT_FIXTURES, UsageMistake
 from pytest_onnxlite.text import unknown
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _GROWTH = _number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
 _FLAG = {"type": bool, "says": "True or False"}
 _STRUCTURE = {"type": str, "choices": ("frozen",), "says": "'frozen', or nothing"}
 _NAMES = {"type": tuple, "says": "a list of finding codes, such as ['OLX114']"}
+_PROCESSORS = {"type": tuple, "known": PROCESSORS, "says": "a list of processors, such as ['avx2', 'sse4']"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class AccuracyLimit(Limit):
         relative: see `max_drop`.
         confidence: where given, the upper end of the drop's interval must be within the limit too.
         batch_size: samples per inference; the spec's where None.
+        processors: other processors that it is counted on and judged by as well, emulated where this is another.
     """
 
     check = "accuracy"
@@ -60,12 +62,17 @@ class AccuracyLimit(Limit):
         "relative": _FLAG,
         "confidence": _number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
         "batch_size": _whole(1),
+        "processors": _PROCESSORS,
     }
 
     max_drop: float = 0.01
     relative: bool = False
     confidence: float | None = None
     batch_size: int | None = None
+    processors: tuple[str, ...] = ()
+
+    # The variants that ONNX Runtime runs; a trained model or a TFLite file is not run on an emulated processor.
+    processor_kinds: ClassVar[tuple[str, ...]] = ("onnx", "int8")
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,10 @@ def _check_value(where: str, name: str, value: Any, rule: dict[str, Any]) -> Any
     wanted = rule["type"]
     if wanted is tuple:
         good = isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(v, str) for v in value)
-        value = tuple(sorted(value)) if good else value
+        value = tuple(sorted(set(value))) if good else value
+        for entry in value if good and "known" in rule else ():
+            if entry not in rule["known"]:
+                raise UsageMistake(f"{where}: {name}: {unknown('name', entry, rule['known'], 'There are')}")
     elif wanted is str:
         good = value in rule["choices"]
     elif wanted is bool:
@@ -309,6 +319,11 @@ def check_kind(where: str, limit: Limit, kind: str) -> None:
     if kind not in limit.kinds:
         raise UsageMistake(
             f"{where}: {limit.check} of the {kind} variant is not judged; it is of {' and '.join(limit.kinds)}."
+        )
+    if isinstance(limit, AccuracyLimit) and limit.processors and kind not in limit.processor_kinds:
+        raise UsageMistake(
+            f"{where}: processors={list(limit.processors)} of the {kind} variant is not supported: only what ONNX Runtime "
+            f"runs ({' and '.join(limit.processor_kinds)}) is counted on other processors. Leave processors= out."
         )
     if kind in ("onnx", "tflite") and getattr(limit, "max_ratio", None) is not None:
         raise UsageMistake(f"{where}: max_ratio= compares with the {kind} variant, and that is the one it judges here.")

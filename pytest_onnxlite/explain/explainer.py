@@ -9,8 +9,10 @@ from pytest_onnxlite.explain.accuracy import explain_accuracy
 from pytest_onnxlite.explain.case import NO_TIME, Case, Explanation
 from pytest_onnxlite.explain.latency import explain_latency
 from pytest_onnxlite.explain.memory import explain_memory
+from pytest_onnxlite.explain.processors import explain_processor
 from pytest_onnxlite.explain.size import explain_size
 from pytest_onnxlite.judge.verdict import Outcome
+from pytest_onnxlite.settings import PROCESSORS
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 
@@ -41,7 +43,9 @@ def explain(case: Case) -> dict[str, Any] | None:
         `why`, the first cause; `lines`, for a person; and the figures behind them.
     """
     verdict = case.verdict
-    explainer = _EXPLAINERS.get(verdict.check)
+    explainer: Callable[[Case], Explanation | None] | None = _EXPLAINERS.get(verdict.check)
+    if verdict.against in PROCESSORS:
+        explainer = explain_processor
     changed_data = verdict.check == "accuracy" and verdict.outcome is Outcome.NOT_COMPARABLE and case.measured
     if explainer is None or not (verdict.outcome in _MEASURED or changed_data) or case.budget.seconds <= 0:
         return None
@@ -49,7 +53,8 @@ def explain(case: Case) -> dict[str, Any] | None:
         return None
     try:
         with time_limit(case.budget.left):
-            return explainer(case).as_dict()
+            found = explainer(case)
+            return None if found is None else found.as_dict()
     except OutOfTime:
         return Explanation(NO_TIME).as_dict()
     except Exception as error:

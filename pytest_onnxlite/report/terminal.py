@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_onnxlite.judge.limits import PREVIOUS
 from pytest_onnxlite.report.failure import explanation_lines
+from pytest_onnxlite.settings import PROCESSORS
 from pytest_onnxlite.text import aligned, percent, size_text
 
 Record = Mapping[str, Any]
@@ -90,6 +91,9 @@ def _accuracy(measured: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]
             else f"{measured['reference_value']:.4g}"
         )
         parts.append(f"{measured['reference']} {beside}")
+    for verdict in verdicts:
+        if verdict["against"] in PROCESSORS:
+            parts.append(f"{verdict['against']} {verdict['figure']}{'!' if verdict['red'] else ''}")
     saved = _baseline_evidence(verdicts).get("saved")
     if saved:
         last = percent(saved["correct"] / saved["total"]) if "correct" in saved else f"{saved['value']:.4g}"

@@ -25,6 +25,7 @@ from pytest_onnxlite.report.marks import (
     worst,
 )
 from pytest_onnxlite.report.plots import Strip, strip
+from pytest_onnxlite.settings import PROCESSORS
 from pytest_onnxlite.text import size_text, time_text
 
 CHECKS = ("accuracy", "size", "latency", "memory", "graph")
@@ -418,6 +419,9 @@ def _beside(verdict: Data) -> str:
 
 
 def _against(verdict: Data) -> str:
+    if verdict["against"] in PROCESSORS:
+        emulated = " (emulated)" if verdict["evidence"].get("emulated") else ""
+        return f"the limit on the processor {verdict['against']}{emulated}"
     if verdict["against"] != "baseline":
         return {"limit": "its own limit"}.get(verdict["against"], f"the {verdict['against']} variant")
     reference = verdict["evidence"].get("reference", PREVIOUS)

@@ -1,0 +1,51 @@
+"""Code that a test runs on another processor than this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_onnxlite.processors import INSTALL, command, find_qemu, this_processor
+
+_TESTS = Path(__file__).parent
+# In CI a test that needs QEMU fails without it: a skipped one would look as if it had passed.
+_MUST_RUN = os.environ.get("CI") == "true" and sys.platform.startswith("linux")
+
+needs_qemu = pytest.mark.skipif(
+    find_qemu() is None and not _MUST_RUN, reason=f"qemu-user is not installed, which emulates processors: {INSTALL}"
+)
+# One that is not this machine's: what is native is not emulated.
+ELSEWHERE = "sse4" if this_processor() == "avx2" else "avx2"
+
+
+def run_on(processor: str, code: str, *arguments: object) -> str:
+    """Run Python code on an emulated processor, or on this one where none is named; returns what it printed.
+
+    The helpers in tests/ can be imported by it, and `sys.argv[1:]` are the arguments.
+    """
+    before = command(processor) if processor else []
+    done = subprocess.run(
+        [*before, sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(_TESTS)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_pytest_on(processor: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run pytest on an emulated processor, such as on one node of the tests."""
+    return subprocess.run(
+        [*command(processor), sys.executable, "-m", "pytest", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
