@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import pytest_onnxlite.graph
 import pytest_onnxlite.guard  # noqa: F401  (see onnxruntime)
 from pytest_onnxlite import Dataset, ModelSpec
+from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -34,10 +37,21 @@ def _no_outer_run() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _on_the_processor_that_was_asked_for() -> None:
+    """What .ci/emulated asks for is what the tests run on."""
+    wanted = os.environ.get("ONNXLITE_TESTS_PROCESSOR")
+    assert wanted in (None, this_processor()), f"the tests are to run on {wanted}, and this is {this_processor()}"
+
+
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole run, so that the example models are converted once."""
-    return tmp_path_factory.mktemp("cache")
+    """One cache for the whole run, so that the example models are converted once; with what was converted before it."""
+    folder = tmp_path_factory.mktemp("cache")
+    converted = os.environ.get("ONNXLITE_TESTS_MODELS")
+    if converted:
+        shutil.copytree(converted, folder, dirs_exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

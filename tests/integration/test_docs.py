@@ -62,7 +62,9 @@ def doubled(path: Path) -> None:
     keras.Sequential([keras.Input((8,)), Doubling(), keras.layers.Dense(4)]).save(path)
 
 
-@pytest.mark.parametrize("title", sections())
+@pytest.mark.parametrize(
+    "title", [t if t in TENSORFLOW else pytest.param(t, marks=pytest.mark.int8_answers) for t in sections()]
+)
 def test_an_example_runs_as_it_stands(
     pytester: pytest.Pytester, digits: Digits, shared_cache: Path, title: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
