@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,12 +45,8 @@ def _on_the_processor_that_was_asked_for() -> None:
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole run, so that the example models are converted once; with what was converted before it."""
-    folder = tmp_path_factory.mktemp("cache")
-    converted = os.environ.get("ONNXLITE_TESTS_MODELS")
-    if converted:
-        shutil.copytree(converted, folder, dirs_exist_ok=True)
-    return folder
+    """One cache for the whole run, so that the example models are converted once."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

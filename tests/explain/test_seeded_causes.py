@@ -38,7 +38,6 @@ def float_model(digits: Digits, path: Path, change: Callable[[onnx.ModelProto], 
 # -- accuracy ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.int8_answers
 def test_weights_scaled_by_eight_lose_answers_behind_a_static_range(
     project: Project, digits: Digits, calibration: Path, tmp_path: Path, explain: Run
 ) -> None:
@@ -60,7 +59,6 @@ def test_weights_scaled_by_eight_lose_answers_behind_a_static_range(
     assert worst.startswith(CONV.rsplit("/", 1)[0])
 
 
-@pytest.mark.int8_answers
 def test_weights_scaled_by_eight_are_named_with_their_layer_and_factor(
     project: Project, digits: Digits, tmp_path: Path, explain: Run
 ) -> None:
@@ -84,7 +82,6 @@ def test_weights_scaled_by_eight_are_named_with_their_layer_and_factor(
     assert "not quantized anew" in explained.text  # a file of the user's is ranked by its errors alone
 
 
-@pytest.mark.int8_answers
 @pytest.mark.parametrize(
     ("recipe", "named", "cure"),
     [
@@ -114,7 +111,6 @@ def test_an_outlier_channel_is_named_with_its_cure(
     assert gains[0] > 0
 
 
-@pytest.mark.int8_answers
 def test_a_calibration_set_of_one_class_is_named(
     project: Project, digits: Digits, calibration: Path, explain: Run
 ) -> None:
@@ -178,7 +174,6 @@ def test_a_class_whose_images_were_relabelled_in_training_is_named(
     assert (worst["label"], worst["mistaken_for"]) == (3, 5)
 
 
-@pytest.mark.int8_answers
 def test_a_class_whose_evaluation_images_were_relabelled_is_named(
     project: Project, digits: Digits, explain: Run
 ) -> None:
