@@ -11,7 +11,7 @@ import pytest
 
 from pytest_onnxlite.processors import INSTALL, command, find_qemu, this_processor
 
-# Where .ci/emulated says so, tests marked int8_judged judge their models on this processor too.
+# If .ci/run says so, tests marked int8_judged judge their models on this processor too.
 JUDGED_ON = os.environ.get("ONNXLITE_TESTS_JUDGED_ON", "")
 _TESTS = Path(__file__).parent
 # In CI a test that needs QEMU fails without it: a skipped one would look as if it had passed.
