@@ -28,7 +28,7 @@ from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
-from pytest_onnxlite.settings import Mode
+from pytest_onnxlite.settings import PROCESSORS, Mode
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants import arrays
 from pytest_onnxlite.variants.builder import Builder
@@ -301,7 +301,12 @@ def _place_data(work: Path, builder: Builder) -> str:
 def _place_inputs(work: Path, subject: Subject) -> PlacedInputs | None:
     """Put the failing samples in: those that the candidate gets wrong and what it is compared with gets right."""
     builder, limit = subject.builder, subject.record.limits.get("accuracy")
-    lost = [v.against for v in subject.red if v.check == "accuracy" and v.outcome is Outcome.FAIL]
+    lost = [
+        v.against
+        for v in subject.red
+        # They are those that fail here; on another processor others may.
+        if v.check == "accuracy" and v.outcome is Outcome.FAIL and v.against not in PROCESSORS
+    ]
     if not lost or not isinstance(limit, AccuracyLimit):
         return None
     try:

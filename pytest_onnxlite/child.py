@@ -1,4 +1,5 @@
-"""What runs in a child process: a new model's first run, and memory, which only a fresh process can tell.
+"""What runs in a child process: a new model's first run; memory, which only a fresh process can tell; answers on
+another processor.
 
 Started as a script with one JSON request on standard input; answers with one line of JSON, and imports numpy
 and ONNX Runtime alone.
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -227,13 +229,44 @@ def layers(request: dict[str, Any]) -> dict[str, Any]:
         )
 
 
+def outputs(request: dict[str, Any]) -> dict[str, Any]:
+    """Run the samples of `feeds` batch by batch while there is time, and write the outputs of those that were run.
+
+    Returns:
+        `samples`, how many were run, the first ones; `seconds`, how long that took; `processor`, what this process runs on.
+    """
+    from pytest_onnxlite.processors import this_processor
+    from pytest_onnxlite.variants import arrays
+    from pytest_onnxlite.variants.variant import OnnxVariant
+
+    start = time.monotonic()
+    samples = arrays.load(Path(request["feeds"]))
+    total = len(next(iter(samples.values())))
+    batch_size = request["batch_size"]
+    variant = OnnxVariant(
+        request["name"], request["kind"], Path(request["model"]), threads=request["threads"], batched=request["batched"]
+    )
+    parts = []
+    longest, began = 0.0, time.monotonic()
+    for part in variant.parts(samples, batch_size):
+        parts.append(part)
+        now = time.monotonic()
+        longest, began = max(longest, now - began), now
+        # One more of the longest must fit: what is not written when the time is up is lost.
+        if now + longest - start > request["seconds"]:
+            break
+    done = min(len(parts) * batch_size, total)
+    arrays.save(Path(request["outputs"]), variant.join(parts, batch_size, done))
+    return {"samples": done, "seconds": time.monotonic() - start, "processor": this_processor()}
+
+
 def main() -> None:
     """Answer the request on standard input."""
     # Whatever a library prints must not end up in the answer.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.read())
-    tasks = {"first_run": first_run, "memory": memory, "layers": layers}
+    tasks = {"first_run": first_run, "memory": memory, "layers": layers, "outputs": outputs}
     try:
         result = tasks[request["task"]](request)
     except Exception as error:

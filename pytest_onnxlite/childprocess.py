@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite import processors
 from pytest_onnxlite.errors import OnnxliteError
 
 _SCRIPT = Path(__file__).with_name("child.py")
@@ -19,15 +20,22 @@ class ChildError(OnnxliteError):
     """The child could not do what it was asked; the text says why."""
 
 
-def ask(request: dict[str, Any], timeout: float = _TIMEOUT) -> dict[str, Any]:
+def ask(request: dict[str, Any], timeout: float = _TIMEOUT, processor: str = "") -> dict[str, Any]:
     """Run one request in a fresh process, spawned and not forked.
+
+    Args:
+        request: what the child is to do.
+        timeout: seconds after which it is stopped.
+        processor: the one that is emulated for it; empty for the one that this process runs on.
 
     Raises:
         ChildError: the model could not be loaded or run there, the process died, or it took too long.
+        OnnxliteError: the processor cannot be emulated here.
     """
+    before = processors.command(processor) if processor else processors.command_here()
     try:
         done = subprocess.run(
-            [sys.executable, str(_SCRIPT)],
+            [*before, sys.executable, str(_SCRIPT)],
             input=json.dumps(request).encode(),
             capture_output=True,
             timeout=timeout,
@@ -43,7 +51,9 @@ def ask(request: dict[str, Any], timeout: float = _TIMEOUT) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        tail = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        # QEMU names the features that it leaves out, each time that it starts.
+        tail = [line for line in said if not (line.startswith("qemu-") and "warning:" in line)][-1:]
         raise ChildError(f"the process ended with code {done.returncode}: {' '.join(tail) or 'no output'}") from None
     if "error" in answer:
         raise ChildError(answer["error"])

@@ -28,7 +28,7 @@ from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.external import hash_model
-from pytest_onnxlite.variants.variant import OnnxVariant, Variant
+from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
 
 # What there are figures for; of the rest the verdict's own message says all there is.
 _MEASURED = (Outcome.PASS, Outcome.IMPROVED, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE)
@@ -127,6 +127,7 @@ class Guardian:
             OnnxliteError: a fixture that the user overrode returned no variant.
         """
         builder = self._builder(spec)
+        limits, beside = self._widened(limits), self._widened(beside)
         records: dict[str, Record] = {}
         judged: dict[str, list[_JudgedLimit]] = {}
         for kind, name, limit in limits:
@@ -147,6 +148,11 @@ class Guardian:
             kept = [(name, limit) for other, name, limit in (*limits, *beside) if other == kind]
             records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
         return list(records.values())
+
+    def _widened(self, limits: Sequence[tuple[str, str, Limit]]) -> list[tuple[str, str, Limit]]:
+        """Return limits with what the run asks of each."""
+        checks, kinds = self.registry.checks, self.registry.kinds
+        return [(kind, name, checks[name].widen(limit, kinds[kind], self._settings)) for kind, name, limit in limits]
 
     def bundle(self, records: Sequence[Record], spec: object, variants: Mapping[str, Any]) -> str:
         """Write a folder for each variant that a test failed for; returns what to say about them, or why it could not."""
@@ -241,7 +247,7 @@ class Guardian:
             last_file=last.file,
             no_last_file=last.no_file,
             machine=fingerprint(describe_machine()),
-            mode=self._settings.mode,
+            settings=self._settings,
             clock=clock,
             progress=self._progress,
         )
@@ -281,14 +287,12 @@ class Guardian:
         """Say why, for each verdict that is red, or for all where that was asked for."""
         verdicts = list(record.verdicts)
         for done in judged:
-            explained = False
+            explained: set[str] = set()
             for position, verdict in enumerate(done.verdicts, done.position):
-                # The layers that lose answers against the float model are those that lose them against the last release.
-                if explained and done.check.explains_once:
-                    continue
-                if verdict.red or self._settings.explain:
+                key = done.check.reason_key(verdict)
+                if key not in explained and (verdict.red or self._settings.explain):
                     explanation = self._explanation(done, verdict)
-                    explained = explained or explanation is not None
+                    explained |= {key} if explanation is not None else set()
                     verdicts[position] = replace(verdict, explanation=explanation)
         return replace(record, verdicts=tuple(verdicts))
 
@@ -307,8 +311,16 @@ class Guardian:
 
     def _forecast(self, builder: Builder, record: Record, variant: Variant) -> Forecast | None:
         """Say what may differ on other processors; a remark, never a verdict."""
-        concerned = any(self.registry.checks[name].concerns_answers for name in record.measured)
-        if not isinstance(variant, OnnxVariant) or not concerned:
+        concerned = [name for name in record.measured if self.registry.checks[name].concerns_answers]
+        if not isinstance(variant, OnnxVariant):
+            if self._settings.processors and concerned and isinstance(variant, RuntimeVariant):
+                names = ", ".join(self._settings.processors)
+                return Forecast(
+                    f"not counted on {names}: only ONNX files are run on other processors, and this is none."
+                )
+            return None
+        was_counted = any(v.against == "avx2" and v.outcome in (Outcome.PASS, Outcome.FAIL) for v in record.verdicts)
+        if was_counted or not concerned:
             return None
         from pytest_onnxlite.explain.saturation import forecast
 

@@ -123,6 +123,6 @@ def require_support(where: str, check: str, limit: Limit, kind: str, registry: R
     if not found.supports(registry.kinds[kind]):
         good = [name for name, row in registry.kinds.items() if found.supports(row)]
         raise UsageMistake(f"{where}: {marker_of(check)} does not support {kind}; it supports {listed(good)}.")
-    misfit = limit.misfit(kind)
+    misfit = limit.misfit(registry.kinds[kind])
     if misfit:
         raise UsageMistake(f"{where}: {misfit}")

@@ -76,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _register_declared(config, settings)
     except UsageMistake as error:
         raise pytest.UsageError(str(error)) from None
-    if settings.mode != "plain":
+    if settings.mode != "plain" or settings.processors:
         session_of(config)  # even a run without a guarded test has something to say
 
 

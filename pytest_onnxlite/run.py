@@ -133,3 +133,26 @@ def baseline_findings(
             "back its marker, or, if it is meant, save anew without it: pytest --onnxlite-save-baseline"
         )
     return findings, []
+
+
+def processor_findings(records: Iterable[Record], processors: Sequence[str], full: bool) -> tuple[list[str], list[str]]:
+    """Say so where the run asks for processors, and no limit was there to be judged on them.
+
+    Args:
+        records: what the guarded tests recorded.
+        processors: those that the run asks for, whatever the markers say.
+        full: whether the run reached every test.
+
+    Returns:
+        What is wrong, and what is only worth knowing.
+    """
+    limits = [limit for record in records for limit in record.limits.values()]
+    asked = {name for limit in limits for name in getattr(limit, "processors", ())}
+    if not set(processors) - asked:
+        return [], []
+    text = (
+        f"--onnxlite-processors={','.join(processors)} was asked for, and no test judged the accuracy of an ONNX variant: "
+        "nothing was counted on another processor. Mark a test that takes onnxlite_onnx or onnxlite_int8 with "
+        "@pytest.mark.onnxlite_accuracy."
+    )
+    return ([text], []) if full else ([], [text])

@@ -17,7 +17,7 @@ import pytest
 from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail, registry_of
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.run import Run, baseline_findings, covers_all
+from pytest_onnxlite.run import Run, baseline_findings, covers_all, processor_findings
 from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
 from pytest_onnxlite.text import unknown
 
@@ -312,6 +312,9 @@ class GuardSession:
 
             saved = BaselineStore(settings.baseline_dir, self._registry().checks).held()
             run.findings, run.remarks = baseline_findings(run.all_records(), list(run.unjudged), saved, full)
+        if settings.processors and not run.unjudged:
+            wrong, remarks = processor_findings(run.all_records(), settings.processors, full)
+            run.findings, run.remarks = [*run.findings, *wrong], [*run.remarks, *remarks]
         if run.records or run.findings or run.unjudged:
             from pytest_onnxlite.report import delivery
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pytest
 
 PREFIX = "onnxlite_"
+# The kinds of processors that accuracy can be counted on; what they are is in `processors`.
+PROCESSORS = ("avx2", "sse4", "vnni")
 
 # The plugin's options: name, whether it is a flag, help. Each has an ini twin of the same name.
 OPTIONS: tuple[tuple[str, bool, str], ...] = (
@@ -41,6 +43,12 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
     ("explain-time", False, "seconds that explaining one failed limit may take (default: 60; 0: explain nothing)"),
     ("suggest", True, "where the INT8 variant fails: search for a recipe that passes every limit of the test"),
     ("suggest-time", False, "seconds that such a search may take (default: 300)"),
+    (
+        "processors",
+        False,
+        "count the accuracy of ONNX variants on these processors too, emulated where this is another: avx2,sse4,vnni",
+    ),
+    ("processor-time", False, "seconds that counting on one processor may take (default: 120)"),
     ("html", False, "write it as one self-contained HTML page (needs jinja2: the extra `html`)"),
     ("markdown", False, "write it as Markdown; a GitHub job summary gets it without being asked"),
     ("bundle", False, "for each failed test write a folder that replays it elsewhere: files, failing inputs, baseline"),
@@ -54,6 +62,8 @@ METAVARS = {
     "cache": "on|off",
     "explain-time": "SECONDS",
     "suggest-time": "SECONDS",
+    "processors": "NAMES",
+    "processor-time": "SECONDS",
 }
 # What is a project's habit and not a run's: name, help, default.
 INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
@@ -87,6 +97,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         explain_time: seconds that explaining one limit may take.
         suggest: search for a recipe that passes, where the INT8 variant fails.
         suggest_time: seconds that such a search may take.
+        processors: the processors that accuracy is counted on besides this one, with those that a marker names.
+        processor_time: seconds that counting on one of them may take.
         html: the HTML page to write.
         markdown: the Markdown file to write.
         bundle: where a folder is written for each failed test.
@@ -107,6 +119,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     explain_time: float = 60.0
     suggest: bool = False
     suggest_time: float = 300.0
+    processors: tuple[str, ...] = ()
+    processor_time: float = 120.0
     html: Path | None = None
     markdown: Path | None = None
     bundle: Path | None = None
@@ -185,6 +199,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             explain_time=seconds("explain_time", cls.explain_time),
             suggest=flag("suggest"),
             suggest_time=seconds("suggest_time", cls.suggest_time),
+            processors=_processors(option("processors") or config.getini("onnxlite_processors")),
+            processor_time=seconds("processor_time", cls.processor_time),
             html=html,
             markdown=path("markdown", config.rootpath),
             bundle=path("bundle", config.rootpath),
@@ -197,3 +213,13 @@ def _mebibytes(text: str) -> int:
     if not text.strip().isdecimal():
         raise UsageMistake(f"onnxlite_cache_size = {text}: expected a whole number of MiB, such as 4096.")
     return int(text) << 20
+
+
+def _processors(text: str) -> tuple[str, ...]:
+    from pytest_onnxlite.text import unknown
+
+    names = sorted({name.strip() for name in text.split(",") if name.strip()})
+    for name in names:
+        if name not in PROCESSORS:
+            raise UsageMistake(f"--onnxlite-processors={text}: {unknown('processor', name, PROCESSORS, 'There are')}")
+    return tuple(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import pytest_onnxlite.guard
 import pytest_onnxlite.lint.checking  # noqa: F401  (see onnxruntime)
 from pytest_onnxlite import Dataset, ModelSpec
+from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -32,6 +34,13 @@ def _no_outer_run() -> Iterator[None]:
         for name in (*names, "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _on_the_processor_that_was_asked_for() -> None:
+    """What .ci/emulated asks for is what the tests run on."""
+    wanted = os.environ.get("ONNXLITE_TESTS_PROCESSOR")
+    assert wanted in (None, this_processor()), f"the tests are to run on {wanted}, and this is {this_processor()}"
 
 
 @pytest.fixture(scope="session")

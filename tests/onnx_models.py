@@ -202,3 +202,45 @@ def quantize(source: Path, target: Path, **options: Any) -> Path:
 
     quantize_dynamic(source, target, **options)
     return target
+
+
+def saturating(folder: Path) -> tuple[Path, Path]:
+    """A float model and its INT8 form, QDQ with uint8 inputs and int8 weights, (batch, 64) to 3 classes.
+
+    Both answer 0 to a sample of ones, and 1 to one of stripes, 1 0 1 0 ... Where two products are added in 16 bits, the INT8
+    form answers 1 to ones too: the large weights of class 0 are neighbours, those of class 1 are not. Half as bright nothing
+    saturates.
+    """
+    pattern = np.array([[127, 127, 0, 0], [127, 0, 64, 0], [0, 0, 0, 0]], np.int8)
+    weights, scale = np.tile(pattern, 16).T.copy(), np.float32(1 / 127)
+    x = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])]
+    y = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])]
+    plain = save_graph(
+        folder / "plain.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="matmul")],
+        x,
+        y,
+        {"w": weights * scale},
+    )
+    quantized = save_graph(
+        folder / "saturating.onnx",
+        [
+            helper.make_node("QuantizeLinear", ["x", "x_scale", "x_zero"], ["x_q"], name="quantize"),
+            helper.make_node("DequantizeLinear", ["x_q", "x_scale", "x_zero"], ["x_d"], name="dequantize"),
+            helper.make_node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["w_d"], name="weights"),
+            helper.make_node("MatMul", ["x_d", "w_d"], ["m"], name="matmul"),
+            helper.make_node("QuantizeLinear", ["m", "y_scale", "x_zero"], ["y_q"], name="quantize_y"),
+            helper.make_node("DequantizeLinear", ["y_q", "y_scale", "x_zero"], ["y"], name="dequantize_y"),
+        ],
+        x,
+        y,
+        {
+            "x_scale": np.float32(1 / 255),
+            "x_zero": np.uint8(0),
+            "w": weights,
+            "w_scale": scale,
+            "w_zero": np.int8(0),
+            "y_scale": np.float32(32 / 255),
+        },
+    )
+    return plain, quantized

@@ -12,40 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_onnxlite.processors import cpuinfo, instruction_sets
 from pytest_onnxlite.variants.cache import version_of
-
-# The instruction sets by which ONNX Runtime picks its kernels, as Linux names them and as numpy does.
-_LINUX_FLAGS = {
-    "avx2": "avx2",
-    "avx512f": "avx512",
-    "avx_vnni": "avx-vnni",
-    "avx512_vnni": "avx512-vnni",
-    "amx_int8": "amx-int8",
-    "asimddp": "neon-dotprod",
-    "i8mm": "neon-i8mm",
-    "sve": "sve",
-}
-_NUMPY_FLAGS = {"AVX2": "avx2", "AVX512F": "avx512", "AVX512VNNI": "avx512-vnni", "ASIMDDP": "neon-dotprod"}
-
-
-def _cpuinfo() -> dict[str, str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
-
-
-def _isa(cpuinfo: dict[str, str]) -> list[str]:
-    flags = (cpuinfo.get("flags") or cpuinfo.get("Features") or "").split()
-    if flags:
-        return sorted(name for flag, name in _LINUX_FLAGS.items() if flag in flags)
-    try:
-        from numpy._core._multiarray_umath import __cpu_features__ as features
-    except ImportError:
-        return []
-    return sorted(name for flag, name in _NUMPY_FLAGS.items() if features.get(flag))
 
 
 def usable_cpus() -> float:
@@ -86,13 +54,12 @@ class Machine(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=1)
 def describe_machine() -> Machine:
     """Return what this machine is."""
-    cpuinfo = _cpuinfo()
-    model = cpuinfo.get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.processor()
+    model = cpuinfo().get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.processor()
     return Machine(
         os=sys.platform,
         architecture=platform.machine().lower(),
         cpu=model or "unknown",
-        isa=tuple(_isa(cpuinfo)),
+        isa=tuple(instruction_sets()),
         cpus=usable_cpus(),
         onnxruntime=version_of("onnxruntime"),
         provider="CPUExecutionProvider",

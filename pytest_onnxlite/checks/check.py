@@ -17,8 +17,8 @@ from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
-from pytest_onnxlite.checks.verdict import Explanation, Verdict
-from pytest_onnxlite.settings import Mode
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
+from pytest_onnxlite.settings import Mode, Settings
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
@@ -52,7 +52,7 @@ class Task(Generic[L]):
         last_file: the last release's file; None where there is none.
         no_last_file: why there is no such file although there is a baseline.
         machine: the fingerprint of this machine.
-        mode: what the run is for.
+        settings: what the user asked of the run.
         clock: what times.
         progress: is told what begins.
     """
@@ -64,9 +64,14 @@ class Task(Generic[L]):
     last_file: Path | None
     no_last_file: str
     machine: str
-    mode: Mode
+    settings: Settings
     clock: Clock
     progress: Callable[[str], None]
+
+    @property
+    def mode(self) -> Mode:
+        """What the run is for."""
+        return self.settings.mode
 
     @property
     def name(self) -> str:
@@ -163,7 +168,6 @@ class Check(ABC, Generic[L, M]):
         timed: whether it is timed by pytest-benchmark.
         needs_quiet: whether other processes at work disturb it.
         order: checks with a lower number are judged sooner where a search stops at the first that is broken.
-        explains_once: whether one explanation serves all verdicts of a limit.
         concerns_answers: whether what a processor answers matters to it.
     """
 
@@ -178,7 +182,6 @@ class Check(ABC, Generic[L, M]):
     timed: ClassVar[bool] = False
     needs_quiet: ClassVar[bool] = False
     order: ClassVar[int] = 25
-    explains_once: ClassVar[bool] = False
     concerns_answers: ClassVar[bool] = False
 
     # -- judging -----------------------------------------------------------------------------------------
@@ -194,6 +197,14 @@ class Check(ABC, Generic[L, M]):
     def supports(self, kind: Kind) -> bool:
         """Tell whether variants of a kind can be judged."""
         return True
+
+    def widen(self, limit: L, kind: Kind, settings: Settings) -> L:
+        """Return a limit with what the run asks of every limit of the check."""
+        return limit
+
+    def reason_key(self, verdict: Verdict) -> str:
+        """Return a key; of a limit's verdicts with the same key the first explanation serves for all."""
+        return verdict.against
 
     def explain(self, case: Case[M]) -> Explanation | None:
         """Say why a verdict is what it is; None where its message says all there is."""
@@ -251,9 +262,9 @@ class Check(ABC, Generic[L, M]):
         """Return what the figure was compared with, in a few words each, for the table's brackets."""
         return []
 
-    def compared_by(self, verdict: Verdict) -> str:
-        """Say by what a verdict compares with the last release, if it is not its file; else empty."""
-        return ""
+    def against(self, verdict: Verdict) -> str:
+        """Say what a verdict is against."""
+        return against_text(verdict)
 
     def drift(self, verdict: Verdict) -> str:
         """Say what added up since the first release, if it is more than noise; else empty."""
@@ -297,6 +308,11 @@ class Check(ABC, Generic[L, M]):
     def data_id(self, found_or_section: Any) -> str:
         """Return the hash of the data that a figure is of; empty where it depends on none."""
         return ""
+
+
+def against_text(verdict: Verdict) -> str:
+    """Say what a verdict is against: its own limit, another variant, or the last release."""
+    return {LIMIT: "its own limit", BASELINE: "the last release"}.get(verdict.against, f"the {verdict.against} variant")
 
 
 def sections_text(values: Sequence[float], text: Callable[[float], str]) -> str:

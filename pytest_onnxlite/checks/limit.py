@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.settings import UsageMistake
 from pytest_onnxlite.text import unknown
 
@@ -21,7 +22,7 @@ class Argument:
         says: what is expected, for a message.
         low: the smallest number.
         high: the largest number.
-        choices: the strings that are allowed; any where empty.
+        choices: the strings that are allowed, by themselves or in a list; any where empty.
     """
 
     type: type
@@ -38,7 +39,10 @@ class Argument:
         """
         if self.type is tuple:
             good = isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(v, str) for v in value)
-            value = tuple(sorted(value)) if good else value
+            value = tuple(sorted(set(value))) if good else value
+            for entry in value if good and self.choices else ():
+                if entry not in self.choices:
+                    raise UsageMistake(f"{where}: {name}: {unknown('name', entry, self.choices, 'There are')}")
         elif self.type is str:
             good = isinstance(value, str) and (not self.choices or value in self.choices)
         elif self.type is bool:
@@ -88,7 +92,7 @@ class Limit:
         """Return what it asks, for `pytest --markers`: the docstring's first line, without the marker's name."""
         return (cls.__doc__ or "").split("\n")[0].split(": ", 1)[-1].removesuffix(".")
 
-    def misfit(self, kind: str) -> str:
+    def misfit(self, kind: Kind) -> str:
         """Say why the limit, with these arguments, cannot judge a variant of this kind; empty where it can."""
         return ""
 

@@ -1,4 +1,4 @@
-"""Forecast: whether a model that is right here may be wrong on x86 processors without VNNI.
+"""Forecast: whether a model that is right here may be wrong on x86 processors without VNNI, or the other way round.
 
 Their kernels for uint8 × int8 add two products into 16 bits (onnxruntime#6004): weights that lie beside each other in a
 sum, of one sign and with |w1| + |w2| > 128, can exceed them.
@@ -18,6 +18,7 @@ from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.values import Saturation, forecast_saturation
+from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.recipes import recipe_text
 from pytest_onnxlite.records import Forecast, SaturationTrial, TensorShare
 from pytest_onnxlite.text import percent
@@ -36,7 +37,7 @@ def count_saturation(path: Path) -> Saturation:
 def forecast(
     builder: Builder, variant: OnnxVariant, batch_size: int, trying: bool, progress: Callable[[str], None]
 ) -> Forecast | None:
-    """Say whether a model's products saturate elsewhere; None where they hardly do.
+    """Say whether a model's products saturate, here or on other processors; None where they hardly do.
 
     Args:
         builder: the model's variants.
@@ -52,9 +53,11 @@ def forecast(
     if not found.is_likely:
         return None
     worst, share = found.tensors[0]
+    is_here = this_processor() == "avx2"
+    where = "on this processor, which is an x86 without VNNI" if is_here else "on x86 processors without VNNI"
     text = (
-        f"{percent(found.share)} of {found.pairs:,} neighbouring weight pairs can saturate on x86 processors without VNNI "
-        f"({percent(share)} in {worst}): answers may differ there."
+        f"{percent(found.share)} of {found.pairs:,} neighbouring weight pairs can saturate {where} "
+        f"({percent(share)} in {worst}): answers may differ {'on others' if is_here else 'there'}."
     )
     trial = None
     if builder.spec.int8 is not None or variant.kind != "int8":

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pytest_onnxlite.checks.blocks import Bars, Counts, Ratios, Table
-from pytest_onnxlite.checks.check import Figure
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.checks.check import Figure, against_text
+from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.records import Checks, Record, to_data
 from pytest_onnxlite.report import terminal
@@ -350,12 +350,7 @@ def _against_text(verdict: Verdict, checks: Checks) -> str:
 
 
 def _against(verdict: Verdict, checks: Checks) -> str:
-    if verdict.against == LIMIT:
-        return "its own limit"
-    if verdict.against != BASELINE:
-        return f"the {verdict.against} variant"
-    by = checks[verdict.check].compared_by(verdict) if verdict.check in checks else ""
-    return f"the last release, by {by}" if by else "the last release"
+    return checks[verdict.check].against(verdict) if verdict.check in checks else against_text(verdict)
 
 
 def _plain(record: Record) -> dict[str, Any]:

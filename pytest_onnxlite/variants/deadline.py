@@ -27,6 +27,17 @@ def time_limit(seconds: float) -> Iterator[None]:
         _end.reset(token)
 
 
+def time_left(seconds: float) -> float:
+    """Return how many of so many seconds are left, where a time limit may end sooner.
+
+    Raises:
+        OutOfTime: the time is up.
+    """
+    check_time()
+    end = _end.get()
+    return seconds if end is None else min(seconds, end - time.monotonic())
+
+
 def check_time() -> None:
     """Go on where there is time, or no limit.
 

@@ -142,7 +142,7 @@ class Variant(ABC):
         )
         return inputs_for(Signature(tensors, ()), **options)
 
-    def _feeds(self, inputs: Inputs) -> dict[str, Array]:
+    def as_feeds(self, inputs: Inputs) -> dict[str, Array]:
         """Name and cast samples; the first axis still counts them.
 
         Raises:
@@ -174,6 +174,22 @@ class Variant(ABC):
         Raises:
             OnnxliteError: an output does not count samples on its first axis, or holds NaN or infinity.
         """
+        outputs = self.join(parts, batch_size, total)
+        for name, array in outputs.items():
+            self.require_finite(name, array)
+        return outputs
+
+    def join(self, parts: list[Outputs], batch_size: int, total: int) -> Outputs:
+        """Join the outputs of all runs, whatever numbers they hold.
+
+        Args:
+            parts: the outputs of each run, by name.
+            batch_size: samples per run; the last run may have fewer.
+            total: samples of all runs.
+
+        Raises:
+            OnnxliteError: an output does not count samples on its first axis.
+        """
         outputs = {}
         for name in parts[0]:
             arrays = [np.asarray(part[name]) for part in parts]
@@ -187,10 +203,14 @@ class Variant(ABC):
                             "ModelSpec(batched=False)."
                         )
             outputs[name] = _join(arrays, self.batched)
-            self._require_finite(name, outputs[name])
         return outputs
 
-    def _require_finite(self, name: str, array: Array) -> None:
+    def require_finite(self, name: str, array: Array) -> None:
+        """Check that an output holds numbers alone.
+
+        Raises:
+            OnnxliteError: it holds NaN or infinity.
+        """
         if array.dtype.kind not in "fO":
             return
         finite = (
@@ -243,29 +263,40 @@ class RuntimeVariant(Variant):
         Raises:
             OnnxliteError: the samples do not fit the model's inputs, or not into one batch.
         """
-        feeds = self._feeds(inputs)
+        feeds = self.as_feeds(inputs)
         ((_, run),) = self._batches(feeds, count_samples(feeds))
         return run
 
     def run(self, inputs: Inputs, batch_size: int) -> Outputs:
         """Run all samples; see `Variant.run`."""
-        feeds = self._feeds(inputs)
+        feeds = self.as_feeds(inputs)
         frozen = fixed_batch(self.inputs_info) if self.batched else 1
         if frozen is not None and frozen != batch_size:
             raise OnnxliteError(
                 f"{self.model} {self.kind}: {self.path.name} takes batches of {frozen} only, and is run with "
                 f"{batch_size}. Give batch_size={frozen}, or export the model with a dynamic first dim."
             )
-        parts = []
+        return self._joined(list(self.parts(feeds, batch_size)), batch_size, count_samples(feeds))
+
+    def parts(self, feeds: dict[str, Array], batch_size: int) -> Iterator[Outputs]:
+        """Yield the outputs of each run of `batch_size` samples, the last of which may have fewer.
+
+        Args:
+            feeds: samples by input name, of the dtypes that the model takes.
+            batch_size: samples per run.
+
+        Raises:
+            OnnxliteError: the samples do not fit into one run, or the run fails.
+        """
         for start, batch in self._batches(feeds, batch_size):
             try:
-                parts.append(self._run_once(batch))
+                found = self._run_once(batch)
             except Exception as error:
                 raise OnnxliteError(
                     f"{self.model} {self.kind}: {self.path.name} fails to run on samples "
                     f"{start} to {start + batch_size - 1}: {first_line(error)}"
                 ) from None
-        return self._joined(parts, batch_size, count_samples(feeds))
+            yield found
 
 
 class OnnxVariant(RuntimeVariant):
@@ -364,7 +395,7 @@ class TrainedVariant(Variant):
 
     def run(self, inputs: Inputs, batch_size: int = _TRAINED_BATCH) -> Outputs:
         """Run all samples; see `Variant.run`."""
-        feeds = self._feeds(inputs)
+        feeds = self.as_feeds(inputs)
         if not self.batched or any(array.dtype == object for array in feeds.values()):
             batch_size = 1
         call = self._load()

@@ -18,6 +18,8 @@ from pytest_onnxlite.variants.cache import Cache
 
 from onnx_models import branching, dense, edit, save_graph, set_weight, weights_of
 
+pytestmark = pytest.mark.int8_answers
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 32)).astype(np.float32)
 FORMS = {

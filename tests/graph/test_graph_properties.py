@@ -20,6 +20,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
+from portability import saturates
 
 from pytest_onnxlite import DynamicInt8, OnnxliteError, StaticInt8
 from pytest_onnxlite.lint import GraphError, check_graph, signature, summarize
@@ -29,8 +30,6 @@ from pytest_onnxlite.strategies import BLOCKS, OPSETS, RandomModel, inputs_for, 
 from pytest_onnxlite.variants.first_run import require_sound
 from pytest_onnxlite.variants.quantization import Calibration, quantize
 from pytest_onnxlite.variants.sessions import TensorInfo
-
-from emulation import saturates
 
 MODERATE = ("normal", "zero_channel", "constant")
 JUMPY = {"if", "sigmoid", "loop", "lstm"}
@@ -98,6 +97,7 @@ def assert_right(
         assert np.abs(got - expected).max() <= 0.25 * max(np.abs(magnitude).max(), 1e-6)
 
 
+@pytest.mark.int8_answers
 @pytest.mark.parametrize("form", ["dynamic", "dynamic per channel", "static"])
 @given(data=st.data())
 def test_quantization_ends_in_an_error_a_finding_or_a_right_model(form, data):
@@ -147,6 +147,7 @@ def static_recipes(activations: str, weights: str, flags: st.SearchStrategy[bool
     )
 
 
+@pytest.mark.int8_answers
 @pytest.mark.parametrize("form", ["dynamic", "static"])
 @given(data=st.data())
 def test_our_own_quantization_ends_in_a_clear_error_or_in_a_right_model(form, data):
@@ -227,6 +228,7 @@ RUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
 UNSPLIT = {"empty"} if RUNTIME >= (1, 32) else {"empty", "matmul_3d"}
 
 
+@pytest.mark.int8_answers
 @given(models(blocks=[b for b in SMOOTH if b not in UNSPLIT], weights=("normal",), opsets=STATIC_OPSETS), st.data())
 def test_how_a_batch_is_split_changes_neither_float_nor_static_outputs(model, data):
     if model.source in ("steps", "tokens") and "lstm" in dict(model.blocks):
@@ -247,6 +249,7 @@ def output_step(model: onnx.ModelProto) -> float:
     return max((float(array(model, name).max()) for name in scales), default=0.0)
 
 
+@pytest.mark.int8_answers
 @given(models(blocks=FLAT, weights=("normal",)), st.data())
 def test_optimization_levels_agree(model, data):
     feed = feed_of(data.draw, model, extremes=False)

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from digits import load_digits
+from emulation import JUDGED_ON
 from onnx_models import save_graph
 from projects import REPOSITORY, Digits
 
@@ -62,7 +63,9 @@ def doubled(path: Path) -> None:
     keras.Sequential([keras.Input((8,)), Doubling(), keras.layers.Dense(4)]).save(path)
 
 
-@pytest.mark.parametrize("title", sections())
+@pytest.mark.parametrize(
+    "title", [t if t in TENSORFLOW else pytest.param(t, marks=pytest.mark.int8_judged) for t in sections()]
+)
 def test_an_example_runs_as_it_stands(
     pytester: pytest.Pytester, digits: Digits, shared_cache: Path, title: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,5 +84,7 @@ def test_an_example_runs_as_it_stands(
     assert set(files) == {"conftest.py", "test_release.py"}
     for name, code in files.items():
         (pytester.path / name).write_text(code, encoding="utf-8")
-    result = pytester.runpytest(f"--onnxlite-cache-dir={shared_cache}")
+    judges = "onnxlite_accuracy" in files["test_release.py"] and title not in TENSORFLOW
+    elsewhere = [f"--onnxlite-processors={JUDGED_ON}"] if JUDGED_ON and judges else []
+    result = pytester.runpytest(f"--onnxlite-cache-dir={shared_cache}", *elsewhere)
     result.assert_outcomes(passed=files["test_release.py"].count("def test_"))

@@ -11,9 +11,12 @@ import pytest
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
 from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy import processors
 from pytest_onnxlite.checks.accuracy.measurement import Score
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
+
+from emulation import JUDGED_ON
 
 keras = pytest.importorskip("keras", reason="TensorFlow is not installed")
 layers = keras.layers
@@ -106,6 +109,7 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
 }
 
 
+@pytest.mark.int8_judged
 @pytest.mark.parametrize("name", MODELS)
 def test_each_kind_of_layer_is_converted_quantized_and_judged(name: str, tmp_path: Path) -> None:
     make, x = MODELS[name]
@@ -136,3 +140,8 @@ def test_each_kind_of_layer_is_converted_quantized_and_judged(name: str, tmp_pat
         found = accuracy.measure(builder, builder.int8, len(x))
         assert isinstance(found, Score)
         assert found.value > 0.98, (recipe, found.value)
+        if JUDGED_ON:
+            read = accuracy.reader(builder, len(x))
+            there = processors.measure(builder, builder.int8, JUDGED_ON, len(x), 120.0, read)
+            assert isinstance(there.rated, Score), there.problem
+            assert there.rated.value > 0.98, (recipe, there.rated.value, JUDGED_ON)

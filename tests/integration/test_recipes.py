@@ -90,7 +90,9 @@ def operators(path: Path) -> Counter[str]:
 @pytest.mark.parametrize("constants", [False, True], ids=["initializers", "constant nodes"])
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("form", ["qdq", "qoperator"])
-@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "distribution"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("minmax", marks=pytest.mark.int8_answers), "entropy", "percentile", "distribution"]
+)
 def test_every_static_recipe_quantizes_all_weights_and_agrees_with_float(
     build: Make, tmp_path: Path, method: Any, form: Any, per_channel: bool, constants: bool
 ) -> None:
@@ -211,6 +213,7 @@ def test_layers_in_branches_are_left_by_static_quantization_and_reached_by_dynam
     assert "DynamicInt8(), uint8 weights: the model computes in branches" in builder.recipe_text("int8")
 
 
+@pytest.mark.int8_answers
 @pytest.mark.parametrize("shared", [False, True])
 def test_weights_of_the_outer_graph_are_reached_in_branches(build: Make, tmp_path: Path, shared: bool) -> None:
     def branch(name: str) -> Any:
@@ -300,6 +303,7 @@ def test_the_example_models_are_sound_in_every_form(shared_cache: Path, model: s
 # -- what breaks in this field -------------------------------------------------------------------------------
 
 
+@pytest.mark.int8_answers
 @pytest.mark.parametrize("behind", ["Constant", "Identity", "Transpose"])
 @pytest.mark.parametrize("recipe", [DynamicInt8(), StaticInt8()], ids=["dynamic", "static"])
 def test_weights_behind_other_nodes_are_quantized(build: Make, tmp_path: Path, behind: str, recipe: Any) -> None:
@@ -374,6 +378,7 @@ def test_what_symbolic_shape_inference_cannot_do_is_done_without_and_said(
     assert "prepared without symbolic shape inference: Incomplete" in builder.recipe_text("int8")
 
 
+@pytest.mark.int8_answers
 def test_a_mask_of_minus_infinity_is_told_with_what_to_leave_in_float(build: Make, tmp_path: Path) -> None:
     # As attention masks what a sequence was filled up with: no INT8 range reaches to infinity.
     source = save_graph(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Baseline
@@ -12,15 +13,20 @@ from pytest_onnxlite.checks.accuracy.measurement import (
     Accuracy,
     AccuracyEvidence,
     AccuracySection,
+    Elsewhere,
     FirstAccuracy,
     Score,
     read,
 )
 from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
+from pytest_onnxlite.settings import PROCESSORS, Settings
 from pytest_onnxlite.text import NOISE, percent, points, signed
 
 if TYPE_CHECKING:
+    from pytest_onnxlite.checks.accuracy.measure import Read
     from pytest_onnxlite.variants.variant import Variant
 
 Found = Accuracy | Score
@@ -37,12 +43,12 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
     first_key = NAME
     evidence = AccuracyEvidence
     order = 20
-    explains_once = True
     concerns_answers = True
 
     def judge(self, task: Task[AccuracyLimit]) -> Judged[Found]:
         """Rate the outputs, the last release's too where a loss is to be told from chance or from the machine."""
-        from pytest_onnxlite.checks.accuracy.measure import measure
+        from pytest_onnxlite.checks.accuracy.judge_processors import judge_processor
+        from pytest_onnxlite.checks.accuracy.measure import measure, reader
 
         saved = task.reference.section(AccuracySection) if isinstance(task.reference, Baseline) else None
         last = task.last_variant() if saved is not None else None
@@ -52,13 +58,49 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             return last if tells else None
 
         task.progress(f"counting the right answers of {task.name}")
-        found = measure(task.builder, task.variant, task.batch_size, wanted)
+        read = reader(task.builder, task.batch_size)
+        found = measure(task.builder, task.variant, task.batch_size, read, last=wanted)
         if last is not None:
             last.release()
-        return Judged(found, judge_accuracy(task.limit, found, task.reference))
+        *before, against_last = judge_accuracy(task.limit, found, task.reference)
+        there = self._elsewhere(task, read)
+        found = replace(found, processors={one.processor: one for one in there})
+        # The one against the baseline stays the last, whose figure stands for the check.
+        return Judged(found, [*before, *(judge_processor(task.limit, one) for one in there), against_last])
+
+    def _elsewhere(self, task: Task[AccuracyLimit], read: Read) -> list[Elsewhere]:
+        """Count on other processors, where that was asked for."""
+        from pytest_onnxlite.checks.accuracy.processors import measure
+        from pytest_onnxlite.variants.variant import OnnxVariant
+
+        found = []
+        for name in task.limit.processors:
+            if not isinstance(task.variant, OnnxVariant):
+                raise OnnxliteError(
+                    f"{task.name}: processors={list(task.limit.processors)} runs an ONNX file on other processors, and the "
+                    f"fixture onnxlite_{task.variant.kind} returned a {type(task.variant).__name__}."
+                )
+            task.progress(f"counting the right answers of {task.name} on {name}")
+            seconds = task.settings.processor_time
+            found.append(measure(task.builder, task.variant, name, task.batch_size, seconds, read))
+        return found
+
+    def widen(self, limit: AccuracyLimit, kind: Kind, settings: Settings) -> AccuracyLimit:
+        """Add the processors that the run asks for, where it is a limit that can be judged on them."""
+        if kind.runtime != ONNX_RUNTIME:
+            return limit
+        return replace(limit, processors=tuple(sorted({*limit.processors, *settings.processors})))
+
+    def reason_key(self, verdict: Verdict) -> str:
+        """The layers that lose answers against the float model are those that lose them against the last release."""
+        return verdict.against if verdict.against in PROCESSORS else ""
 
     def explain(self, case: Case[Found]) -> Explanation | None:
-        """Say which classes, layers and samples were lost."""
+        """Say which classes, layers and samples were lost; on another processor, which weights saturate there."""
+        if case.verdict.against in PROCESSORS:
+            from pytest_onnxlite.checks.accuracy.explain_processors import explain_processor
+
+            return explain_processor(case)
         from pytest_onnxlite.checks.accuracy.explain import explain_accuracy
 
         return explain_accuracy(case)
@@ -88,7 +130,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             return kept
         return FirstAccuracy(total=now.total, data_sha256=now.data_sha256, correct=now.correct, value=now.value)
 
-    def read_found(self, content: object) -> Found:
+    def read_found(self, content: Any) -> Found:
         """Return counts or a score from JSON data."""
         return read(content)
 
@@ -102,10 +144,20 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
                 else f"{found.reference_value:.4g}"
             )
             parts.append(f"{found.reference} {other}")
+        for verdict in verdicts:
+            if verdict.against in PROCESSORS:
+                parts.append(f"{verdict.against} {verdict.figure}{'!' if verdict.red else ''}")
         saved = next(
             (v.evidence.saved for v in verdicts if isinstance(v.evidence, AccuracyEvidence) and v.evidence.saved), None
         )
         return [*parts, f"last {saved.text}"] if saved is not None else parts
+
+    def against(self, verdict: Verdict) -> str:
+        """Say so where it is against its limit on another processor."""
+        if verdict.against not in PROCESSORS:
+            return super().against(verdict)
+        emulated = isinstance(verdict.evidence, AccuracyEvidence) and verdict.evidence.emulated
+        return f"the limit on the processor {verdict.against}{' (emulated)' if emulated else ''}"
 
     def drift(self, verdict: Verdict) -> str:
         """Say what was lost since the first release."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_onnxlite.checks.limit import FLAG, Argument, Limit, number, whole
+from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
+from pytest_onnxlite.settings import PROCESSORS
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class AccuracyLimit(Limit):
         relative: see `max_drop`.
         confidence: where given, the upper end of the drop's interval must be within the limit too.
         batch_size: samples per inference; the spec's where None.
+        processors: other processors that it is counted on and judged by as well, emulated where this is another.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {
@@ -26,9 +29,20 @@ class AccuracyLimit(Limit):
         "relative": FLAG,
         "confidence": number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
         "batch_size": whole(1),
+        "processors": Argument(tuple, "a list of processors, such as ['avx2', 'sse4']", choices=PROCESSORS),
     }
 
     max_drop: float = 0.01
     relative: bool = False
     confidence: float | None = None
     batch_size: int | None = None
+    processors: tuple[str, ...] = ()
+
+    def misfit(self, kind: Kind) -> str:
+        """Only what ONNX Runtime runs is counted on other processors."""
+        if not self.processors or kind.runtime == ONNX_RUNTIME:
+            return ""
+        return (
+            f"processors={list(self.processors)} does not support {kind.name}: only what ONNX Runtime runs, such as onnx and "
+            "int8, is counted on other processors. Leave processors= out."
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,16 +17,41 @@ from pytest_onnxlite.variants.variant import Outputs, RuntimeVariant, Variant
 
 # Told what was found of the candidate, returns the last release if it is to be rated too.
 Last = Callable[[Accuracy | Score], Variant | None]
-_Read = Callable[[Variant], Array | Outputs]
+Read = Callable[[Variant], Array | Outputs]
+
+# What a variant is compared with on another processor where it has no reference variant: its own answers here.
+HERE = "here"
 
 
-def measure(builder: Builder, variant: Variant, batch_size: int, last: Last | None = None) -> Accuracy | Score:
+@dataclass(frozen=True)
+class Some:
+    """Some of the evaluation samples, and what a candidate answered to them where it was run.
+
+    Attributes:
+        rows: which samples, `(M,) int64`, rising.
+        outputs: the candidate's outputs for them; None for those of this processor.
+    """
+
+    rows: Array
+    outputs: Outputs | None = None
+
+
+def measure(
+    builder: Builder,
+    variant: Variant,
+    batch_size: int,
+    read: Read | None = None,
+    some: Some | None = None,
+    last: Last | None = None,
+) -> Accuracy | Score:
     """Rate a variant's outputs by the spec's metric, and the reference variant's on the same samples.
 
     Args:
         builder: the model's variants.
         variant: the candidate.
         batch_size: samples per inference.
+        read: what has read outputs before (`reader`), so that nothing is run twice.
+        some: the samples to look at, instead of all of them.
         last: told what was found, returns the last release if it is to be rated too.
 
     Returns:
@@ -37,18 +62,23 @@ def measure(builder: Builder, variant: Variant, batch_size: int, last: Last | No
     """
     metric = builder.spec.rating
     reference = builder.accuracy_reference()
-    read = _reader(builder, batch_size)
-    labels = _labels(builder, variant, read)
-    own = _rate(builder, variant, labels, read)
+    count = len(builder.evaluation) if some is None else len(some.rows)
+    read = _only(read or reader(builder, batch_size), some)
+    labels = _labels(builder, variant, read, some)
+    # What the candidate is compared with ran here: its answers elsewhere are no labels.
+    elsewhere = None if some is None or some.outputs is None else pick_output(builder, variant, some.outputs)
+    own = _rate(builder, variant, labels, read if elsewhere is None else lambda _: elsewhere, count)
     name, other = "", None
     if reference is not None and reference.kind != variant.kind:
-        name, other = reference.kind, _rate(builder, reference, labels, read)
+        name, other = reference.kind, _rate(builder, reference, labels, read, count)
+    elif elsewhere is not None:
+        name, other = HERE, _rate(builder, variant, labels, read, count)
     found = _count(builder, own, name, other) if own.dtype.kind == "b" else _score(builder, own, name, other, labels)
-    found = replace(found, batch_size=batch_size, output=_output_name(builder, variant))
+    found = replace(found, total=count, batch_size=batch_size, output=_output_name(builder, variant))
     release = last(found) if last is not None else None
     if release is None:
         return found
-    before = _rate(builder, release, labels, read)
+    before = _rate(builder, release, labels, read, count)
     if isinstance(found, Accuracy):
         return replace(found, last=Recount(int(before.sum()), int((before & ~own).sum()), int((own & ~before).sum())))
     return replace(found, last=Rescore(float(before.mean()), _loss_error(metric, own, before)))
@@ -106,21 +136,34 @@ def rate(builder: Builder, variant: Variant, batch_size: int) -> Array:
     Raises:
         OnnxliteError: see `measure`.
     """
-    read = _reader(builder, batch_size)
-    return _rate(builder, variant, _labels(builder, variant, read), read)
+    read = reader(builder, batch_size)
+    return _rate(builder, variant, _labels(builder, variant, read), read, len(builder.evaluation))
 
 
-def _reader(builder: Builder, batch_size: int) -> _Read:
+def reader(builder: Builder, batch_size: int) -> Read:
     """Return what reads the output of a variant, and runs each once: it may be asked for as labels and to be rated."""
     return cache(lambda variant: read_output(builder, variant, batch_size))
 
 
-def _labels(builder: Builder, variant: Variant, read: _Read) -> Any:
+def _only(read: Read, some: Some | None) -> Read:
+    """Return what reads the outputs of some samples alone."""
+    if some is None:
+        return read
+    rows = some.rows
+
+    def read_rows(variant: Variant) -> Array | Outputs:
+        found = read(variant)
+        return {name: array[rows] for name, array in found.items()} if isinstance(found, dict) else found[rows]
+
+    return read_rows
+
+
+def _labels(builder: Builder, variant: Variant, read: Read, some: Some | None = None) -> Any:
     """Return what a variant's outputs are compared with: labels, else what the reference variant answers."""
     metric = builder.spec.rating
     labels: Any = builder.evaluation.y if metric.against == "labels" else None
     if labels is not None:
-        return labels
+        return labels if some is None else labels[some.rows]
     reference = builder.accuracy_reference()
     if reference is None:
         raise OnnxliteError(
@@ -142,15 +185,13 @@ def _relative_base(metric: Metric, values: Array, labels: Any) -> float:
     return base
 
 
-def _rate(builder: Builder, variant: Variant, labels: Any, read: _Read) -> Array:
+def _rate(builder: Builder, variant: Variant, labels: Any, read: Read, count: int) -> Array:
     metric = builder.spec.rating
     outputs = read(variant)
     try:
         rated = metric(outputs, labels)
-        if rated.ndim == 1 and len(rated) != len(builder.evaluation):
-            raise ValueError(
-                f"the metric {metric.name!r} returned {len(rated)} values for {len(builder.evaluation)} samples"
-            )
+        if rated.ndim == 1 and len(rated) != count:
+            raise ValueError(f"the metric {metric.name!r} returned {len(rated)} values for {count} samples")
     except ValueError as error:
         raise OnnxliteError(f"{variant.model} {variant.kind}: {error}.") from None
     except Exception as error:
@@ -165,7 +206,15 @@ def _rate(builder: Builder, variant: Variant, labels: Any, read: _Read) -> Array
 
 def read_output(builder: Builder, variant: Variant, batch_size: int) -> Array | Outputs:
     """Return the output that the metric reads; all of them where there are several and none is named."""
-    outputs = builder.outputs(variant, batch_size)
+    return pick_output(builder, variant, builder.outputs(variant, batch_size))
+
+
+def pick_output(builder: Builder, variant: Variant, outputs: Outputs) -> Array | Outputs:
+    """Return the output that the metric reads, of a variant's outputs; all where there are several and none is named.
+
+    Raises:
+        OnnxliteError: there are several, and a built-in metric is not told which; or the one that is named is not there.
+    """
     name = builder.spec.output
     if name is None:
         if len(outputs) == 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -44,6 +45,7 @@ class Accuracy:
         only_candidate: samples that only the candidate has right.
         output: the output that the metric reads.
         last: the last release's file, counted today; None where it was not.
+        processors: by processor, the answers there (`Elsewhere`).
     """
 
     metric: str
@@ -57,6 +59,7 @@ class Accuracy:
     only_candidate: int
     output: str | None = None
     last: Recount | None = None
+    processors: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def figure(self) -> str:
@@ -87,6 +90,7 @@ class Score:
             the metric gives no value for each sample.
         output: the output that the metric reads.
         last: the last release's file, rated today; None where it was not.
+        processors: by processor, the answers there (`Elsewhere`).
     """
 
     metric: str
@@ -101,6 +105,7 @@ class Score:
     loss_error: float | None
     output: str | None = None
     last: Rescore | None = None
+    processors: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def figure(self) -> str:
@@ -112,15 +117,52 @@ class Score:
         return other - self.value if self.higher_is_better else self.value - other
 
 
-def read(content: Any) -> Accuracy | Score:
+@dataclass(frozen=True)
+class Elsewhere:
+    """A candidate's answers on another processor, rated, or why there are none.
+
+    Attributes:
+        processor: the one that was asked for: `avx2`, `sse4` or `vnni`.
+        place: what it was counted on, in words.
+        runs_on: the kind of processor that it was counted on.
+        emulated: whether that one was emulated.
+        of: samples that there are; `rated.total` of them were counted.
+        here: the candidate's right answers on this processor to the same samples, or its value.
+        rated: its answers there beside the reference variant's, which ran here: an `Accuracy` or a `Score`; None where it
+            could not be run.
+        seconds: how long it ran there, of `limit` seconds.
+        limit: seconds that it had.
+        cut: why not all samples were counted: `time` or `bytes`; empty where all were.
+        problem: why it could not be run there; empty where it could.
+    """
+
+    processor: str
+    place: str
+    runs_on: str = ""
+    emulated: bool = False
+    of: int = 0
+    here: float = 0.0
+    rated: Any = None
+    seconds: float = 0.0
+    limit: float = 0.0
+    cut: str = ""
+    problem: str = ""
+
+
+def read(content: Mapping[str, Any]) -> Accuracy | Score:
     """Return a measurement from JSON data.
 
     Raises:
         msgspec.ValidationError: it is none.
     """
-    if "correct" in content:
-        return msgspec.convert(content, Accuracy, strict=False)
-    return msgspec.convert(content, Score, strict=False)
+    plain = {name: value for name, value in content.items() if name != "processors"}
+    kind: type[Accuracy | Score] = Accuracy if "correct" in content else Score
+    found: Accuracy | Score = msgspec.convert(plain, kind, strict=False)
+    processors = {}
+    for name, value in content.get("processors", {}).items():
+        there = msgspec.convert(value, Elsewhere, strict=False)
+        processors[name] = there if there.rated is None else replace(there, rated=read(there.rated))
+    return replace(found, processors=processors)
 
 
 class FirstAccuracy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -183,6 +225,13 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         interval_confidence: how sure they are.
         saved: what the baseline keeps; None where another variant is compared with.
         lost_since_first: right answers, or of the value, lost since the first release.
+        processor: the other processor that it is judged on; None for this one, as the rest.
+        runs_on: the kind of processor that it was counted on.
+        emulated: whether that one was emulated.
+        here: the figure on this processor, of the same samples.
+        of: the samples that there are.
+        seconds: how long it ran there.
+        problem: why it could not be run there.
     """
 
     lost: float | None = None
@@ -191,3 +240,10 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     interval_confidence: float | None = None
     saved: AccuracySection | None = None
     lost_since_first: float | None = None
+    processor: str | None = None
+    runs_on: str | None = None
+    emulated: bool | None = None
+    here: float | None = None
+    of: int | None = None
+    seconds: float | None = None
+    problem: str | None = None

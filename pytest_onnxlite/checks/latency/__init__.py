@@ -170,12 +170,12 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
                 parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}")
         return parts
 
-    def compared_by(self, verdict: Verdict) -> str:
-        """Say that the float model, or saved seconds, stood in for the last release's file."""
-        evidence = verdict.evidence
-        if not isinstance(evidence, LatencyEvidence) or is_last_release(evidence.reference):
-            return ""
-        return evidence.reference
+    def against(self, verdict: Verdict) -> str:
+        """Say so where the float model, or saved seconds, stood in for the last release's file."""
+        evidence, text = verdict.evidence, super().against(verdict)
+        if verdict.against != BASELINE or not isinstance(evidence, LatencyEvidence):
+            return text
+        return text if is_last_release(evidence.reference) else f"{text}, by {evidence.reference}"
 
     def drift(self, verdict: Verdict) -> str:
         """Say how much slower it became since the first release."""

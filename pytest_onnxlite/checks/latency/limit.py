@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_onnxlite.checks.limit import FLAG, Argument, Limit, number, whole
-from pytest_onnxlite.kinds import KINDS
+from pytest_onnxlite.kinds import Kind
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class LatencyLimit(Limit):
     threads: int | None = None
     max_time: float = 120.0
 
-    def misfit(self, kind: str) -> str:
+    def misfit(self, kind: Kind) -> str:
         """A float model has no float model to compare with."""
-        if self.max_ratio is None or kind not in KINDS or KINDS[kind].quantized:
+        if self.max_ratio is None or kind.quantized or kind.build is not None:
             return ""
-        return f"max_ratio= compares with the {kind} variant, and that is the one it judges here."
+        return f"max_ratio= compares with the {kind.name} variant, and that is the one it judges here."
