@@ -70,7 +70,7 @@ class StaticInt8:
         per_channel: one weight scale for each output channel instead of one for the tensor.
         weight_type: `int8`, `uint8`, or `auto`: `int8` of 7 bits, which give the same answers on every processor.
             `int8` of 8 bits gives other answers on x86 processors without VNNI, whose sums of products saturate; with
-            `uint8` convolutions are up to four times slower.
+            `uint8` convolutions take half as long again, or more.
         activation_type: of the activations.
         reduce_range: weights of 7 bits, whose products saturate nowhere; `auto` has them anyway.
         exclude: globs over node names or operator types that stay in float. One that matches nothing is
@@ -128,7 +128,7 @@ def choose_weights(recipe: Recipe, operators: Collection[str]) -> Weights:
     is larger: no sum of two int8 of 7 bits is, and uint8 weights go through kernels of 32 bits. Which of the two is chosen
     goes by what they cost (python benchmarks/processors.py). Dynamic quantization has one scale for a whole tensor, where
     the eighth bit is worth most, and its convolutions are several times faster with uint8. Static quantization has a scale
-    for each channel, which makes up for the bit, and its convolutions are several times slower with uint8.
+    for each channel, which makes up for the bit, and its convolutions are slower with uint8.
 
     Args:
         recipe: what the user asks for.

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ _LONGEST = 600
 
 @dataclass(frozen=True)
 class Pair:
-    """A float model, what was quantized from it, and inputs `x` for both."""
+    """A float model, what was quantized from it, inputs `x` for both, and options of the session that runs them."""
 
     source: Path
     int8: Path
     x: npt.NDArray[np.float32]
+    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,31 +96,34 @@ def _write(pairs: Mapping[str, Pair], folder: Path) -> None:
     jobs = {}
     for number, (name, pair) in enumerate(pairs.items()):
         np.save(folder / f"{number}.npy", pair.x)
-        jobs[name] = [str(pair.source), str(pair.int8), f"{number}.npy"]
+        jobs[name] = [str(pair.source), str(pair.int8), f"{number}.npy", pair.options]
     (folder / "jobs.json").write_text(json.dumps(jobs))
 
 
 def _run(pair: Pair) -> Ran:
     from pytest_onnxlite.explain.layers import analyse, decibel
 
-    expected, got = (_outputs(path, pair.x) for path in (pair.source, pair.int8))
+    expected, got = (_outputs(path, pair) for path in (pair.source, pair.int8))
     with tempfile.TemporaryDirectory() as work:
         found: Any = analyse(pair.source, pair.int8, [{"x": pair.x}], 1, Path(work), _LONGEST)
     layers = {layer["tensor"]: layer["own"] for layer in found["layers"] if layer["quantized"]}
     return Ran(decibel(float((expected**2).sum()), float(((expected - got) ** 2).sum())), layers)
 
 
-def _outputs(path: Path, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _outputs(path: Path, pair: Pair) -> npt.NDArray[np.float64]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    output: npt.NDArray[np.float64] = session.run(None, {"x": x})[0].astype(np.float64)
+    options = onnxruntime.SessionOptions()
+    for name, value in pair.options.items():
+        options.add_session_config_entry(name, value)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    output: npt.NDArray[np.float64] = session.run(None, {"x": pair.x})[0].astype(np.float64)
     return output
 
 
 def _main(folder: Path) -> None:
     jobs = json.loads((folder / "jobs.json").read_text())
-    pairs = {name: Pair(Path(a), Path(b), np.load(folder / x)) for name, (a, b, x) in jobs.items()}
+    pairs = {name: Pair(Path(a), Path(b), np.load(folder / x), o) for name, (a, b, x, o) in jobs.items()}
     found = {name: {"output": ran.output, "layers": ran.layers} for name, ran in run_here(pairs).items()}
     (folder / "found.json").write_text(json.dumps(found))
 

@@ -199,6 +199,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
         infos = (TensorInfo("x", "float32", ("batch", *x.shape[1:])),)
         quantize(source, recipe, net, int8, Calibration(x, infos) if isinstance(recipe, StaticInt8) else None)
         found[name_of(net, recipe)] = Pair(source, int8, x)
+        if recipe in NAMED:
+            found[f"{name_of(net, recipe)}, precise"] = Pair(source, int8, x, {"session.x64quantprecision": "1"})
     return found
 
 
@@ -237,6 +239,15 @@ def test_int8_by_name_has_all_eight_bits_and_loses_them_without_vnni(
         assert max(int(np.abs(numpy_helper.to_array(t).astype(int)).max()) for t in stored) == 127
     # It is said: the graph's check is what the summary's remark is made from.
     assert "OLX611" in {finding.code for finding in check_graph(pairs[name].int8)}
+
+
+@emulated
+@cases(NAMED)
+def test_a_session_option_of_onnx_runtime_gives_int8_its_bits_back(
+    net: str, recipe: Recipe, without_vnni: dict[str, Ran], exact: dict[str, Ran]
+) -> None:
+    name = name_of(net, recipe)
+    assert abs(without_vnni[f"{name}, precise"].output - exact[name].output) < 1
 
 
 # -- the choice ----------------------------------------------------------------------------------------------
