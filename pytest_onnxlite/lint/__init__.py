@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from pytest_onnxlite.lint.checking import check_graph
     from pytest_onnxlite.lint.digest import canonical_digest
     from pytest_onnxlite.lint.finding import Finding, GraphError
+    from pytest_onnxlite.lint.interface import Signature, TensorSignature
     from pytest_onnxlite.lint.loading import ModelLike
     from pytest_onnxlite.lint.operator_counts import OperatorChange, compare_operators
     from pytest_onnxlite.lint.rules import RULES, Rule
-    from pytest_onnxlite.lint.signatures import Signature, TensorSignature, compare_signatures, signature
+    from pytest_onnxlite.lint.signatures import compare_signatures, signature
     from pytest_onnxlite.lint.summary import FloatLeft, GraphSummary, summarize
 
 __all__ = [
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 # From the one that needs least to the one that needs most.
-_MODULES = ("rules", "finding", "loading", "operator_counts", "signatures", "digest", "summary", "checking")
+_MODULES = ("rules", "finding", "interface", "loading", "operator_counts", "signatures", "digest", "summary", "checking")
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from pytest_onnxlite.lint.signatures import Signature, TensorSignature
+from pytest_onnxlite.lint.interface import Signature, TensorSignature
 
 Array = npt.NDArray[Any]
 _FLOATS: dict[str, np.dtype[Any]] = {
