@@ -14,29 +14,25 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.guard import Subject
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
-from pytest_onnxlite.settings import PROCESSORS, Mode
+from pytest_onnxlite.settings import PROCESSORS, Mode, Settings
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants import arrays
-from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.external import files_of, hash_model
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
-
-if TYPE_CHECKING:
-    from pytest_onnxlite.guard import Last
 
 SCHEMA = 2
 MANIFEST = "bundle.json"
@@ -146,20 +142,16 @@ class Manifest:
         return f"{self.model} {self.variant}"
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a bundle is of: a record with a red verdict, the variants, the candidate, the baselines, the last release."""
-
-    record: Record
-    builder: Builder
-    variant: Variant
-    store: BaselineStore
-    last: Last
-
-    @property
-    def red(self) -> list[Verdict]:
-        """The red verdicts."""
-        return [verdict for verdict in self.record.verdicts if verdict.red]
+def say(subject: Subject, settings: Settings, progress: Progress) -> str:
+    """Write a failure's folder; returns what to say about it, or why it could not be written."""
+    assert settings.bundle is not None
+    progress(f"bundling the failure of {subject.record.name}")
+    try:
+        path = write(settings.bundle, subject, mode=settings.mode, all_data=settings.bundle_data)
+    except OnnxliteError as error:
+        return f"\n{error}"
+    name = f'"{path}"' if " " in str(path) else path
+    return f"\nReplay it elsewhere: python -m pytest_onnxlite replay {name}"
 
 
 def write(folder: Path, subject: Subject, *, mode: Mode, all_data: bool) -> Path:

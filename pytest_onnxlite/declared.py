@@ -17,10 +17,11 @@ import pytest
 
 from pytest_onnxlite.checks.limit import Limit, parse_limit
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.fixtures import GUARD, or_fail, session_of
+from pytest_onnxlite.fixtures import session_of
 from pytest_onnxlite.markers import Guard, require_support
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry, marker_of
 from pytest_onnxlite.settings import PREFIX, UsageMistake
+from pytest_onnxlite.stash import GUARD, or_fail
 from pytest_onnxlite.text import listed, unknown
 
 if TYPE_CHECKING:

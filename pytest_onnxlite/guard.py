@@ -49,6 +49,22 @@ class Last:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A record with a red verdict, the model's variants, the candidate, the baselines, the last release."""
+
+    record: Record
+    builder: Builder
+    variant: Variant
+    store: BaselineStore
+    last: Last
+
+    @property
+    def red(self) -> list[Verdict]:
+        """The red verdicts."""
+        return [verdict for verdict in self.record.verdicts if verdict.red]
+
+
+@dataclass(frozen=True)
 class _JudgedLimit:
     """A limit, with what it was judged by and what came of it; `position` is that of its first verdict."""
 
@@ -154,27 +170,14 @@ class Guardian:
         checks, kinds = self.registry.checks, self.registry.kinds
         return [(kind, name, checks[name].widen(limit, kinds[kind], self._settings)) for kind, name, limit in limits]
 
-    def bundle(self, records: Sequence[Record], spec: object, variants: Mapping[str, Any]) -> str:
-        """Write a folder for each variant that a test failed for; returns what to say about them, or why it could not."""
-        from pytest_onnxlite import bundle
-
-        assert self._settings.bundle is not None
-        text = ""
-        for record in records:
-            if not record.is_red:
-                continue
-            self._progress(f"bundling the failure of {record.name}")
-            builder, variant = self._builder(spec), variants[record.variant]
-            subject = bundle.Subject(record, builder, variant, self._store, self._last_of(record.model, record.variant))
-            try:
-                path = bundle.write(
-                    self._settings.bundle, subject, mode=self._settings.mode, all_data=self._settings.bundle_data
-                )
-                name = f'"{path}"' if " " in str(path) else path
-                text += f"\nReplay it elsewhere: python -m pytest_onnxlite replay {name}"
-            except OnnxliteError as error:
-                text += f"\n{error}"
-        return text
+    def subjects(self, records: Sequence[Record], spec: object, variants: Mapping[str, Any]) -> list[Subject]:
+        """Return what is red of a test, with all that judging it again takes."""
+        builder = self._builder(spec)
+        return [
+            Subject(record, builder, variants[record.variant], self._store, self._last_of(record.model, record.variant))
+            for record in records
+            if record.is_red
+        ]
 
     # -- one limit ---------------------------------------------------------------------------------------
 
@@ -322,7 +325,7 @@ class Guardian:
         was_counted = any(v.against == "avx2" and v.outcome in (Outcome.PASS, Outcome.FAIL) for v in record.verdicts)
         if was_counted or not concerned:
             return None
-        from pytest_onnxlite.explain.saturation import forecast
+        from pytest_onnxlite.forecast import forecast
 
         trying = self._settings.explain or self._settings.suggest
         try:
@@ -340,7 +343,7 @@ class Guardian:
             return None
         if builder.made_from("int8") is None:
             return Suggestion("No recipe was tried: there is no float model to quantize.")
-        from pytest_onnxlite.explain import suggest
+        from pytest_onnxlite import suggest
 
         ordered = sorted(limits, key=lambda entry: self.registry.checks[entry[0]].order)
         key = builder.spec.name, tuple(limit for _, limit in ordered)

@@ -13,12 +13,9 @@ import pytest
 
 from pytest_onnxlite.checks import NAMES
 from pytest_onnxlite.fixtures import (  # noqa: F401  (pytest finds fixtures in a plugin's module)
-    DECLARED,
-    GUARD,
     VARIANT_FIXTURES,
     onnxlite_model,
-    own_of,
-    registry_of,
+    own_fixtures,
     session_of,
 )
 from pytest_onnxlite.settings import (
@@ -29,6 +26,7 @@ from pytest_onnxlite.settings import (
     Settings,
     UsageMistake,
 )
+from pytest_onnxlite.stash import DECLARED, GUARD, own_of, registry_of
 
 # pytest finds fixtures in a plugin's module.
 globals().update(VARIANT_FIXTURES)
@@ -92,7 +90,7 @@ def _register_markers(config: pytest.Config) -> None:
         values = ", ".join(f"{argument}=..." for argument in check.limit.names())
         config.addinivalue_line("markers", f"{PREFIX}{name}({values}): {check.limit.summary()}")
     if own.kinds:
-        config.pluginmanager.register(own.fixtures())
+        config.pluginmanager.register(own_fixtures(own.kinds))
 
 
 def _register_declared(config: pytest.Config, settings: Settings) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_onnxlite.fixtures import DECLARED, GUARD, or_fail, registry_of
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run, baseline_findings, covers_all, processor_findings
 from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
+from pytest_onnxlite.stash import DECLARED, GUARD, or_fail, registry_of
 from pytest_onnxlite.text import unknown
 
 if TYPE_CHECKING:
@@ -241,11 +241,18 @@ class GuardSession:
         text = failure_text(records)
         if text:
             if self._settings.bundle is not None:
-                text += self.guardian().bundle(records, spec, variants)
+                text += self._bundle(records, spec, variants)
             pytest.fail(text, pytrace=False)
         reason = skip_text(records)
         if reason:
             pytest.skip(reason)
+
+    def _bundle(self, records: list[Record], spec: object, variants: dict[str, Any]) -> str:
+        """Write a folder for each variant that a test failed for; returns what to say about them, or why it could not."""
+        from pytest_onnxlite import bundle
+
+        subjects = self.guardian().subjects(records, spec, variants)
+        return "".join(bundle.say(subject, self._settings, self._progress) for subject in subjects)
 
     def _clock(self, arguments: dict[str, Any]) -> Clock:
         from pytest_onnxlite.checks.check import Clock

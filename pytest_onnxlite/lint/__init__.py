@@ -45,7 +45,17 @@ __all__ = [
 ]
 
 # From the one that needs least to the one that needs most.
-_MODULES = ("rules", "finding", "interface", "loading", "operator_counts", "signatures", "digest", "summary", "checking")
+_MODULES = (
+    "rules",
+    "finding",
+    "interface",
+    "loading",
+    "operator_counts",
+    "signatures",
+    "digest",
+    "summary",
+    "checking",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -122,7 +122,7 @@ def test_the_forecast_says_which_processor_saturates(tmp_path: Path) -> None:
     _, model = saturating(tmp_path)
     code = (
         "import sys\nfrom pathlib import Path\nfrom types import SimpleNamespace\n"
-        "from pytest_onnxlite.explain.saturation import forecast\n"
+        "from pytest_onnxlite.forecast import forecast\n"
         "spec = SimpleNamespace(int8=True)\n"
         "variant = SimpleNamespace(path=Path(sys.argv[1]), kind='int8')\n"
         "print(forecast(SimpleNamespace(spec=spec), variant, 1, False, print).text)"

@@ -14,24 +14,13 @@ from pathlib import Path
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.lint.context import Context
-from pytest_onnxlite.lint.loading import load_model
-from pytest_onnxlite.lint.model_index import ModelIndex
-from pytest_onnxlite.lint.values import Saturation, forecast_saturation
+from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.recipes import recipe_text
 from pytest_onnxlite.records import Forecast, SaturationTrial, TensorShare
 from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import OnnxVariant
-
-
-def count_saturation(path: Path) -> Saturation:
-    """Return how many pairs of a file's weights can saturate."""
-    loaded = load_model(path)
-    if loaded.model is None:
-        return Saturation(0, 0, ())
-    return forecast_saturation(Context(ModelIndex(loaded), None, ()))
 
 
 def forecast(

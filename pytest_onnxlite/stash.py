@@ -1,0 +1,70 @@
+"""What pytest's config and tests carry for the plugin, and what a project adds to it. Loads with the plugin, and is light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from pytest_onnxlite.settings import UsageMistake
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.declared import DeclaredFile
+    from pytest_onnxlite.markers import Guard
+    from pytest_onnxlite.registry import Registry
+
+Result = TypeVar("Result")
+
+# On pytest's config: the models that pyproject.toml declares, where it declares any.
+DECLARED: pytest.StashKey[DeclaredFile] = pytest.StashKey()
+_OWN: pytest.StashKey[Own] = pytest.StashKey()
+_REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
+# On a test: the limits it is judged by.
+GUARD: pytest.StashKey[Guard] = pytest.StashKey()
+
+
+class Own:
+    """The checks and kinds that a project adds."""
+
+    def __init__(self, checks: list[Any], kinds: list[Any]) -> None:
+        self.checks = checks
+        self.kinds = kinds
+
+
+def own_of(config: pytest.Config) -> Own:
+    """Return what a project's conftest.py files add, by the hooks `pytest_onnxlite_checks` and `pytest_onnxlite_kinds`."""
+    if _OWN not in config.stash:
+        hooks = config.hook.pytest_onnxlite_checks, config.hook.pytest_onnxlite_kinds
+        config.stash[_OWN] = Own(*([one for found in hook() for one in found or ()] for hook in hooks))
+    return config.stash[_OWN]
+
+
+def registry_of(config: pytest.Config) -> Registry:
+    """Return the checks and kinds of this run.
+
+    Raises:
+        UsageError: one that a project adds cannot be used.
+    """
+    if _REGISTRY not in config.stash:
+        from pytest_onnxlite.registry import Registry
+
+        own = own_of(config)
+        try:
+            config.stash[_REGISTRY] = Registry.load(own.checks, own.kinds)
+        except UsageMistake as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[_REGISTRY]
+
+
+def or_fail(call: Callable[[], Result]) -> Result:
+    """Return what a call returns; a user's mistake ends the test with its text, without our traceback."""
+    from pytest_onnxlite.errors import OnnxliteError
+
+    __tracebackhide__ = True
+    try:
+        return call()
+    except OnnxliteError as error:
+        text = str(error)
+    # Outside of the handler: pytest would show both exceptions.
+    raise pytest.fail.Exception(text, pytrace=False)
