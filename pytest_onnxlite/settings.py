@@ -216,10 +216,10 @@ def _mebibytes(text: str) -> int:
 
 
 def _processors(text: str) -> tuple[str, ...]:
-    from pytest_onnxlite.text import unknown
-
     names = sorted({name.strip() for name in text.split(",") if name.strip()})
     for name in names:
         if name not in PROCESSORS:
+            from pytest_onnxlite.text import unknown
+
             raise UsageMistake(f"--onnxlite-processors={text}: {unknown('processor', name, PROCESSORS, 'There are')}")
     return tuple(names)

@@ -1,1 +1,1 @@
-"""What the last accepted release measured, and its artefact."""
+"""What the last release measured, and its artefact."""

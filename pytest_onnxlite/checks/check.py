@@ -124,7 +124,7 @@ class Judged(Generic[M]):
 
 @dataclass(frozen=True)
 class Course:
-    """A figure as texts: when first accepted, in the last release, today, how it changed, and what is allowed."""
+    """A figure as texts: in the first release, in the last release, today, how it changed, and what is allowed."""
 
     first: str
     last: str
@@ -275,7 +275,7 @@ class Check(ABC, Generic[L, M]):
         return ""
 
     def course(self, found: M, section: Any, first: Any, limit: L | None) -> Course | None:
-        """Return the figure when first accepted, in the last release and today; None where that means nothing.
+        """Return the figure in the first release, in the last release and today; None where that means nothing.
 
         Args:
             found: today's measurement.

@@ -10,7 +10,7 @@ import pytest
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Recount
 from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_text
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency
@@ -34,7 +34,9 @@ SAVED = Baseline(
     "int8",
     Artefact("int8.onnx", "0" * 64, 1000, True),
     sections={
-        "accuracy": AccuracySection(correct=950, total=1000, batch_size=1, metric="top1", data_sha256="d" * 64),
+        "accuracy": AccuracySection(
+            correct=950, total=1000, batch_size=1, metric="top1", data_sha256="d" * 64, output="y"
+        ),
         "size": SizeSection(1000),
     },
     first={
@@ -45,7 +47,8 @@ SAVED = Baseline(
 
 
 def accuracy(lost: int, total: int = 1000, reference: int = 950) -> Accuracy:
-    return Accuracy("top1", reference - lost, total, 1, "d" * 64, "trained", reference, max(lost, 0), max(-lost, 0))
+    counts = reference, max(lost, 0), max(-lost, 0)
+    return Accuracy("top1", reference - lost, total, 1, "d" * 64, "trained", *counts, output="y")
 
 
 def only(verdicts: list[Verdict], against: str) -> Verdict:
@@ -71,6 +74,9 @@ def only(verdicts: list[Verdict], against: str) -> Verdict:
         (5, AccuracyLimit(max_drop=0.01), Outcome.PASS),
         (5, AccuracyLimit(max_drop=0.01, confidence=0.99), Outcome.FAIL),
         (0, AccuracyLimit(max_drop=0.01, confidence=0.99), Outcome.PASS),
+        # So it is relative to the reference's right answers.
+        (5, AccuracyLimit(max_drop=0.01, confidence=0.99, relative=True), Outcome.FAIL),
+        (0, AccuracyLimit(max_drop=0.01, confidence=0.99, relative=True), Outcome.PASS),
         # One point, written as 1, would let every answer be wrong.
         (0, AccuracyLimit(max_drop=1), Outcome.FAIL),
         (0, AccuracyLimit(max_drop=1.0, relative=True), Outcome.FAIL),
@@ -109,8 +115,46 @@ def test_accuracy_against_the_baseline(correct: int, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
+    ("correct", "last", "outcome", "text"),
+    [
+        # 9 of 1,000 are within a point; that no more were lost by chance is not sure.
+        (941, Recount(950, 10, 1), Outcome.FAIL, "a drop of up to 1.8 % cannot be ruled out"),
+        (941, Recount(950, 9, 0), Outcome.FAIL, "cannot be ruled out"),
+        # The same answers but for those that the last release itself lost since it was counted: machine or runtime.
+        (945, Recount(945, 0, 0), Outcome.PASS, ""),
+        (950, Recount(950, 0, 0), Outcome.PASS, ""),
+        (941, None, Outcome.FAIL, "the last release's file is not there to be counted on the same samples"),
+    ],
+)
+def test_confidence_counts_against_the_last_release_too(
+    correct: int, last: Recount | None, outcome: Outcome, text: str
+) -> None:
+    found = replace(accuracy(0), correct=correct, last=last)
+    verdict = only(judge_accuracy(AccuracyLimit(max_drop=0.01, confidence=0.99), found, SAVED), BASELINE)
+    assert verdict.outcome is outcome
+    assert text in verdict.message
+    assert only(judge_accuracy(AccuracyLimit(max_drop=0.01), found, SAVED), BASELINE).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("last", "text"),
+    [
+        (Recount(950, 20, 5), "it is the model that changed"),
+        (Recount(935, 0, 0), "has 935 today, not 950: part of the loss comes from the machine or from ONNX Runtime"),
+        (None, "Find out what changed in the model"),
+    ],
+)
+def test_a_loss_is_told_apart_from_the_machines(last: Recount | None, text: str) -> None:
+    found = replace(accuracy(0), correct=935, last=last)
+    verdict = only(judge_accuracy(AccuracyLimit(max_drop=0.01), found, SAVED), BASELINE)
+    assert verdict.outcome is Outcome.FAIL
+    assert text in verdict.message
+
+
+@pytest.mark.parametrize(
     "found",
     [
+        replace(accuracy(0), output="another head"),
         replace(accuracy(0), data_sha256="e" * 64),
         replace(accuracy(0), batch_size=8),
     ],
