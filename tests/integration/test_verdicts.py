@@ -455,6 +455,25 @@ def test_a_missing_artefact_is_red(digits_project: Make) -> None:
     assert_red(project.compare(), "memory not comparable", "the last release's file", "cannot be read")
 
 
+@pytest.mark.parametrize(
+    "markers", ["@pytest.mark.onnxlite_size", "@pytest.mark.onnxlite_accuracy", "@pytest.mark.onnxlite_graph"]
+)
+@pytest.mark.parametrize("fault", ["deleted", "truncated", "a Git LFS pointer"])
+def test_a_released_file_that_is_not_there_whole_is_red_whatever_is_judged(
+    digits_project: Make, markers: str, fault: str
+) -> None:
+    project = digits_project(markers=markers)
+    project.save()
+    artefact = project.artefact
+    if fault == "deleted":
+        artefact.unlink()
+    elif fault == "truncated":
+        artefact.write_bytes(artefact.read_bytes()[:-1])
+    else:
+        artefact.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert_red(project.compare(), "not comparable", "the last release's file")
+
+
 def test_another_artefact_is_red(digits_project: Make, digits: Digits) -> None:
     project = digits_project(markers=MEMORY)
     project.save()
