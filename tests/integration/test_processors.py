@@ -59,7 +59,7 @@ def dense(path: Path) -> Floats:
 def convolutional(path: Path) -> Floats:
     """Convolutions: plain, depthwise, pointwise.
 
-    None has 17 to 31 channels: ONNX Runtime 1.24 computes those wrongly on processors with AMX (onnxruntime#27671).
+    None has 17 to 24 channels: ONNX Runtime 1.24 can compute those wrongly on processors with AMX (onnxruntime#27671).
     """
     nodes = [
         helper.make_node("Conv", ["x", "w0", "b0"], ["a"], name="plain", pads=[1, 1, 1, 1]),
