@@ -594,9 +594,7 @@ def test_the_waste_of_a_data_file_is_said(project: Project, tmp_path: Path) -> N
     project.run("--onnxlite-save-baseline").stdout.fnmatch_lines(["*onnx * 768.*KiB (768.00 KiB unused next to it)*"])
     external(dense(tmp_path / "bigger.onnx", 4, 256), folder / "net.onnx")
     result = project.compare()
-    result.stdout.fnmatch_lines(
-        ["*Beside it 1.50 MiB of its data files are referred to by nothing.*delete the data files*"]
-    )
+    result.stdout.fnmatch_lines(["*Next to it, 1.50 MiB of its data files are unused.*delete the data files*"])
     assert path.exists()
 
 
