@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_onnxlite.checks.limit import Limit, parse_limit
+from pytest_onnxlite.datafile import DataFile, read_arrays
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.fixtures import session_of
 from pytest_onnxlite.markers import Guard, require_support
@@ -25,7 +26,7 @@ from pytest_onnxlite.stash import GUARD, or_fail
 from pytest_onnxlite.text import listed, unknown
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.spec import Array, Inputs, ModelSpec
+    from pytest_onnxlite.spec import ModelSpec
 
 # What the tests' ids start with, in the place of a file.
 ROOT = "onnxlite"
@@ -37,21 +38,6 @@ _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batc
 _KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 _TYPES = {str: "a string", int: "a whole number", bool: "true or false"}
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """An `.npz` file and which of its arrays are what.
-
-    Attributes:
-        path: the file.
-        x: the name of the inputs' array, or such names by the model's inputs.
-        y: the name of the labels' array; None for `y` where there is one.
-    """
-
-    path: Path
-    x: str | Mapping[str, str] = "x"
-    y: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,38 +93,11 @@ class DeclaredModel:
 
         evaluation = None
         if self.data is not None:
-            evaluation = Dataset(*_arrays(self.data, f"{self.where}: data", labelled=True))
+            evaluation = Dataset(*read_arrays(self.data, f"{self.where}: data", labelled=True))
         calibration = None
         if self.calibration is not None:
-            calibration, _ = _arrays(self.calibration, f"{self.where}: calibration", labelled=False)
+            calibration, _ = read_arrays(self.calibration, f"{self.where}: calibration", labelled=False)
         return ModelSpec(self.name, evaluation=evaluation, calibration=calibration, **self.arguments)
-
-
-def _arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, Array | None]:
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(data.path, allow_pickle=False) as arrays:
-
-            def array(name: str) -> Array:
-                if name not in arrays.files:
-                    raise OnnxliteError(f"{where}: {data.path} has no array {name!r}; it has {listed(arrays.files)}.")
-                found: Array = arrays[name]
-                return found
-
-            x: Inputs = array(data.x) if isinstance(data.x, str) else {k: array(v) for k, v in data.x.items()}
-            if not labelled or (data.y is None and "y" not in arrays.files):
-                return x, None
-            return x, array(data.y or "y")
-    except FileNotFoundError:
-        raise OnnxliteError(f"{where}: there is no file {data.path}; paths start from pyproject.toml.") from None
-    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise OnnxliteError(
-            f"{where}: {data.path} cannot be read as an .npz file of plain arrays: {error}. "
-            "Write it with numpy.savez(path, x=inputs, y=labels); arrays of Python objects are not read."
-        ) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -135,78 +135,91 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             UsageMistake: options that contradict each other.
         """
 
-        def option(name: str) -> Any:
-            return config.getoption(f"onnxlite_{name}")
-
-        def flag(name: str) -> bool:
-            given = option(name)
-            return bool(config.getini(f"onnxlite_{name}") if given is None else given)
-
-        def path(name: str, base: Path) -> Path | None:
-            given = option(name)
-            if given:
-                return Path(config.invocation_params.dir, given)
-            ini = config.getini(f"onnxlite_{name}")
-            return base / str(ini) if ini else None
-
-        def seconds(name: str, default: float) -> float:
-            given = option(name) or config.getini(f"onnxlite_{name}")
-            if not given:
-                return default
-            try:
-                found = float(given)
-            except ValueError:
-                found = math.nan
-            if not 0 <= found < math.inf:
-                raise UsageMistake(f"--onnxlite-{name.replace('_', '-')}={given}: expected seconds, from 0.")
-            return found
-
-        if option("baseline") and option("save_baseline"):
-            raise UsageMistake(
-                "--onnxlite-baseline compares with the saved baselines and --onnxlite-save-baseline replaces them; "
-                "give one of the two."
-            )
+        read = _Reader(config)
         # What is typed wins over what the ini file says.
-        saving = option("save_baseline") or (not option("baseline") and flag("save_baseline"))
-        mode: Mode = "save" if saving else "compare" if flag("baseline") else "plain"
-        accept = flag("accept")
-        if option("accept") and mode != "save":
-            raise UsageMistake("--onnxlite-accept goes with --onnxlite-save-baseline; alone it would accept nothing.")
-        cache = option("cache") or config.getini("onnxlite_cache") or "on"
-        if cache not in ("on", "off"):
-            raise UsageMistake(f"--onnxlite-cache={cache}: expected on or off.")
-        if option("cache") == "off" and option("cache_dir"):
-            raise UsageMistake(
-                "--onnxlite-cache=off keeps nothing, and --onnxlite-cache-dir says where; give one of the two."
-            )
-        if option("bundle_data") and path("bundle", config.rootpath) is None:
-            raise UsageMistake("--onnxlite-bundle-data goes with --onnxlite-bundle=DIR, which says where to.")
-        html = path("html", config.rootpath)
-        if html is not None and importlib.util.find_spec("jinja2") is None:
-            raise UsageMistake(f"--onnxlite-html: {NO_JINJA}")
+        saving = read.option("save_baseline") or (not read.option("baseline") and read.flag("save_baseline"))
+        mode: Mode = "save" if saving else "compare" if read.flag("baseline") else "plain"
+        cache = read.text("cache") or "on"
+        _refuse_contradictions(read, mode, cache)
         artefact_dir = config.getini("onnxlite_artefact_dir")
         return cls(
             mode=mode,
-            accept=accept,
-            baseline_dir=path("baseline_dir", config.rootpath) or config.rootpath / "baselines",
+            accept=read.flag("accept"),
+            baseline_dir=read.path("baseline_dir") or config.rootpath / "baselines",
             artefact_dir=config.rootpath / str(artefact_dir) if artefact_dir else None,
             keep_artefact=bool(config.getini("onnxlite_keep_artefact")),
             cache=cache == "on",
-            cache_dir=path("cache_dir", config.rootpath) if cache == "on" else None,
+            cache_dir=read.path("cache_dir") if cache == "on" else None,
             cache_bytes=_mebibytes(str(config.getini("onnxlite_cache_size"))),
-            report=path("report", config.rootpath),
-            explain=flag("explain"),
-            explain_time=seconds("explain_time", cls.explain_time),
-            suggest=flag("suggest"),
-            suggest_time=seconds("suggest_time", cls.suggest_time),
-            processors=_processors(option("processors") or config.getini("onnxlite_processors")),
-            processor_time=seconds("processor_time", cls.processor_time),
-            html=html,
-            markdown=path("markdown", config.rootpath),
-            bundle=path("bundle", config.rootpath),
-            bundle_data=flag("bundle_data"),
+            report=read.path("report"),
+            explain=read.flag("explain"),
+            explain_time=read.seconds("explain_time", cls.explain_time),
+            suggest=read.flag("suggest"),
+            suggest_time=read.seconds("suggest_time", cls.suggest_time),
+            processors=_processors(read.text("processors")),
+            processor_time=read.seconds("processor_time", cls.processor_time),
+            html=read.path("html"),
+            markdown=read.path("markdown"),
+            bundle=read.path("bundle"),
+            bundle_data=read.flag("bundle_data"),
             rootdir=config.rootpath,
         )
+
+
+class _Reader:
+    """Reads single options: the command line, then the ini file."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def option(self, name: str) -> Any:
+        return self._config.getoption(f"onnxlite_{name}")
+
+    def text(self, name: str) -> str:
+        return str(self.option(name) or self._config.getini(f"onnxlite_{name}") or "")
+
+    def flag(self, name: str) -> bool:
+        given = self.option(name)
+        return bool(self._config.getini(f"onnxlite_{name}") if given is None else given)
+
+    def path(self, name: str) -> Path | None:
+        given = self.option(name)
+        if given:
+            return Path(self._config.invocation_params.dir, given)
+        ini = self._config.getini(f"onnxlite_{name}")
+        return self._config.rootpath / str(ini) if ini else None
+
+    def seconds(self, name: str, default: float) -> float:
+        given = self.text(name)
+        if not given:
+            return default
+        try:
+            found = float(given)
+        except ValueError:
+            found = math.nan
+        if not 0 <= found < math.inf:
+            raise UsageMistake(f"--onnxlite-{name.replace('_', '-')}={given}: expected seconds, from 0.")
+        return found
+
+
+def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
+    if read.option("baseline") and read.option("save_baseline"):
+        raise UsageMistake(
+            "--onnxlite-baseline compares with the saved baselines and --onnxlite-save-baseline replaces them; "
+            "give one of the two."
+        )
+    if read.option("accept") and mode != "save":
+        raise UsageMistake("--onnxlite-accept goes with --onnxlite-save-baseline; alone it would accept nothing.")
+    if cache not in ("on", "off"):
+        raise UsageMistake(f"--onnxlite-cache={cache}: expected on or off.")
+    if read.option("cache") == "off" and read.option("cache_dir"):
+        raise UsageMistake(
+            "--onnxlite-cache=off keeps nothing, and --onnxlite-cache-dir says where; give one of the two."
+        )
+    if read.option("bundle_data") and read.path("bundle") is None:
+        raise UsageMistake("--onnxlite-bundle-data goes with --onnxlite-bundle=DIR, which says where to.")
+    if read.path("html") is not None and importlib.util.find_spec("jinja2") is None:
+        raise UsageMistake(f"--onnxlite-html: {NO_JINJA}")
 
 
 def _mebibytes(text: str) -> int:

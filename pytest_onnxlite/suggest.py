@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_onnxlite.checks.accuracy.explain import escape
+from pytest_onnxlite.checks.accuracy.trials import escape
 from pytest_onnxlite.checks.check import Clock
 from pytest_onnxlite.checks.latency import measure as timing
 from pytest_onnxlite.checks.latency.timer import Timer

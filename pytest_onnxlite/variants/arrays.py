@@ -37,3 +37,13 @@ def load(path: Path) -> dict[str, Array]:
         arrays[name] = np.empty(len(samples), object)
         arrays[name][:] = [samples[number] for number in range(len(samples))]
     return arrays
+
+
+def join(arrays: list[Array], batched: bool) -> Array:
+    """Join arrays of samples; those of different lengths become an array of arrays."""
+    if len({array.shape[1:] if batched else array.shape for array in arrays}) == 1:
+        return np.concatenate(arrays) if batched else np.stack(arrays)
+    samples = [sample for array in arrays for sample in array] if batched else arrays
+    joined = np.empty(len(samples), object)
+    joined[:] = samples
+    return joined

@@ -13,6 +13,7 @@ import numpy as np
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs, as_inputs, count_samples, take
 from pytest_onnxlite.text import first_line
+from pytest_onnxlite.variants.arrays import join
 from pytest_onnxlite.variants.deadline import check_time
 from pytest_onnxlite.variants.sessions import (
     TensorInfo,
@@ -202,7 +203,7 @@ class Variant(ABC):
                             "expected the samples on its first axis. Where the model has no batch dimension, say "
                             "ModelSpec(batched=False)."
                         )
-            outputs[name] = _join(arrays, self.batched)
+            outputs[name] = join(arrays, self.batched)
         return outputs
 
     def require_finite(self, name: str, array: Array) -> None:
@@ -225,16 +226,6 @@ class Variant(ABC):
                 "No metric of such a model means anything. Run the model on that sample, look for "
                 "a weight or an activation that overflows, and train or convert it again."
             )
-
-
-def _join(arrays: list[Array], batched: bool) -> Array:
-    """Join arrays of samples; those of different lengths become an array of arrays."""
-    if len({array.shape[1:] if batched else array.shape for array in arrays}) == 1:
-        return np.concatenate(arrays) if batched else np.stack(arrays)
-    samples = [sample for array in arrays for sample in array] if batched else arrays
-    joined = np.empty(len(samples), object)
-    joined[:] = samples
-    return joined
 
 
 class RuntimeVariant(Variant):

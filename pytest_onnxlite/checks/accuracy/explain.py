@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.answers import Answers, compare_answers
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Score
+from pytest_onnxlite.checks.accuracy.trials import lines_of, try_layers
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
@@ -21,7 +22,7 @@ from pytest_onnxlite.childprocess import ask
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layers import Layer
 from pytest_onnxlite.metrics import answers, as_labels
-from pytest_onnxlite.recipes import Recipe, StaticInt8
+from pytest_onnxlite.recipes import StaticInt8
 from pytest_onnxlite.spec import count_samples, take
 from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.deadline import OutOfTime
@@ -46,23 +47,6 @@ _SPREAD = 16.0
 _ONE_SIDED = 0.9
 _LARGEST = 1 << 30
 _CALIBRATION_SAMPLES = 256
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What leaving one node in float gives back.
-
-    Attributes:
-        node: the node.
-        value: the accuracy, or the metric's value, with it in float.
-        gain: how much better that is than without: right answers, or of the metric's value.
-        bytes: the file's size then.
-    """
-
-    node: str
-    value: float
-    gain: float
-    bytes: int
 
 
 def explain_accuracy(case: Case[Found]) -> Explanation:
@@ -98,9 +82,9 @@ def explain_accuracy(case: Case[Found]) -> Explanation:
             "of small errors, or not quantization's."
         )
     lines += _layer_lines(suspects, notes, data.get("runs", 0))
-    trials, skipped = _trials(case, suspects)
+    trials, skipped = try_layers(case, suspects)
     data["left_in_float"] = [asdict(trial) for trial in trials]
-    lines += _trial_lines(case, suspects, trials, skipped)
+    lines += lines_of(case, suspects, trials, skipped)
     nothing = NO_TIME if case.budget.left <= 0 else "nothing that was looked at stands out."
     why = causes[0] if causes else nothing
     quantized = [layer for layer in layers if layer.quantized]
@@ -371,75 +355,3 @@ def _calibration_cause(case: Case[Found]) -> str:
         f"{percent(float((usual == answer).mean()))}. Ranges of activations are too small for the rest. Calibrate with a "
         "random choice of the training data."
     )
-
-
-# -- what leaving a layer in float gives back ----------------------------------------------------------------
-
-
-def escape(name: str) -> str:
-    """Return a glob that means one name."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def with_excluded(recipe: Recipe, nodes: Sequence[str]) -> Recipe:
-    """Return a recipe that leaves some more nodes in float."""
-    return replace(recipe, exclude=(*recipe.exclude, *map(escape, nodes)))
-
-
-def figure_of(found: Found) -> float:
-    """Return the right answers of a measurement, or its metric's value, larger for better."""
-    if isinstance(found, Accuracy):
-        return float(found.correct)
-    return found.value if found.higher_is_better else -found.value
-
-
-def _trials(case: Case[Found], suspects: Sequence[Layer]) -> tuple[list[Trial], int]:
-    """Leave the worst layers in float, each by itself; returns what came of it, and how many could not be tried."""
-    spec = case.task.builder.spec
-    nodes = list(dict.fromkeys(layer.node for layer in suspects if layer.quantized))
-    trials: list[Trial] = []
-    if case.task.variant.kind != "int8" or not nodes or spec.int8 is not None:
-        return trials, 0
-    case.task.progress(f"trying the worst layers of {spec.name} in float")
-    skipped = 0
-    for node in nodes:
-        try:
-            if case.budget.left <= 0:
-                raise OutOfTime("the time given is up.")
-            trials.append(_try(case, node, figure_of(case.found)))
-        except OnnxliteError:
-            skipped += 1
-    trials.sort(key=lambda trial: (-trial.gain, trial.bytes))
-    return trials, skipped
-
-
-def _trial_lines(case: Case[Found], suspects: Sequence[Layer], trials: Sequence[Trial], skipped: int) -> list[str]:
-    spec = case.task.builder.spec
-    if case.task.variant.kind == "int8" and spec.int8 is not None and any(layer.quantized for layer in suspects):
-        return ["They are ranked by their own error alone: an INT8 file of yours is not quantized anew here."]
-    return trial_lines(trials, skipped, spec.rating.name, len(case.task.builder.evaluation), case.task.variant.size)
-
-
-def _try(case: Case[Found], node: str, before: float) -> Trial:
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        builder = case.task.builder.with_recipe(with_excluded(case.task.builder.recipe[0], [node]), Path(folder))
-        found = accuracy.measure(builder, builder.int8, case.task.batch_size)
-        size = builder.int8.size
-        builder.int8.release()
-    value = found.share if isinstance(found, Accuracy) else found.value
-    return Trial(node, value, figure_of(found) - before, size)
-
-
-def trial_lines(trials: Sequence[Trial], skipped: int, metric: str, total: int, size: int) -> list[str]:
-    """Say what leaving nodes in float gives back, the best first."""
-    lines = []
-    if trials:
-        counted = metric.startswith("top")
-        lines.append("Left in float, each by itself, on all evaluation data:")
-        for trial in trials:
-            gain = f"{trial.gain:+.0f} right" if counted else f"{trial.gain:+.4g}"
-            value = percent(trial.value) if counted else f"{trial.value:.4g} {metric}"
-            lines.append(f"  {trial.node}: {gain} ({value} of {total}), {trial.bytes - size:+,} bytes")
-    if skipped:
-        lines.append(f"  {skipped} more could not be tried, or not in the time given (--onnxlite-explain-time)")
-    return lines

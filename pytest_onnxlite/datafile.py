@@ -1,0 +1,61 @@
+"""The data files that declared models name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.text import listed
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.spec import Array, Inputs
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """An `.npz` file and which of its arrays are what.
+
+    Attributes:
+        path: the file.
+        x: the name of the inputs' array, or such names by the model's inputs.
+        y: the name of the labels' array; None for `y` where there is one.
+    """
+
+    path: Path
+    x: str | Mapping[str, str] = "x"
+    y: str | None = None
+
+
+def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, Array | None]:
+    """Return the inputs in a file, and the labels where there are any.
+
+    Raises:
+        OnnxliteError: it cannot be read, or lacks an array.
+    """
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(data.path, allow_pickle=False) as arrays:
+
+            def array(name: str) -> Array:
+                if name not in arrays.files:
+                    raise OnnxliteError(f"{where}: {data.path} has no array {name!r}; it has {listed(arrays.files)}.")
+                found: Array = arrays[name]
+                return found
+
+            x: Inputs = array(data.x) if isinstance(data.x, str) else {k: array(v) for k, v in data.x.items()}
+            if not labelled or (data.y is None and "y" not in arrays.files):
+                return x, None
+            return x, array(data.y or "y")
+    except FileNotFoundError:
+        raise OnnxliteError(f"{where}: there is no file {data.path}; paths start from pyproject.toml.") from None
+    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise OnnxliteError(
+            f"{where}: {data.path} cannot be read as an .npz file of plain arrays: {error}. "
+            "Write it with numpy.savez(path, x=inputs, y=labels); arrays of Python objects are not read."
+        ) from None
