@@ -24,7 +24,7 @@ from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.guard import Subject
+from pytest_onnxlite.guard import Failure
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
 from pytest_onnxlite.settings import PROCESSORS, Mode, Settings
@@ -142,24 +142,24 @@ class Manifest:
         return f"{self.model} {self.variant}"
 
 
-def say(subject: Subject, settings: Settings, progress: Progress) -> str:
+def say(failure: Failure, settings: Settings, progress: Progress) -> str:
     """Write a failure's folder; returns what to say about it, or why it could not be written."""
     assert settings.bundle is not None
-    progress(f"bundling the failure of {subject.record.name}")
+    progress(f"bundling the failure of {failure.record.name}")
     try:
-        path = write(settings.bundle, subject, mode=settings.mode, all_data=settings.bundle_data)
+        path = write(settings.bundle, failure, mode=settings.mode, all_data=settings.bundle_data)
     except OnnxliteError as error:
         return f"\n{error}"
     name = f'"{path}"' if " " in str(path) else path
     return f"\nReplay it elsewhere: python -m pytest_onnxlite replay {name}"
 
 
-def write(folder: Path, subject: Subject, *, mode: Mode, all_data: bool) -> Path:
+def write(folder: Path, failure: Failure, *, mode: Mode, all_data: bool) -> Path:
     """Write the folder of one variant that a test failed for, replacing the one of an earlier run.
 
     Args:
         folder: where bundles are collected.
-        subject: what failed.
+        failure: what failed.
         mode: what the run was for.
         all_data: whether the whole evaluation data goes in.
 
@@ -169,12 +169,12 @@ def write(folder: Path, subject: Subject, *, mode: Mode, all_data: bool) -> Path
     Raises:
         OnnxliteError: it cannot be written.
     """
-    place = folder / _name(subject.record)
+    place = folder / _name(failure.record)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder))
         try:
-            _fill(work, subject, mode, all_data)
+            _fill(work, failure, mode, all_data)
             work.chmod(0o755)
             shutil.rmtree(place, ignore_errors=True)
             work.replace(place)
@@ -191,14 +191,14 @@ def _name(record: Record) -> str:
     return f"{words.strip('-')}-{digest[:8]}"
 
 
-def _fill(work: Path, subject: Subject, mode: Mode, all_data: bool) -> None:
-    record, builder, variant = subject.record, subject.builder, subject.variant
+def _fill(work: Path, failure: Failure, mode: Mode, all_data: bool) -> None:
+    record, builder, variant = failure.record, failure.builder, failure.variant
     no_file = PlacedFile(reason="it is no file, it can only be called")
     files = {CANDIDATE: place(variant.path, work, CANDIDATE) if variant.has_file else no_file}
     reference = builder.made_from(variant.kind) if builder.kind(variant.kind).quantized else None
     if reference is not None:
         files[FLOAT] = place(reference.path, work, FLOAT)
-    last = _place_baseline(work, subject)
+    last = _place_baseline(work, failure)
     if last is not None:
         files[LAST] = last
     data = rounded(to_data(record))
@@ -209,10 +209,10 @@ def _fill(work: Path, subject: Subject, mode: Mode, all_data: bool) -> None:
         variant=record.variant,
         conditions=record.conditions,
         limits=data["limits"],
-        red=tuple((verdict.check, verdict.against, verdict.message) for verdict in subject.red),
+        red=tuple((verdict.check, verdict.against, verdict.message) for verdict in failure.red),
         metric_is_built_in=builder.spec.rating.is_built_in,
         files=files,
-        inputs=_place_inputs(work, subject),
+        inputs=_place_inputs(work, failure),
         data=_place_data(work, builder) if all_data else None,
         sample=_describe_sample(builder.evaluation.x),
         environment=environment(),
@@ -221,7 +221,7 @@ def _fill(work: Path, subject: Subject, mode: Mode, all_data: bool) -> None:
         record=data,
     )
     (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n")
-    (work / "README.txt").write_text(_readme(manifest, subject.red), encoding="utf-8")
+    (work / "README.txt").write_text(_readme(manifest, failure.red), encoding="utf-8")
 
 
 def place(source: Path, work: Path, name: str) -> PlacedFile:
@@ -247,10 +247,10 @@ def place(source: Path, work: Path, name: str) -> PlacedFile:
     return PlacedFile(f"{name}/{source.name}", hash_model(source), size)
 
 
-def _place_baseline(work: Path, subject: Subject) -> PlacedFile | None:
+def _place_baseline(work: Path, failure: Failure) -> PlacedFile | None:
     """Put the baseline's file in as it is, be it broken, and the last release's file."""
-    model, store, last = subject.record.model, subject.store, subject.last
-    source = store.path(model, subject.record.variant)
+    model, store, last = failure.record.model, failure.store, failure.last
+    source = store.path(model, failure.record.variant)
     if not source.is_file():
         return None
     target = work / "baselines" / model
@@ -290,19 +290,19 @@ def _place_data(work: Path, builder: Builder) -> str:
     return DATA
 
 
-def _place_inputs(work: Path, subject: Subject) -> PlacedInputs | None:
+def _place_inputs(work: Path, failure: Failure) -> PlacedInputs | None:
     """Put the failing samples in: those that the candidate gets wrong and what it is compared with gets right."""
-    builder, limit = subject.builder, subject.record.limits.get("accuracy")
+    builder, limit = failure.builder, failure.record.limits.get("accuracy")
     lost = [
         v.against
-        for v in subject.red
+        for v in failure.red
         # They are those that fail here; on another processor others may.
         if v.check == "accuracy" and v.outcome is Outcome.FAIL and v.against not in PROCESSORS
     ]
     if not lost or not isinstance(limit, AccuracyLimit):
         return None
     try:
-        failing = _failing(lost, limit.batch_size or builder.spec.batch_size, subject)
+        failing = _failing(lost, limit.batch_size or builder.spec.batch_size, failure)
     except OnnxliteError as error:
         # Answers that cannot be counted, such as NaN: the verdict says which samples.
         return PlacedInputs(reason=str(error))
@@ -315,13 +315,13 @@ def _place_inputs(work: Path, subject: Subject) -> PlacedInputs | None:
     return PlacedInputs(INPUTS, tuple(kept.tolist()), len(failing))
 
 
-def _failing(lost: list[str], batch_size: int, subject: Subject) -> Array:
+def _failing(lost: list[str], batch_size: int, failure: Failure) -> Array:
     """Return the rows of the samples that a loss consists of, the largest losses first where it is not counted."""
-    builder = subject.builder
-    own = accuracy.rate(builder, subject.variant, batch_size)
+    builder = failure.builder
+    own = accuracy.rate(builder, failure.variant, batch_size)
     if own.ndim == 0:
         return np.zeros(0, np.int64)  # one figure for all samples: none of them is to blame
-    others = [reference for against in lost for reference in _references(against, subject)]
+    others = [reference for against in lost for reference in _references(against, failure)]
     rated = [accuracy.rate(builder, other, batch_size) for other in others]
     if own.dtype.kind == "b":
         # Where there is nothing to ask, every wrong answer may be one that was right.
@@ -335,14 +335,14 @@ def _failing(lost: list[str], batch_size: int, subject: Subject) -> Array:
     return rows[loss[rows] > 0]
 
 
-def _references(against: str, subject: Subject) -> list[Variant]:
+def _references(against: str, failure: Failure) -> list[Variant]:
     """Return what a verdict compared with, where it can be asked again."""
     if against != BASELINE:
-        reference = subject.builder.accuracy_reference()
+        reference = failure.builder.accuracy_reference()
         return [] if reference is None else [reference]
-    if not isinstance(subject.variant, OnnxVariant) or subject.last.file is None:
+    if not isinstance(failure.variant, OnnxVariant) or failure.last.file is None:
         return []
-    return [subject.variant.beside(subject.last.file)]
+    return [failure.variant.beside(failure.last.file)]
 
 
 def _readme(manifest: Manifest, red: list[Verdict]) -> str:

@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.check import Case, Check, Clock, Task
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
 from pytest_onnxlite.checks.suspects import NO_TIME
-from pytest_onnxlite.checks.verdict import Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
@@ -49,7 +49,7 @@ class Last:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Failure:
     """A record with a red verdict, the model's variants, the candidate, the baselines, the last release."""
 
     record: Record
@@ -170,11 +170,11 @@ class Guardian:
         checks, kinds = self.registry.checks, self.registry.kinds
         return [(kind, name, checks[name].widen(limit, kinds[kind], self._settings)) for kind, name, limit in limits]
 
-    def subjects(self, records: Sequence[Record], spec: object, variants: Mapping[str, Any]) -> list[Subject]:
+    def failures(self, records: Sequence[Record], spec: object, variants: Mapping[str, Any]) -> list[Failure]:
         """Return what is red of a test, with all that judging it again takes."""
         builder = self._builder(spec)
         return [
-            Subject(record, builder, variants[record.variant], self._store, self._last_of(record.model, record.variant))
+            Failure(record, builder, variants[record.variant], self._store, self._last_of(record.model, record.variant))
             for record in records
             if record.is_red
         ]
@@ -229,6 +229,8 @@ class Guardian:
         try:
             judged = check.judge(task)
             found, verdicts = judged.found, list(judged.verdicts)
+            if self._settings.mode == "compare" and not any(verdict.against == BASELINE for verdict in verdicts):
+                verdicts.append(_silence(check.name))
         except OnnxliteError as error:
             verdicts = [Verdict(check.name, "limit", Outcome.FAIL, "not measured", str(error))]
         marked = tuple(replace(verdict, red=self._is_red(verdict)) for verdict in verdicts)
@@ -369,6 +371,15 @@ class Guardian:
         """Judge one limit of a builder's INT8 variant, as a test would; returns the measurement and the verdicts."""
         judged = self.registry.checks[check].judge(self._task(builder, builder.int8, limit, clock))
         return judged.found, [replace(verdict, red=self._is_red(verdict)) for verdict in judged.verdicts]
+
+
+def _silence(check: str) -> Verdict:
+    """Return the verdict of a check that did not look at the last release."""
+    reason = (
+        f"the check {check} said nothing about the last release. Let its judge() return a verdict against 'baseline'; "
+        "pytest_onnxlite.saved_section() helps."
+    )
+    return Verdict(check, BASELINE, Outcome.NOT_MEASURED, "not compared", reason)
 
 
 def _is_same(one: ModelSpec, other: ModelSpec) -> bool:

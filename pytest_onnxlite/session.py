@@ -251,8 +251,8 @@ class GuardSession:
         """Write a folder for each variant that a test failed for; returns what to say about them, or why it could not."""
         from pytest_onnxlite import bundle
 
-        subjects = self.guardian().subjects(records, spec, variants)
-        return "".join(bundle.say(subject, self._settings, self._progress) for subject in subjects)
+        failures = self.guardian().failures(records, spec, variants)
+        return "".join(bundle.say(failure, self._settings, self._progress) for failure in failures)
 
     def _clock(self, arguments: dict[str, Any]) -> Clock:
         from pytest_onnxlite.checks.check import Clock

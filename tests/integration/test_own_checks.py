@@ -114,6 +114,16 @@ def test_a_baseline_of_a_check_that_nobody_registers_is_red(own: Project) -> Non
     result.stdout.fnmatch_lines(["*the baseline holds what no test asked for: *ece of digits/int8.json*"])
 
 
+@pytest.mark.parametrize("said", ["verdicts", "[]"])
+def test_a_check_that_says_nothing_about_the_last_release_is_red(own: Project, said: str) -> None:
+    own.run("--onnxlite-save-baseline").assert_outcomes(passed=2)
+    conftest = own.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace("[*verdicts, *missing]", f"{said}[:1]"))
+    result = own.run("--onnxlite-baseline")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*the check ece said nothing about the last release*"])
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [
