@@ -489,7 +489,7 @@ def test_external_data_is_counted_kept_and_compared(project: Project, tmp_path: 
         file.write(b"changed!")
     result = project.compare()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*artefact * is not the file that was measured*"])
+    result.stdout.fnmatch_lines(["*last release's file * is not the file that was measured*"])
 
 
 def test_a_data_file_that_was_appended_to_twice_is_waste(build: Make, net: Path, tmp_path: Path) -> None:

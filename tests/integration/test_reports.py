@@ -519,7 +519,7 @@ def test_a_failure_names_its_bundle_which_says_how_to_replay_it(reported: Report
     assert {name: bool(found["file"]) for name, found in manifest["files"].items()} == {
         "candidate": True,
         "float": True,
-        "previous": True,
+        "last": True,
     }
     assert str(reported.path) not in json.dumps(manifest)
 
@@ -549,7 +549,7 @@ def test_a_replay_of_what_is_well_passes(bundled: Path, digits: Digits) -> None:
     manifest = json.loads(path.read_text())
     (previous,) = bundled.glob("baselines/digits/int8-*.onnx")
     manifest["files"]["candidate"]["file"] = str(previous.relative_to(bundled))
-    manifest["files"]["candidate"]["sha256"] = manifest["files"]["previous"]["sha256"]
+    manifest["files"]["candidate"]["sha256"] = manifest["files"]["last"]["sha256"]
     path.write_text(json.dumps(manifest))
     done = command("replay", bundled, cwd=bundled)
     assert done.returncode == 0, done.stdout + done.stderr
