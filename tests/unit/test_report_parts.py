@@ -211,6 +211,21 @@ def test_a_run_that_guarded_nothing_has_a_page_that_says_so() -> None:
     assert "1 problem to look at" in markdown.render(built, CHECKS)
 
 
+def test_a_report_of_an_earlier_version_is_read_with_every_part_typed() -> None:
+    # Written by the version before reports were typed, by a run of the examples.
+    path = Path(__file__).parents[1] / "data" / "report-0.1.0-before-msgspec.json"
+    found = document_module.load(path, CHECKS)
+    assert [record.name for record in found.records] == ["dnn int8", "cnn int8"]
+    for record in found.records:
+        assert set(record.measured) == set(CHECKS)
+        assert not any(isinstance(measured, dict) for measured in record.measured.values())
+    page = html.render(found, CHECKS)
+    assert structure_faults(page) == []
+    for figure in ("94.2 %", "97.3 %", "1.91 MiB", "the last release"):
+        assert figure in page
+        assert figure in markdown.render(found, CHECKS)
+
+
 # -- the history of baselines --------------------------------------------------------------------------------
 
 

@@ -81,8 +81,8 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         ratio_since_first: how much more than the first release it needs, each release's ratio multiplied.
     """
 
-    load: int
-    run: int
-    reference_load: int
-    reference_run: int
+    load: int | None = None
+    run: int | None = None
+    reference_load: int | None = None
+    reference_run: int | None = None
     ratio_since_first: float | None = None
