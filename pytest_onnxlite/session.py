@@ -199,7 +199,8 @@ class GuardSession:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Judge the limits of a test after its body passed, in its own call phase."""
         if GUARD not in item.stash:
-            late = [mark.name for mark in item.iter_markers() if mark.name in self._marker_names()]
+            names = self._marker_names()
+            late = [mark.name for mark in item.iter_markers() if mark.name in names]
             if late:
                 pytest.fail(
                     f"@pytest.mark.{late[0]} was added while the test was set up, and limits are read when tests are "

@@ -6,7 +6,7 @@ A project's `conftest.py` can add one of its own with the hook `pytest_onnxlite_
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -19,6 +19,7 @@ from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
 from pytest_onnxlite.settings import Mode, Settings
+from pytest_onnxlite.text import NOISE
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
@@ -323,7 +324,11 @@ def sections_text(values: Sequence[float], text: Callable[[float], str]) -> str:
     return text(found[0]) if len(found) == 1 else f"{text(found[0])} to {text(found[-1])}"
 
 
-def plain(value: object) -> Mapping[str, object]:
-    """Return a record as JSON data."""
-    found: Mapping[str, object] = msgspec.to_builtins(value)
-    return found
+def ratio_drift(name: str, ratio: float | None) -> str:
+    """Say how a figure that is a ratio to the first release moved, if it is more than noise; else empty."""
+    return f"{name} {ratio:.2f}x" if ratio is not None and abs(ratio - 1) > NOISE else ""
+
+
+def factor_trend(name: str, factor: float) -> Trend:
+    """Return a factor since the first release: unlike seconds, it can be compared from machine to machine."""
+    return Trend(name, f"{name}, since the first release", factor, lambda ratio: f"{ratio:.3f}×")

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, Ratios
-from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend, sections_text
+from pytest_onnxlite.checks.check import (
+    NONE,
+    Case,
+    Check,
+    Course,
+    Figure,
+    Judged,
+    Task,
+    Trend,
+    factor_trend,
+    ratio_drift,
+    sections_text,
+)
 from pytest_onnxlite.checks.latency.judge import FIRST_KEY, NAME, judge_latency
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
@@ -26,7 +38,7 @@ from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import Kind
-from pytest_onnxlite.text import NOISE, at_most, percent, time_text
+from pytest_onnxlite.text import at_most, percent, time_text
 
 if TYPE_CHECKING:
     from pytest_onnxlite.checks.latency import measure as timing
@@ -180,10 +192,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def drift(self, verdict: Verdict) -> str:
         """Say how much slower it became since the first release."""
         evidence = verdict.evidence
-        if not isinstance(evidence, LatencyEvidence) or evidence.ratio_since_first is None:
-            return ""
-        ratio = evidence.ratio_since_first
-        return f"{NAME} {ratio:.2f}x" if abs(ratio - 1) > NOISE else ""
+        return ratio_drift(NAME, evidence.ratio_since_first) if isinstance(evidence, LatencyEvidence) else ""
 
     def course(
         self, found: Latency, section: LatencySection | None, first: float | None, limit: LatencyLimit | None
@@ -231,14 +240,14 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def trend(self, section: LatencySection | None, first: float | None) -> Trend | None:
         """Return the factor since the first release: unlike seconds, it can be compared from machine to machine."""
-        return None if first is None else _trend(first)
+        return None if first is None else factor_trend(NAME, first)
 
     def trend_today(self, found: Latency, first: float | None) -> Trend | None:
         """Return today's factor."""
         beside = found.comparisons.get(BASELINE)
         if beside is None or not beside.is_last_release or not first:
             return None
-        return _trend(first * median(beside.first))
+        return factor_trend(NAME, first * median(beside.first))
 
     def saved_text(self, sections: Sequence[LatencySection]) -> str:
         """Return the saved times."""
@@ -263,10 +272,6 @@ def _float_model(task: Task[LatencyLimit]) -> Variant | None:
     if not task.builder.kind(task.variant.kind).quantized:
         return None
     return task.builder.made_from(task.variant.kind)
-
-
-def _trend(factor: float) -> Trend:
-    return Trend(NAME, "latency, since the first release", factor, lambda ratio: f"{ratio:.3f}×")
 
 
 CHECK = LatencyCheck()

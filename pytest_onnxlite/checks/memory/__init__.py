@@ -6,14 +6,26 @@ from collections.abc import Sequence
 
 from pytest_onnxlite.baseline.record import Factor
 from pytest_onnxlite.checks.blocks import Block, bars
-from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend, sections_text
+from pytest_onnxlite.checks.check import (
+    NONE,
+    Case,
+    Check,
+    Course,
+    Figure,
+    Judged,
+    Task,
+    Trend,
+    factor_trend,
+    ratio_drift,
+    sections_text,
+)
 from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
-from pytest_onnxlite.text import NOISE, at_most, growth, size_text
+from pytest_onnxlite.text import at_most, growth, size_text
 
 
 class MemoryCheck(Check[MemoryLimit, Memory]):
@@ -77,10 +89,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     def drift(self, verdict: Verdict) -> str:
         """Say how much more it needs since the first release."""
         evidence = verdict.evidence
-        if not isinstance(evidence, MemoryEvidence) or evidence.ratio_since_first is None:
-            return ""
-        ratio = evidence.ratio_since_first
-        return f"{NAME} {ratio:.2f}x" if abs(ratio - 1) > NOISE else ""
+        return ratio_drift(NAME, evidence.ratio_since_first) if isinstance(evidence, MemoryEvidence) else ""
 
     def course(
         self, found: Memory, section: MemorySection | None, first: float | None, limit: MemoryLimit | None
@@ -108,13 +117,13 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
 
     def trend(self, section: MemorySection | None, first: float | None) -> Trend | None:
         """Return the factor since the first release."""
-        return None if first is None else _trend(first)
+        return None if first is None else factor_trend(NAME, first)
 
     def trend_today(self, found: Memory, first: float | None) -> Trend | None:
         """Return today's factor."""
         if found.reference is None or not first:
             return None
-        return _trend(first * found.candidate.highest / max(found.reference.highest, 1))
+        return factor_trend(NAME, first * found.candidate.highest / max(found.reference.highest, 1))
 
     def saved_text(self, sections: Sequence[MemorySection]) -> str:
         """Return the saved peaks."""
@@ -126,10 +135,6 @@ def _reference(task: Task[MemoryLimit]) -> Reference:
     if isinstance(task.reference, Absent) or task.last_file is not None:
         return task.reference
     return Absent(Outcome.NOT_COMPARABLE, task.no_last_file)
-
-
-def _trend(factor: float) -> Trend:
-    return Trend(NAME, "memory, since the first release", factor, lambda ratio: f"{ratio:.3f}×")
 
 
 CHECK = MemoryCheck()
