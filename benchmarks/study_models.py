@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
 
 from pytest_onnxlite import Dataset, ModelSpec  # noqa: E402
+from pytest_onnxlite.runtime.sessions import open_session  # noqa: E402
 from pytest_onnxlite.variants.builder import Builder  # noqa: E402
 from pytest_onnxlite.variants.cache import Cache  # noqa: E402
-from pytest_onnxlite.variants.sessions import open_session  # noqa: E402
 
 from digits import load_digits  # noqa: E402
 

@@ -13,7 +13,7 @@ import pytest
 from study_models import Model, feeds_of, make_models
 
 from pytest_onnxlite.checks.latency.stopwatch import Stopwatch
-from pytest_onnxlite.variants.sessions import open_session
+from pytest_onnxlite.runtime.sessions import open_session
 
 FOLDER = Path(os.environ["ONNXLITE_STUDY"])
 MODELS = make_models(FOLDER)

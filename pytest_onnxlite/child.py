@@ -20,8 +20,8 @@ if __name__ == "__main__":
     # The package itself must be importable, and nothing that lies beside this file must be.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pytest_onnxlite.variants.interpreter import open_interpreter
-from pytest_onnxlite.variants.sessions import open_runner, open_session, session_outputs
+from pytest_onnxlite.runtime.interpreter import open_interpreter
+from pytest_onnxlite.runtime.sessions import open_runner, open_session, session_outputs
 
 # ONNX Runtime plans its memory on the first run and allocates by that plan from the second on.
 _MIN_RUNS = 3

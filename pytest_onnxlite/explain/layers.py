@@ -103,7 +103,7 @@ class _Sessions:
         self._count = 0
 
     def open(self, model: onnx.ModelProto) -> Any:
-        from pytest_onnxlite.variants.sessions import open_session
+        from pytest_onnxlite.runtime.sessions import open_session
 
         self._count += 1
         path = self._folder / f"{self._count}.onnx"

@@ -13,11 +13,11 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
 from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
+from pytest_onnxlite.runtime.sessions import TensorInfo, one_run, to_feeds
 from pytest_onnxlite.spec import Dataset, Inputs, ModelSpec, hash_inputs, take
 from pytest_onnxlite.variants import arrays, first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
-from pytest_onnxlite.variants.sessions import TensorInfo, one_run, to_feeds
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import (
     OnnxVariant,

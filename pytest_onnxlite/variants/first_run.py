@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from pytest_onnxlite.childprocess import ChildError, ask
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import is_quantized, load_graph
 from pytest_onnxlite.recipes import Recipe, recipe_text
+from pytest_onnxlite.runtime.childprocess import ChildError, ask
+from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, take
 from pytest_onnxlite.variants.cache import version_of
-from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.variant import Outputs
 
 # Samples on which a new file is first run and compared.

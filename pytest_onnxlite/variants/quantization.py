@@ -16,11 +16,11 @@ import onnx_ir as ir
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, choose_recipe, choose_weights, recipe_text
+from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants import preparation
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
-from pytest_onnxlite.variants.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.variants.silence import silence
 
 # How the quantizer calls the scale of a tensor.

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime.sessions import TensorInfo
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
-from pytest_onnxlite.variants.sessions import TensorInfo
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import Outputs
 

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.spec import Array, Inputs, as_inputs, count_samples, take
-from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants.arrays import join
-from pytest_onnxlite.variants.deadline import check_time
-from pytest_onnxlite.variants.sessions import (
+from pytest_onnxlite.runtime.sessions import (
     TensorInfo,
     fixed_batch,
     one_run,
@@ -24,6 +20,10 @@ from pytest_onnxlite.variants.sessions import (
     session_outputs,
     to_feeds,
 )
+from pytest_onnxlite.spec import Array, Inputs, as_inputs, count_samples, take
+from pytest_onnxlite.text import first_line
+from pytest_onnxlite.variants.arrays import join
+from pytest_onnxlite.variants.deadline import check_time
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -326,7 +326,7 @@ class TfliteVariant(RuntimeVariant):
 
     @cached_property
     def _session(self) -> Any:
-        from pytest_onnxlite.variants.interpreter import open_interpreter
+        from pytest_onnxlite.runtime.interpreter import open_interpreter
 
         try:
             return open_interpreter(self.path, self.threads)

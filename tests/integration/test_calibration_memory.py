@@ -22,7 +22,7 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, quantize_static
 from pytest_onnxlite import StaticInt8
 from pytest_onnxlite.variants import quantization
-from pytest_onnxlite.variants.sessions import TensorInfo
+from pytest_onnxlite.runtime.sessions import TensorInfo
 
 model, folder = map(Path, sys.argv[1:])
 x = np.random.default_rng(0).normal(size=(120, 1, 64, 64)).astype(np.float32)

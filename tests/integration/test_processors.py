@@ -13,9 +13,9 @@ import onnx
 import pytest
 
 from pytest_onnxlite.checks.accuracy.processors import spread
-from pytest_onnxlite.childprocess import ChildError, ask
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.processors import command, this_processor
+from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.settings import PROCESSORS
 
 from emulation import ELSEWHERE, needs_qemu, run_on, run_pytest_on
@@ -110,7 +110,7 @@ def test_what_an_emulated_process_starts_is_emulated_too(tmp_path: Path) -> None
         "outputs": str(tmp_path / "outputs.npz"),
     }
     code = (
-        "import json, sys\nfrom pytest_onnxlite.childprocess import ask\n"
+        "import json, sys\nfrom pytest_onnxlite.runtime.childprocess import ask\n"
         "print(ask(json.loads(sys.argv[1]))['processor'])"
     )
     assert run_on("avx2", code, json.dumps(request)).strip() == "avx2"
@@ -415,7 +415,7 @@ def test_a_crash_there_is_told_with_the_processor(
     script.write_text(f"import os; os.kill(os.getpid(), {int(getattr(signal, name))})")
     _write(project, tmp_path, "@pytest.mark.onnxlite_accuracy")
     project.run().assert_outcomes(passed=1)  # the files are proved by a child as well
-    monkeypatch.setattr("pytest_onnxlite.childprocess._SCRIPT", script)
+    monkeypatch.setattr("pytest_onnxlite.runtime.childprocess._SCRIPT", script)
     result = project.run(f"--onnxlite-processors={ELSEWHERE}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"*could not be counted on {ELSEWHERE}, *: the process died of {name}*"])
@@ -424,7 +424,7 @@ def test_a_crash_there_is_told_with_the_processor(
 def test_the_warnings_of_qemu_are_not_taken_for_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "child.py"
     script.write_text("import sys; sys.exit(3)")
-    monkeypatch.setattr("pytest_onnxlite.childprocess._SCRIPT", script)
+    monkeypatch.setattr("pytest_onnxlite.runtime.childprocess._SCRIPT", script)
     with pytest.raises(ChildError, match="ended with code 3: no output"):
         ask({}, processor="avx2")
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_onnxlite import child
 from pytest_onnxlite.checks.memory import measure as memory
-from pytest_onnxlite.childprocess import ChildError, ask
+from pytest_onnxlite.runtime.childprocess import ChildError, ask
 
 from onnx_models import dense, wide
 
@@ -28,7 +28,7 @@ def test_a_model_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
 def test_a_crash_in_native_code_is_told_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crashing = tmp_path / "child.py"
     crashing.write_text("import ctypes; ctypes.string_at(0)")
-    monkeypatch.setattr("pytest_onnxlite.childprocess._SCRIPT", crashing)
+    monkeypatch.setattr("pytest_onnxlite.runtime.childprocess._SCRIPT", crashing)
     with pytest.raises(ChildError, match="died of SIGSEGV"):
         ask({})
 
@@ -36,7 +36,7 @@ def test_a_crash_in_native_code_is_told_by_its_signal(tmp_path: Path, monkeypatc
 def test_a_child_that_ends_early_is_told_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "child.py"
     script.write_text("import sys; sys.exit('out of luck')")
-    monkeypatch.setattr("pytest_onnxlite.childprocess._SCRIPT", script)
+    monkeypatch.setattr("pytest_onnxlite.runtime.childprocess._SCRIPT", script)
     with pytest.raises(ChildError, match="ended with code 1: out of luck"):
         ask({})
 
@@ -44,7 +44,7 @@ def test_a_child_that_ends_early_is_told_with_what_it_said(tmp_path: Path, monke
 def test_a_child_that_does_not_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "child.py"
     script.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr("pytest_onnxlite.childprocess._SCRIPT", script)
+    monkeypatch.setattr("pytest_onnxlite.runtime.childprocess._SCRIPT", script)
     with pytest.raises(ChildError, match="did not end within"):
         ask({}, timeout=0.2)
 

@@ -13,7 +13,7 @@ from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.metrics import as_metric
 from pytest_onnxlite.records import Conditions, JudgedFile, Record
 from pytest_onnxlite.run import baseline_findings, covers_all
-from pytest_onnxlite.variants.sessions import TensorInfo, to_feeds
+from pytest_onnxlite.runtime.sessions import TensorInfo, to_feeds
 
 X = np.zeros((4, 2), np.float32)
 

@@ -18,11 +18,11 @@ from pytest_onnxlite.checks.accuracy.trials import lines_of, try_layers
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
-from pytest_onnxlite.childprocess import ask
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layers import Layer
 from pytest_onnxlite.metrics import answers, as_labels
 from pytest_onnxlite.recipes import StaticInt8
+from pytest_onnxlite.runtime.childprocess import ask
 from pytest_onnxlite.spec import count_samples, take
 from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.deadline import OutOfTime

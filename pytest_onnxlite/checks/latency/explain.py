@@ -16,10 +16,10 @@ from pytest_onnxlite.checks.suspects import float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.provenance import Origins
+from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Array, take
 from pytest_onnxlite.text import first_line, time_text
 from pytest_onnxlite.variants.deadline import Budget
-from pytest_onnxlite.variants.sessions import open_session
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 # Sessions of each model, taken in turns, each profiled for so long and so often.

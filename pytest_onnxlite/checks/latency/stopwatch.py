@@ -12,9 +12,9 @@ from typing import Any
 
 from pytest_onnxlite.checks.latency.measurement import Comparison
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime.sessions import open_runner
 from pytest_onnxlite.spec import Array
 from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants.sessions import open_runner
 
 # Long against the timer and the loop around it, short against a scheduler's slice, so that some blocks have the
 # machine for themselves.

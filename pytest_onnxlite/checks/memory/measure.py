@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
-from pytest_onnxlite.childprocess import ChildError, ask
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.spec import Array
 
 # Two children that agree settle a figure, of three at least: now and then, in about one of a hundred, an allocator

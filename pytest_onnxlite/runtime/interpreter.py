@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_onnxlite.variants.sessions import TensorInfo
+from pytest_onnxlite.runtime.sessions import TensorInfo
 
 if TYPE_CHECKING:
     import numpy.typing as npt

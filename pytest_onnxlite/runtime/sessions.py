@@ -194,7 +194,7 @@ def open_runner(path: Path, threads: int, feeds: Mapping[str, npt.NDArray[Any]])
         Whatever the runtime raises for a file that it cannot load.
     """
     if path.suffix == ".tflite":
-        from pytest_onnxlite.variants.interpreter import open_interpreter
+        from pytest_onnxlite.runtime.interpreter import open_interpreter
 
         interpreter = open_interpreter(path, threads)
         prepared = interpreter.prepare(feeds)

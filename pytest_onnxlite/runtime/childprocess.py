@@ -12,7 +12,7 @@ from typing import Any
 from pytest_onnxlite import processors
 from pytest_onnxlite.errors import OnnxliteError
 
-_SCRIPT = Path(__file__).with_name("child.py")
+_SCRIPT = Path(__file__).parents[1] / "child.py"
 _TIMEOUT = 600.0
 
 
