@@ -19,6 +19,7 @@ from latency_study import conditions, neighbour
 from study_models import Model, feeds_of, make_models
 
 from pytest_onnxlite.runtime.sessions import open_session
+from pytest_onnxlite.spec import Runtime
 
 # Seconds of a block, and pairs of blocks for each pair of sessions.
 FORMS = ((0.005, 5), (0.001, 40), (0.001, 120))
@@ -30,7 +31,7 @@ def blocks(
 ) -> tuple[list[float], list[float]]:
     """Time one fresh session pair of a file in alternating blocks."""
     feeds = feeds_of(model)
-    sessions = [open_session(model.path, threads) for _ in range(2)]
+    sessions = [open_session(model.path, Runtime(threads=threads)) for _ in range(2)]
     for session in sessions:
         for _ in range(20):
             session.run(None, feeds)

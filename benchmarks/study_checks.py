@@ -22,6 +22,7 @@ from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE
 from pytest_onnxlite.runtime.sessions import open_session
+from pytest_onnxlite.spec import Runtime
 
 LIMIT = LatencyLimit(max_slowdown=0.05)
 NOTHING_SAVED = Baseline("study", "int8", Artefact("", "", 0, True))
@@ -47,7 +48,7 @@ def test_guard(benchmark: Any, case: dict[str, Any]) -> None:
         {"baseline": latency.Reference(LAST_RELEASE, Path(case["reference"]), 1 + LIMIT.max_slowdown)},
         feeds_of(model),
         batch_size=model.batch_size,
-        threads=case["threads"],
+        runtime=Runtime(threads=case["threads"]),
         resolution=LIMIT.max_slowdown,
         max_time=LIMIT.max_time,
     )
@@ -69,7 +70,7 @@ def test_guard(benchmark: Any, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", ROUND["cases"], ids=_ids)
 def test_plain(benchmark: Any, case: dict[str, Any]) -> None:
     model = Model(case["model"], Path(case["candidate"]), case["batch_size"])
-    session = open_session(model.path, case["threads"])
+    session = open_session(model.path, Runtime(threads=case["threads"]))
     feeds = feeds_of(model)
     for _ in range(5):
         session.run(None, feeds)

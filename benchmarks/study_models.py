@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 from pytest_onnxlite import Dataset, ModelSpec  # noqa: E402
 from pytest_onnxlite.runtime.sessions import open_session  # noqa: E402
+from pytest_onnxlite.spec import Runtime  # noqa: E402
 from pytest_onnxlite.variants.builder import Builder  # noqa: E402
 from pytest_onnxlite.variants.cache import Cache  # noqa: E402
 
@@ -110,7 +111,7 @@ def true_ratio(candidate: Model, reference: Model, threads: int, pairs: int) -> 
     feeds, found = feeds_of(reference), []
     for pair in range(pairs):
         order = (candidate, reference) if pair % 2 else (reference, candidate)
-        sessions = {model.path: open_session(model.path, threads) for model in order}
+        sessions = {model.path: open_session(model.path, Runtime(threads=threads)) for model in order}
         start = perf_counter()
         sessions[reference.path].run(None, feeds)
         loops = max(1, int(0.005 / (perf_counter() - start)))

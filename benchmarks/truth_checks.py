@@ -14,6 +14,7 @@ from study_models import Model, feeds_of, make_models
 
 from pytest_onnxlite.checks.latency.stopwatch import Stopwatch
 from pytest_onnxlite.runtime.sessions import open_session
+from pytest_onnxlite.spec import Runtime
 
 FOLDER = Path(os.environ["ONNXLITE_STUDY"])
 MODELS = make_models(FOLDER)
@@ -33,7 +34,7 @@ def test_truth(benchmark: Any, model: Model) -> None:
     feeds = feeds_of(model)
     stopwatch = OneSession(model.path, feeds, 1, benchmark)
     stopwatch.calibrate()
-    session = open_session(model.path, 1)
+    session = open_session(model.path, Runtime(threads=1))
     stopwatch.open_with(session, feeds)
     for _ in range(3):
         session.run(None, feeds)

@@ -27,9 +27,9 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Failure
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
+from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.settings import PROCESSORS, Mode, Settings
 from pytest_onnxlite.spec import Array, Inputs
-from pytest_onnxlite.variants import arrays
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.external import files_of, hash_model
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant

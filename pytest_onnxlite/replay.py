@@ -25,9 +25,9 @@ from pytest_onnxlite.records import JudgedFile, Record
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
+from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.settings import PROCESSORS, Settings
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, count_samples
-from pytest_onnxlite.variants import arrays
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.external import hash_model

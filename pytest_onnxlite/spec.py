@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -147,6 +148,16 @@ class Dataset:
         return hash_inputs(self.x, self.y)
 
 
+class Runtime(msgspec.Struct, frozen=True):
+    """How a model's file is run, in production and wherever it is judged.
+
+    Args:
+        threads: intra-op threads.
+    """
+
+    threads: int = 1
+
+
 def _is_model(trained: Any) -> bool:
     return callable(trained) or any(callable(getattr(trained, name, None)) for name in ("predict", "predict_proba"))
 
@@ -260,6 +271,11 @@ class ModelSpec:
                 object.__setattr__(self, key, path)
         if self.calibration is not None:
             object.__setattr__(self, "calibration", as_inputs(self.calibration, "calibration"))
+
+    @property
+    def runtime(self) -> Runtime:
+        """How its files are run."""
+        return Runtime(threads=self.threads)
 
     @property
     def rating(self) -> Metric:

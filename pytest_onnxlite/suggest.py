@@ -105,7 +105,7 @@ def _ratio_to(builder: Builder, other: Variant) -> float:
         references,
         feeds,
         batch_size=spec.batch_size,
-        threads=spec.threads,
+        runtime=spec.runtime,
         resolution=1.0,
         max_time=1.0,
     )

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,12 +100,17 @@ def _write(pairs: Mapping[str, Pair], folder: Path) -> None:
 
 
 def _run(pair: Pair) -> Ran:
+    from pytest_onnxlite.explain.layer import LayersRequest
     from pytest_onnxlite.explain.layers import analyse, decibel
+    from pytest_onnxlite.runtime import arrays
+    from pytest_onnxlite.spec import Runtime
 
     expected, got = (_outputs(path, pair) for path in (pair.source, pair.int8))
     with tempfile.TemporaryDirectory() as work:
-        found: Any = analyse(pair.source, pair.int8, [{"x": pair.x}], 1, Path(work), _LONGEST)
-    layers = {layer["tensor"]: layer["own"] for layer in found["layers"] if layer["quantized"]}
+        feeds = Path(work) / "feeds.npz"
+        arrays.save(feeds, {"0 x": pair.x})
+        found = analyse(LayersRequest(str(pair.source), str(pair.int8), str(feeds), Runtime(), _LONGEST))
+    layers = {layer.tensor: layer.own for layer in found.layers if layer.quantized}
     return Ran(decibel(float((expected**2).sum()), float(((expected - got) ** 2).sum())), layers)
 
 

@@ -23,6 +23,7 @@ from pytest_onnxlite.text import NOISE
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
+    from pytest_onnxlite.spec import Runtime
     from pytest_onnxlite.variants.builder import Builder
     from pytest_onnxlite.variants.deadline import Budget
     from pytest_onnxlite.variants.variant import OnnxVariant, Variant
@@ -93,9 +94,11 @@ class Task(Generic[L]):
         return int(getattr(self.limit, "batch_size", None) or self.builder.spec.batch_size)
 
     @property
-    def threads(self) -> int:
-        """Intra-op threads: the limit's, else the spec's."""
-        return int(getattr(self.limit, "threads", None) or self.builder.spec.threads)
+    def runtime(self) -> Runtime:
+        """How the model is run: as the spec says, with the limit's threads if it names any."""
+        runtime = self.builder.spec.runtime
+        threads = getattr(self.limit, "threads", None)
+        return msgspec.structs.replace(runtime, threads=int(threads)) if threads else runtime
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ model's, so that a layer's error is its own alone. Both are signal-to-quantizati
 10 log10(sum x² / sum (x - x')²) in dB, x the float model's values: 20 dB is an error of a tenth, 0 dB one as large as the
 signal.
 
-Runs in a child process (`pytest_onnxlite.child`), since a graph that is taken apart may crash what runs it.
+Runs in a child process (`runtime.childprocess`), since a graph that is taken apart may crash what runs it.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,14 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pytest_onnxlite.explain.layer import Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
 from pytest_onnxlite.explain.noise import HIGHEST, Floats, NoiseSums, decibel, spread_of
 from pytest_onnxlite.explain.subgraph_extraction import Feeds, Subgraph, extract, subgraphs
 from pytest_onnxlite.lint.operators import WEIGHTED
+from pytest_onnxlite.runtime import arrays
+from pytest_onnxlite.runtime.sessions import open_session
+from pytest_onnxlite.spec import Runtime
 
 _FORCED = "__onnxlite_own"
 # Runs of the outer graph from which a subgraph's are taken.
@@ -33,54 +38,6 @@ _INNER_RUNS = 8
 _ROUNDING = 1.0
 _CHANNELS_FIRST = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization"})
 _CHANNELS_LAST = frozenset({"GRU", "Gemm", "LSTM", "LayerNormalization", "MatMul", "RNN"})
-
-
-@dataclass
-class Layer:
-    """What is known about one tensor and the nodes that compute it from the tensors matched before.
-
-    Attributes:
-        tensor: its name, with the path of its subgraph.
-        node: the node to leave in float: the quantized one's name before it was quantized; else the float node's.
-        op: the float operator.
-        quantized: the operators that compute in integers on the way to it; empty where none does.
-        own: dB, the layer's own error, inputs taken from the float model.
-        channel: dB, the same of the median output channel, each by itself.
-        inherited: dB, with the errors of all layers before.
-        before: dB, the lowest such ratio of the tensors that it reads.
-        gain: the factor between its output and the float model's, least squares.
-        gain_free: dB, own, once that factor is taken out.
-        clipped: share of its values beyond what its integers can hold; 0 where the range is computed at run time.
-        reach: its largest value, as a multiple of the end of that range.
-        spread: its most extreme channel's largest value, as a multiple of the median channel's.
-        spread_channel: that channel.
-        weight_spread: the same of the layer's weights, by output channel.
-        weight_channel: that channel.
-        per_channel: whether its weights have a scale for each output channel; None where it has none.
-    """
-
-    tensor: str
-    node: str
-    op: str
-    quantized: list[str]
-    own: float
-    channel: float
-    inherited: float
-    before: float
-    gain: float
-    gain_free: float
-    clipped: float = 0.0
-    reach: float = 0.0
-    spread: float = 1.0
-    spread_channel: int = 0
-    weight_spread: float = 1.0
-    weight_channel: int = 0
-    per_channel: bool | None = None
-
-    @property
-    def worst(self) -> float:
-        """The lower of both figures of the layer's own error."""
-        return min(self.own, self.channel)
 
 
 @dataclass(frozen=True)
@@ -97,42 +54,34 @@ class _Scope:
 class _Sessions:
     """Opens changed models from a folder."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, runtime: Runtime) -> None:
         self._folder = folder
-        self._threads = threads
+        self._runtime = runtime
         self._count = 0
 
     def open(self, model: onnx.ModelProto) -> Any:
-        from pytest_onnxlite.runtime.sessions import open_session
-
         self._count += 1
         path = self._folder / f"{self._count}.onnx"
         onnx.save(model, path)
-        return open_session(path, self._threads)
+        return open_session(path, self._runtime)
 
 
-def analyse(
-    reference: Path, candidate: Path, runs: Sequence[Feeds], threads: int, folder: Path, seconds: float
-) -> dict[str, Any]:
-    """Compare a quantized model with the float one, tensor by tensor.
+def analyse(request: LayersRequest) -> Analysis:
+    """Compare a quantized model with the float one, tensor by tensor."""
+    runs: dict[int, Feeds] = {}
+    for key, array in arrays.load(Path(request.feeds)).items():
+        number, _, name = key.partition(" ")
+        runs.setdefault(int(number), {})[name] = array
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+        return _analyse(request, list(runs.values()), _Sessions(Path(folder), request.runtime))
 
-    Args:
-        reference: the float ONNX file.
-        candidate: the quantized one.
-        runs: what both are fed with, run by run.
-        threads: intra-op threads.
-        folder: for the changed models; the caller removes it.
-        seconds: after these no further run is begun.
 
-    Returns:
-        `layers`, in the order of the float graph; `notes`, about what could not be looked at, or only in part;
-        `runs`, how many were made.
-    """
-    deadline = time.monotonic() + seconds
-    sessions = _Sessions(folder, threads)
+def _analyse(request: LayersRequest, runs: Sequence[Feeds], sessions: _Sessions) -> Analysis:
+    deadline = time.monotonic() + request.seconds
     layers: list[Layer] = []
     notes: list[str] = []
-    waiting = [_Scope("", onnx.load(reference), onnx.load(candidate), [(feeds, feeds) for feeds in runs])]
+    whole = onnx.load(request.reference), onnx.load(request.candidate)
+    waiting = [_Scope("", *whole, [(feeds, feeds) for feeds in runs])]
     done = 0
     while waiting:
         scope = waiting.pop(0)
@@ -150,7 +99,7 @@ def analyse(
         if scope.note and count:
             notes.append(scope.note)
         waiting += comparison.inner(notes)
-    return {"layers": [asdict(layer) for layer in layers], "notes": notes, "runs": done}
+    return Analysis(layers, notes, done)
 
 
 class _Comparison:

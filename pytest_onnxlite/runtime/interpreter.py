@@ -11,6 +11,8 @@ from pytest_onnxlite.runtime.sessions import TensorInfo
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pytest_onnxlite.spec import Runtime
+
 
 class Interpreter:
     """A TFLite model in memory: float in, float out, whatever the types inside.
@@ -97,7 +99,7 @@ def _to_real(array: npt.NDArray[Any], detail: dict[str, Any]) -> npt.NDArray[Any
     return (array.astype(np.float32) - zero) * np.float32(scale) if scale else array
 
 
-def open_interpreter(path: Path, threads: int) -> Interpreter:
+def open_interpreter(path: Path, runtime: Runtime) -> Interpreter:
     """Open a TFLite model.
 
     Raises:
@@ -106,6 +108,6 @@ def open_interpreter(path: Path, threads: int) -> Interpreter:
     """
     from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-    interpreter = LiteRT(model_path=str(path), num_threads=threads)
+    interpreter = LiteRT(model_path=str(path), num_threads=runtime.threads)
     interpreter.allocate_tensors()
     return Interpreter(interpreter)

@@ -1,6 +1,6 @@
 """How ONNX Runtime sessions are opened and fed: the same way for accuracy, latency and memory.
 
-Imports nothing but the standard library, so that the memory child can use it too.
+Imports no library until it is used, so that a child process that measures memory can use it too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from pytest_onnxlite.spec import Runtime
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -33,13 +35,13 @@ class TensorInfo:
 
 
 def open_session(
-    path: Path, threads: int, entries: Mapping[str, str] | None = None, profile: Path | None = None
+    path: Path, runtime: Runtime, entries: Mapping[str, str] | None = None, profile: Path | None = None
 ) -> Any:
     """Open an `onnxruntime.InferenceSession` on the CPU, as models are judged.
 
     Args:
         path: the ONNX file.
-        threads: intra-op threads.
+        runtime: how it is run.
         entries: further session configuration entries.
         profile: where to begin a profile's file, None for no profile.
 
@@ -51,7 +53,7 @@ def open_session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = runtime.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     if profile is not None:
@@ -187,7 +189,7 @@ def one_run(feeds: Mapping[str, npt.NDArray[Any]], batched: bool = True) -> dict
     return run
 
 
-def open_runner(path: Path, threads: int, feeds: Mapping[str, npt.NDArray[Any]]) -> Callable[[], Any]:
+def open_runner(path: Path, runtime: Runtime, feeds: Mapping[str, npt.NDArray[Any]]) -> Callable[[], Any]:
     """Open a session and return what runs it once with these feeds, as latency and memory measure it.
 
     Raises:
@@ -196,9 +198,9 @@ def open_runner(path: Path, threads: int, feeds: Mapping[str, npt.NDArray[Any]])
     if path.suffix == ".tflite":
         from pytest_onnxlite.runtime.interpreter import open_interpreter
 
-        interpreter = open_interpreter(path, threads)
+        interpreter = open_interpreter(path, runtime)
         prepared = interpreter.prepare(feeds)
         return lambda: interpreter.invoke(prepared)
-    session = open_session(path, threads)
+    session = open_session(path, runtime)
     fed = dict(feeds)
     return lambda: session.run(None, fed)

@@ -13,9 +13,10 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
 from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
+from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import TensorInfo, one_run, to_feeds
 from pytest_onnxlite.spec import Dataset, Inputs, ModelSpec, hash_inputs, take
-from pytest_onnxlite.variants import arrays, first_run, trained
+from pytest_onnxlite.variants import first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.silence import silence
@@ -104,7 +105,7 @@ class Builder:
         path = kind.build(self, Path(folder.name))
         first_run.run_first(path, kind.name, self.spec, self.evaluation.x)
         if kind.runtime == LITERT:
-            return TfliteVariant(self.spec.name, kind.name, path, threads=self.spec.threads)
+            return TfliteVariant(self.spec.name, kind.name, path, self.spec.runtime)
         return self._open(kind.name, path)
 
     def accuracy_reference(self) -> Variant | None:
@@ -341,13 +342,13 @@ class Builder:
             tflite.convert(self._program, self.spec.name, path, kind == "tflite_int8", calibration)
             samples = take(self.evaluation.x, slice(first_run.SAMPLES))
             feeds = one_run(to_feeds(samples, self._program.inputs))
-            found = first_run.run_once(path, self.spec.name, kind, feeds, self.spec.threads)
+            found = first_run.run_once(path, self.spec.name, kind, feeds, self.spec.runtime)
             expected = take(self.outputs(self.trained, 1), slice(first_run.SAMPLES))
             assert isinstance(expected, dict)
             first_run.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
 
         entry = self._cache.entry("tflite", inputs, build)
-        return TfliteVariant(self.spec.name, kind, entry / "model.tflite", threads=self.spec.threads)
+        return TfliteVariant(self.spec.name, kind, entry / "model.tflite", self.spec.runtime)
 
     # -- files of the user's -----------------------------------------------------------------------------
 
@@ -395,4 +396,4 @@ class Builder:
         return self._open(kind, path)
 
     def _open(self, kind: str, path: Path) -> OnnxVariant:
-        return OnnxVariant(self.spec.name, kind, path, threads=self.spec.threads, batched=self.spec.batched)
+        return OnnxVariant(self.spec.name, kind, path, self.spec.runtime, batched=self.spec.batched)

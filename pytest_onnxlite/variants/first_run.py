@@ -13,9 +13,10 @@ import numpy as np
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import is_quantized, load_graph
 from pytest_onnxlite.recipes import Recipe, recipe_text
+from pytest_onnxlite.runtime import arrays, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
-from pytest_onnxlite.spec import Array, Inputs, ModelSpec, take
+from pytest_onnxlite.spec import Array, Inputs, ModelSpec, Runtime, take
 from pytest_onnxlite.variants.cache import version_of
 from pytest_onnxlite.variants.variant import Outputs
 
@@ -29,7 +30,7 @@ _NEWER = re.compile(
 _TOLERANCE = 1e-3
 
 
-def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], threads: int) -> Outputs:
+def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], runtime: Runtime) -> Outputs:
     """Load a file and run it on samples.
 
     Returns:
@@ -40,21 +41,12 @@ def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], threads
     """
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         given, made = Path(folder) / "feeds.npz", Path(folder) / "outputs.npz"
-        np.savez(given, **feeds)  # type: ignore[arg-type]
+        arrays.save(given, feeds)
         try:
-            ask(
-                {
-                    "task": "first_run",
-                    "model": str(path),
-                    "threads": threads,
-                    "feeds": str(given),
-                    "outputs": str(made),
-                }
-            )
+            ask(trial.run, trial.TrialRequest(str(path), str(given), str(made), runtime))
         except ChildError as error:
             raise OnnxliteError(f"{model} {kind}: {path.name} cannot be used: {error}.{_too_old(str(error))}") from None
-        with np.load(made, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return arrays.load(made)
 
 
 def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
@@ -70,7 +62,7 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
         feeds = one_run(to_feeds(take(x, slice(batch_of(spec, x, infos))), infos, spec.batched), spec.batched)
     except ValueError as error:
         raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
-    found = run_once(path, spec.name, kind, feeds, spec.threads)
+    found = run_once(path, spec.name, kind, feeds, spec.runtime)
     return found if spec.batched else {name: array[None] for name, array in found.items()}
 
 

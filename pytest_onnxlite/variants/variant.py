@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime.arrays import join
 from pytest_onnxlite.runtime.sessions import (
     TensorInfo,
     fixed_batch,
@@ -20,9 +21,8 @@ from pytest_onnxlite.runtime.sessions import (
     session_outputs,
     to_feeds,
 )
-from pytest_onnxlite.spec import Array, Inputs, as_inputs, count_samples, take
+from pytest_onnxlite.spec import Array, Inputs, Runtime, as_inputs, count_samples, take
 from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants.arrays import join
 from pytest_onnxlite.variants.deadline import check_time
 
 if TYPE_CHECKING:
@@ -231,9 +231,9 @@ class Variant(ABC):
 class RuntimeVariant(Variant):
     """A variant whose file a runtime loads: it can be timed, and its memory measured."""
 
-    def __init__(self, model: str, kind: str, path: Path, *, threads: int = 1, batched: bool = True) -> None:
+    def __init__(self, model: str, kind: str, path: Path, runtime: Runtime, *, batched: bool = True) -> None:
         super().__init__(model, kind, path, batched=batched)
-        self.threads = threads
+        self.runtime = runtime
 
     @property
     @abstractmethod
@@ -295,12 +295,12 @@ class OnnxVariant(RuntimeVariant):
 
     def beside(self, path: Path) -> OnnxVariant:
         """Return another file of the same kind, to be run in the same way."""
-        return OnnxVariant(self.model, self.kind, path, threads=self.threads, batched=self.batched)
+        return OnnxVariant(self.model, self.kind, path, self.runtime, batched=self.batched)
 
     @cached_property
     def _session(self) -> Any:
         try:
-            return open_session(self.path, self.threads)
+            return open_session(self.path, self.runtime)
         except Exception as error:
             raise OnnxliteError(
                 f"{self.model} {self.kind}: ONNX Runtime cannot load {self.path}: {first_line(error)}"
@@ -329,7 +329,7 @@ class TfliteVariant(RuntimeVariant):
         from pytest_onnxlite.runtime.interpreter import open_interpreter
 
         try:
-            return open_interpreter(self.path, self.threads)
+            return open_interpreter(self.path, self.runtime)
         except ImportError as error:
             raise OnnxliteError(
                 f"{self.model} {self.kind} is run by LiteRT, which cannot be imported here: {error}. "

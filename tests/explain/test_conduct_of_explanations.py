@@ -15,6 +15,7 @@ import pytest
 
 from pytest_onnxlite.checks.size.explain import Unread, tensors_to_shrink
 from pytest_onnxlite.lint.summary import FloatLeft
+from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
 
@@ -69,7 +70,7 @@ def test_an_explanation_that_fails_leaves_the_verdict(
 
 
 def test_runs_end_when_their_time_is_up(digits: Digits) -> None:
-    variant = OnnxVariant("cnn", "onnx", digits.onnx)
+    variant = OnnxVariant("cnn", "onnx", digits.onnx, Runtime())
     with time_limit(60), time_limit(0), pytest.raises(OutOfTime):
         variant.run(digits.x, 1)
     with time_limit(0), time_limit(60), pytest.raises(OutOfTime):
@@ -104,11 +105,11 @@ def test_a_profile_without_time_runs_each_model_in_one_session(tmp_path: Path, m
     monkeypatch.setattr(latency, "open_session", count)
     paths = dense(tmp_path / "a.onnx", 1, width=8), dense(tmp_path / "b.onnx", 2, width=8)
     feeds = {"x": np.ones((1, 8), np.float32)}
-    for kernels in latency.profile_both(*paths, feeds, 1, Budget(0)):
+    for kernels in latency.profile_both(*paths, feeds, Runtime(), Budget(0)):
         assert kernels
     assert opened == ["a.onnx", "b.onnx"]
     opened.clear()
-    latency.profile_both(*paths, feeds, 1, Budget(60))
+    latency.profile_both(*paths, feeds, Runtime(), Budget(60))
     assert sorted(opened) == ["a.onnx"] * 3 + ["b.onnx"] * 3
 
 

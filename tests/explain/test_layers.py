@@ -11,8 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
+from pytest_onnxlite.explain.layer import Analysis, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
 from pytest_onnxlite.explain.noise import decibel
+from pytest_onnxlite.runtime import arrays
+from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -35,11 +38,10 @@ def quantized(source: Path, recipe: Any, folder: Path, x: Any = X) -> Path:
     return Builder(spec, Cache(folder / "cache"), lambda _: None).int8.path
 
 
-def compare(source: Path, int8: Path, folder: Path, x: Any = X) -> dict[str, Any]:
-    work = folder / "work"
-    work.mkdir()
-    runs = [{"x": x[i : i + 2]} for i in range(0, len(x), 2)]
-    return analyse(source, int8, runs, 1, work, 20)
+def compare(source: Path, int8: Path, folder: Path, x: Any = X) -> Analysis:
+    feeds = folder / "feeds.npz"
+    arrays.save(feeds, {f"{i} x": x[i : i + 2] for i in range(0, len(x), 2)})
+    return analyse(LayersRequest(str(source), str(int8), str(feeds), Runtime(), 20))
 
 
 def rescaled(int8: Path, target: Path, part: str, factor: float) -> Path:
@@ -56,23 +58,23 @@ def rescaled(int8: Path, target: Path, part: str, factor: float) -> Path:
 def test_a_sound_model_has_no_bad_layer(tmp_path: Path, form: str) -> None:
     source = dense(tmp_path / "a.onnx", 3, 32)
     found = compare(source, quantized(source, FORMS[form], tmp_path), tmp_path)
-    layers = [layer for layer in found["layers"] if layer["quantized"]]
-    assert {"matmul0", "matmul1", "matmul2"} == {layer["node"] for layer in layers}
-    assert all(layer["own"] > 30 for layer in layers)
-    assert found["runs"] == 8
+    layers = [layer for layer in found.layers if layer.quantized]
+    assert {"matmul0", "matmul1", "matmul2"} == {layer.node for layer in layers}
+    assert all(layer.own > 30 for layer in layers)
+    assert found.runs == 8
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_error_is_the_layers_own_and_inherited_by_those_behind(tmp_path: Path, form: str) -> None:
     source = dense(tmp_path / "a.onnx", 3, 32)
     int8 = rescaled(quantized(source, FORMS[form], tmp_path), tmp_path / "b.onnx", "w1", 1.5)
-    layers = {layer["node"]: layer for layer in compare(source, int8, tmp_path)["layers"] if layer["quantized"]}
-    limits = [layer["own"] for node, layer in layers.items() if node != "matmul1"]
-    assert layers["matmul1"]["own"] < 10 < 25 < min(limits)
-    assert layers["matmul2"]["inherited"] < 10 < layers["matmul2"]["own"]
-    assert layers["matmul0"]["inherited"] > 25
+    layers = {layer.node: layer for layer in compare(source, int8, tmp_path).layers if layer.quantized}
+    limits = [layer.own for node, layer in layers.items() if node != "matmul1"]
+    assert layers["matmul1"].own < 10 < 25 < min(limits)
+    assert layers["matmul2"].inherited < 10 < layers["matmul2"].own
+    assert layers["matmul0"].inherited > 25
     if form.startswith("dynamic"):  # a static range cuts off what is too large
-        assert layers["matmul1"]["gain"] == pytest.approx(1.5, rel=0.02)
+        assert layers["matmul1"].gain == pytest.approx(1.5, rel=0.02)
 
 
 def test_each_branch_of_an_if_is_looked_into(tmp_path: Path) -> None:
@@ -96,10 +98,10 @@ def test_each_branch_of_an_if_is_looked_into(tmp_path: Path) -> None:
         raise KeyError
 
     found = compare(source, edit(int8, tmp_path / "c.onnx", rescale), tmp_path, x)
-    layers = {layer["tensor"]: layer for layer in found["layers"]}
-    assert layers["if/else_branch/y_else"]["own"] < 0 < 30 < layers["if/then_branch/y_then"]["own"]
-    assert layers["if/else_branch/y_else"]["node"] == "matmul_else"
-    assert layers["y"]["own"] < 10
+    layers = {layer.tensor: layer for layer in found.layers}
+    assert layers["if/else_branch/y_else"].own < 0 < 30 < layers["if/then_branch/y_then"].own
+    assert layers["if/else_branch/y_else"].node == "matmul_else"
+    assert layers["y"].own < 10
 
 
 def looping(path: Path, width: int = 32) -> Path:
@@ -137,20 +139,20 @@ def looping(path: Path, width: int = 32) -> Path:
 def test_the_body_of_a_loop_is_looked_into_in_its_first_iteration(tmp_path: Path) -> None:
     source = looping(tmp_path / "a.onnx")
     found = compare(source, quantized(source, DynamicInt8(), tmp_path), tmp_path)
-    layers = {layer["tensor"]: layer for layer in found["layers"]}
-    assert layers["loop/body/product"]["node"] == "matmul_loop"
-    assert layers["loop/body/product"]["quantized"] == ["MatMulInteger"]
-    assert 25 < layers["loop/body/product"]["own"] < 100
-    assert found["notes"] == ["loop/body/ was compared in its first iteration alone"]
+    layers = {layer.tensor: layer for layer in found.layers}
+    assert layers["loop/body/product"].node == "matmul_loop"
+    assert layers["loop/body/product"].quantized == ["MatMulInteger"]
+    assert 25 < layers["loop/body/product"].own < 100
+    assert found.notes == ["loop/body/ was compared in its first iteration alone"]
 
 
 def test_values_beyond_a_static_range_are_counted(tmp_path: Path) -> None:
     source = dense(tmp_path / "a.onnx", 2, 32)
     spec = ModelSpec("m", onnx=source, evaluation=Dataset(X), recipe=StaticInt8(), calibration=X / 4, metric="cosine")
     int8 = Builder(spec, Cache(tmp_path / "cache"), lambda _: None).int8.path
-    layers = {layer["node"]: layer for layer in compare(source, int8, tmp_path)["layers"]}
-    assert layers["matmul0"]["clipped"] > 0.05
-    assert 2 < layers["matmul0"]["reach"] < 8
+    layers = {layer.node: layer for layer in compare(source, int8, tmp_path).layers}
+    assert layers["matmul0"].clipped > 0.05
+    assert 2 < layers["matmul0"].reach < 8
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError, check_graph
+from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.strategies import keras_models
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
@@ -57,7 +58,7 @@ def test_a_random_keras_model_is_converted_and_quantized_or_refused(model: Any) 
 def test_inputs_of_a_variant_can_be_run(digits: Any) -> None:
     from pytest_onnxlite.variants.variant import OnnxVariant
 
-    variant = OnnxVariant("digits", "int8", digits.int8)
+    variant = OnnxVariant("digits", "int8", digits.int8, Runtime())
 
     @settings(max_examples=10, deadline=None, database=None)
     @given(feed=variant.inputs(extremes=False))

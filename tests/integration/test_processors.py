@@ -15,8 +15,10 @@ import pytest
 from pytest_onnxlite.checks.accuracy.processors import spread
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.processors import command, this_processor
+from pytest_onnxlite.runtime import trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.settings import PROCESSORS
+from pytest_onnxlite.spec import Runtime
 
 from emulation import ELSEWHERE, needs_qemu, run_on, run_pytest_on
 from onnx_models import dense, edit, quantize, saturating, save_graph
@@ -97,23 +99,15 @@ def test_a_process_knows_the_processor_that_it_is_emulated_on() -> None:
 def test_what_an_emulated_process_starts_is_emulated_too(tmp_path: Path) -> None:
     _, model = saturating(tmp_path)
     np.savez(tmp_path / "feeds.npz", **{"x@": _samples()[0][:1]})
-    request = {
-        "task": "outputs",
-        "name": "m",
-        "kind": "int8",
-        "model": str(model),
-        "threads": 1,
-        "batched": True,
-        "batch_size": 1,
-        "seconds": 60,
-        "feeds": str(tmp_path / "feeds.npz"),
-        "outputs": str(tmp_path / "outputs.npz"),
-    }
     code = (
-        "import json, sys\nfrom pytest_onnxlite.runtime.childprocess import ask\n"
-        "print(ask(json.loads(sys.argv[1]))['processor'])"
+        "import sys\nfrom pytest_onnxlite.runtime.childprocess import ask\nfrom pytest_onnxlite.spec import Runtime\n"
+        "from pytest_onnxlite.variants.elsewhere import RunRequest, run\n"
+        "files = dict(zip(('model', 'feeds', 'outputs'), sys.argv[1:], strict=True))\n"
+        "how = dict(name='m', kind='int8', runtime=Runtime(), batched=True, batch_size=1, seconds=60)\n"
+        "print(ask(run, RunRequest(**files, **how)).processor)"
     )
-    assert run_on("avx2", code, json.dumps(request)).strip() == "avx2"
+    files = map(str, (model, tmp_path / "feeds.npz", tmp_path / "outputs.npz"))
+    assert run_on("avx2", code, *files).strip() == "avx2"
     with np.load(tmp_path / "outputs.npz") as outputs:
         assert outputs["y@"].argmax() == 1
 
@@ -426,7 +420,7 @@ def test_the_warnings_of_qemu_are_not_taken_for_a_reason(tmp_path: Path, monkeyp
     script.write_text("import sys; sys.exit(3)")
     monkeypatch.setattr("pytest_onnxlite.runtime.childprocess._SCRIPT", script)
     with pytest.raises(ChildError, match="ended with code 3: no output"):
-        ask({}, processor="avx2")
+        ask(trial.run, trial.TrialRequest("", "", "", Runtime()), processor="avx2")
 
 
 def test_an_option_that_no_limit_heard_is_red(project: Project, tmp_path: Path) -> None:

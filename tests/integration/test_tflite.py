@@ -13,6 +13,7 @@ import pytest
 from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -143,7 +144,7 @@ def test_nothing_of_the_converter_reaches_the_terminal(
 def test_litert_is_named_where_it_is_missing(builder: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from pytest_onnxlite.variants.variant import TfliteVariant
 
-    variant = TfliteVariant("cnn", "tflite", builder.tflite.path)
+    variant = TfliteVariant("cnn", "tflite", builder.tflite.path, Runtime())
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(OnnxliteError, match=r"pytest-onnxlite\[litert\]"):
         variant.predict(X[:1])

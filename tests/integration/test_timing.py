@@ -17,6 +17,7 @@ from pytest_onnxlite.checks.latency import measure as latency
 from pytest_onnxlite.checks.latency.measure import Reference
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.stopwatch import Stopwatch
+from pytest_onnxlite.spec import Runtime
 
 from onnx_models import dense
 
@@ -57,7 +58,7 @@ def compare_with_itself(benchmark: Any, model: Path) -> Latency:
         {"baseline": Reference("last release", model, 2.0)},
         FEEDS,
         batch_size=1,
-        threads=1,
+        runtime=Runtime(),
         resolution=0.5,
         max_time=1,
     )
@@ -98,7 +99,7 @@ def test_neither_side_is_traced(benchmark: Any, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.alone
 def test_time_per_inference_is_that_of_a_bare_loop(benchmark: Any, tmp_path: Path) -> None:
-    stopwatch = Stopwatch(dense(tmp_path / "a.onnx", 8), FEEDS, 1, benchmark)
+    stopwatch = Stopwatch(dense(tmp_path / "a.onnx", 8), FEEDS, Runtime(), benchmark)
     stopwatch.calibrate()
     bare: list[float] = []
 
@@ -123,7 +124,7 @@ def test_the_collector_of_garbage_is_left_as_it_was(benchmark: Any, tmp_path: Pa
     import gc
 
     model = dense(tmp_path / "a.onnx", 2)
-    latency.measure(benchmark, model, {}, FEEDS, batch_size=1, threads=1, resolution=0.05, max_time=1)
+    latency.measure(benchmark, model, {}, FEEDS, batch_size=1, runtime=Runtime(), resolution=0.05, max_time=1)
     assert gc.isenabled()
 
 
@@ -133,5 +134,5 @@ def test_a_model_that_cannot_be_run_is_named(benchmark: Any, tmp_path: Path) -> 
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no model")
     with pytest.raises(OnnxliteError, match=r"cannot run bad\.onnx to time it"):
-        latency.measure(benchmark, bad, {}, FEEDS, batch_size=1, threads=1, resolution=0.05, max_time=1)
+        latency.measure(benchmark, bad, {}, FEEDS, batch_size=1, runtime=Runtime(), resolution=0.05, max_time=1)
     benchmark(lambda: None)

@@ -19,9 +19,11 @@ from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.layers import Layer
+from pytest_onnxlite.explain.layer import Analysis, Layer, LayersRequest
+from pytest_onnxlite.explain.layers import analyse
 from pytest_onnxlite.metrics import answers, as_labels
 from pytest_onnxlite.recipes import StaticInt8
+from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.childprocess import ask
 from pytest_onnxlite.spec import count_samples, take
 from pytest_onnxlite.text import percent
@@ -223,13 +225,12 @@ def _layers(case: Case[Found], data: dict[str, Any]) -> tuple[list[Layer], list[
         found = compare_layers(path, case.task.variant, case)
     except OnnxliteError as error:
         return [], [f"Layers could not be compared: {error}"]
-    layers = [Layer(**entry) for entry in found["layers"]]
-    data["layers"] = [_rounded(layer) for layer in layers if layer.quantized or layer.worst < _CLEAN]
-    data["runs"] = found["runs"]
-    return layers, list(found["notes"])
+    data["layers"] = [_rounded(layer) for layer in found.layers if layer.quantized or layer.worst < _CLEAN]
+    data["runs"] = found.runs
+    return found.layers, found.notes
 
 
-def compare_layers(reference: Path, variant: OnnxVariant, case: Case[Found]) -> dict[str, Any]:
+def compare_layers(reference: Path, variant: OnnxVariant, case: Case[Found]) -> Analysis:
     """Compare the layers of two files on some of the evaluation data, in a child process.
 
     Raises:
@@ -239,23 +240,16 @@ def compare_layers(reference: Path, variant: OnnxVariant, case: Case[Found]) -> 
     step = case.task.batch_size
     starts = range(0, max(count_samples(x) - step + 1, 1), step)
     chosen = [starts[i] for i in np.unique(np.linspace(0, len(starts) - 1, min(_RUNS, len(starts))).astype(int))]
-    arrays = {}
+    feeds = {}
     for number, start in enumerate(chosen):
         for name, array in variant.feeds(take(x, slice(start, start + step))).items():
-            arrays[f"{number} {name}"] = array
+            feeds[f"{number} {name}"] = array
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         path = Path(folder) / "feeds.npz"
-        np.savez(path, **arrays)  # type: ignore[arg-type]
+        arrays.save(path, feeds)
         seconds = max(case.budget.left / 2, 1.0)
-        request = {
-            "task": "layers",
-            "reference": str(reference),
-            "candidate": str(variant.path),
-            "feeds": str(path),
-            "threads": case.task.threads,
-            "seconds": seconds,
-        }
-        return ask(request, timeout=seconds + 60)
+        request = LayersRequest(str(reference), str(variant.path), str(path), case.task.runtime, seconds)
+        return ask(analyse, request, timeout=seconds + 60)
 
 
 def _rounded(layer: Layer) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,10 @@ from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Elsewhere, Score
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.processors import TEXTS, Way, way_to
+from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.childprocess import ask
 from pytest_onnxlite.spec import Array, count_samples
-from pytest_onnxlite.variants import arrays
+from pytest_onnxlite.variants import elsewhere
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import OutOfTime, time_left
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs
@@ -74,7 +74,7 @@ def _emulate(
             ) from None
     rated = accuracy.measure(builder, variant, batch_size, read, accuracy.Some(rows, outputs))
     here = accuracy.measure(builder, variant, batch_size, read, accuracy.Some(rows))
-    return replace(empty, rated=rated, here=_value(here), seconds=answer["seconds"], cut=cut)
+    return replace(empty, rated=rated, here=_value(here), seconds=answer.seconds, cut=cut)
 
 
 def _count_broken(array: Array) -> int:
@@ -87,34 +87,33 @@ def _value(rated: Accuracy | Score) -> float:
 
 def _run(
     builder: Builder, variant: OnnxVariant, way: Way, batch_size: int, seconds: float
-) -> tuple[Array, Outputs, dict[str, Any], str]:
+) -> tuple[Array, Outputs, elsewhere.RunAnswer, str]:
     """Return the rows that were run there, rising; the outputs for them; what the child said; why some were left out."""
     feeds = variant.as_feeds(builder.evaluation.x)
     total = count_samples(feeds)
     order = spread(total, batch_size)
     handed = order[: _most(feeds, total, batch_size)]
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        request: dict[str, Any] = {
-            "task": "outputs",
-            "name": variant.model,
-            "kind": variant.kind,
-            "model": str(variant.path),
-            "threads": variant.threads,
-            "batched": variant.batched,
-            "batch_size": batch_size,
-            "seconds": seconds,
-            "feeds": f"{folder}/feeds.npz",
-            "outputs": f"{folder}/outputs.npz",
-        }
-        arrays.save(Path(request["feeds"]), {name: array[handed] for name, array in feeds.items()})
-        answer = ask(request, timeout=seconds + _GRACE, processor=way.runs_on)
-        if answer["processor"] != way.runs_on:
+        request = elsewhere.RunRequest(
+            name=variant.model,
+            kind=variant.kind,
+            model=str(variant.path),
+            runtime=variant.runtime,
+            batched=variant.batched,
+            batch_size=batch_size,
+            seconds=seconds,
+            feeds=f"{folder}/feeds.npz",
+            outputs=f"{folder}/outputs.npz",
+        )
+        arrays.save(Path(request.feeds), {name: array[handed] for name, array in feeds.items()})
+        answer = ask(elsewhere.run, request, timeout=seconds + _GRACE, processor=way.runs_on)
+        if answer.processor != way.runs_on:
             raise OnnxliteError(
-                f"qemu-x86_64 was asked for {TEXTS[way.runs_on]} and gave {TEXTS.get(answer['processor'], 'another')}. "
+                f"qemu-x86_64 was asked for {TEXTS[way.runs_on]} and gave {TEXTS.get(answer.processor, 'another')}. "
                 "Install version 7.2 or newer, the first that knows AVX2."
             )
-        outputs = arrays.load(Path(request["outputs"]))
-    done = handed[: answer["samples"]]
+        outputs = arrays.load(Path(request.outputs))
+    done = handed[: answer.samples]
     cut = "" if len(done) == total else "time" if len(done) < len(handed) else "bytes"
     rising = np.argsort(done)
     return done[rising], {name: array[rising] for name, array in outputs.items()}, answer, cut

@@ -11,7 +11,7 @@ from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.layers import Layer
+from pytest_onnxlite.explain.layer import Layer
 from pytest_onnxlite.recipes import Recipe
 from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.deadline import OutOfTime

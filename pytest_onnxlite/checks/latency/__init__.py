@@ -90,7 +90,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             references,
             feeds,
             batch_size=task.batch_size,
-            threads=task.threads,
+            runtime=task.runtime,
             resolution=limit.max_slowdown,
             max_time=limit.max_time,
         )
@@ -144,7 +144,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         if not isinstance(task.reference, Baseline):
             return None
         saved = task.reference.section(LatencySection, task.machine)
-        if saved is None or (saved.batch_size, saved.threads) != (task.batch_size, task.threads):
+        if saved is None or (saved.batch_size, saved.threads) != (task.batch_size, task.runtime.threads):
             return None
         return saved
 

@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.verdict import BASELINE, Explanation
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.spec import Array, take
+from pytest_onnxlite.spec import Array, Runtime, take
 from pytest_onnxlite.text import first_line, time_text
 from pytest_onnxlite.variants.deadline import Budget
 from pytest_onnxlite.variants.variant import OnnxVariant
@@ -116,7 +116,7 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     variant.release()
     made_from = case.task.builder.made_from(variant.kind) if variant.kind == "int8" else None
     sources = [made_from.path] if made_from is not None else []
-    ours, theirs = profile_both(variant.path, path, feeds, case.task.threads, case.budget, sources)
+    ours, theirs = profile_both(variant.path, path, feeds, case.task.runtime, case.budget, sources)
     operators, nodes = compare_operators(ours, theirs), compare_nodes(ours, theirs)
     total = sum(k.seconds for k in ours), sum(k.seconds for k in theirs)
     data = {
@@ -127,7 +127,7 @@ def explain_latency(case: Case[Latency]) -> Explanation:
         "nodes": [asdict(entry) for entry in nodes],
     }
     lines = [
-        f"Time in operators (profiled, batch size {case.task.batch_size}, {case.task.threads} thread{'s' if case.task.threads > 1 else ''}): "
+        f"Time in operators (profiled, batch size {case.task.batch_size}, {case.task.runtime.threads} thread{'s' if case.task.runtime.threads > 1 else ''}): "
         f"{time_text(total[0])}, {name} {time_text(total[1])}."
     ]
     lines += [f"  {operator_text(entry)}" for entry in operators[:_MOST_OPERATORS] if abs(entry.change) > 0]
@@ -173,7 +173,7 @@ def profile_both(
     candidate: Path,
     reference: Path,
     feeds: Mapping[str, Array],
-    threads: int,
+    runtime: Runtime,
     budget: Budget,
     sources: Sequence[Path] = (),
 ) -> tuple[list[Kernel], list[Kernel]]:
@@ -183,7 +183,7 @@ def profile_both(
         candidate: the ONNX file.
         reference: the other one.
         feeds: one batch, by input name.
-        threads: intra-op threads.
+        runtime: how the models are run.
         budget: how long it may take.
         sources: files whose names may have been kept.
 
@@ -198,7 +198,7 @@ def profile_both(
         order = (0, 1) if turn % 2 == 0 else (1, 0)
         for position, which in enumerate(order):
             most = budget.left / (2 * (_TURNS - turn) - position)
-            runs[which] += _profile((candidate, reference)[which], feeds, threads, times[which], most)
+            runs[which] += _profile((candidate, reference)[which], feeds, runtime, times[which], most)
     found = []
     for which, path in enumerate((candidate, reference)):
         origins = Origins(path, *sources)
@@ -218,12 +218,12 @@ def _steady(seconds: Sequence[float]) -> float:
 
 
 def _profile(
-    path: Path, feeds: Mapping[str, Array], threads: int, times: dict[tuple[str, str], list[float]], most: float
+    path: Path, feeds: Mapping[str, Array], runtime: Runtime, times: dict[tuple[str, str], list[float]], most: float
 ) -> int:
     """Add the times of a fresh session's kernels, made in `most` seconds; returns how many inferences were made."""
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         try:
-            session = open_session(path, threads, profile=Path(folder) / "profile")
+            session = open_session(path, runtime, profile=Path(folder) / "profile")
             begin = time.perf_counter()
             warmups = runs = 0
             while warmups == 0 or (warmups < _WARMUPS and time.perf_counter() - begin < most / 2):

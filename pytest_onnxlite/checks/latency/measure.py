@@ -15,7 +15,7 @@ from typing import Any
 from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
 from pytest_onnxlite.checks.latency.schedule import STEP, Plan, conduct
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
-from pytest_onnxlite.spec import Array
+from pytest_onnxlite.spec import Array, Runtime
 
 # Pairs of blocks from one pair of sessions: for this many seconds, within these numbers.
 _PAIR_SECONDS = 0.04
@@ -51,7 +51,7 @@ def measure(
     feeds: Mapping[str, Array],
     *,
     batch_size: int,
-    threads: int,
+    runtime: Runtime,
     resolution: float,
     max_time: float,
     rng: random.Random | None = None,
@@ -64,7 +64,7 @@ def measure(
         references: what it is compared with, by what for.
         feeds: one batch, by input name.
         batch_size: samples in it.
-        threads: intra-op threads.
+        runtime: how the models are run.
         resolution: the uncertainty of a ratio that is too much to judge by.
         max_time: seconds for each comparison after which no more session pairs are added.
         rng: decides the order of blocks.
@@ -72,13 +72,13 @@ def measure(
     Raises:
         OnnxliteError: a model cannot be loaded or run.
     """
-    stopwatch = Stopwatch(candidate, feeds, threads, benchmark)
+    stopwatch = Stopwatch(candidate, feeds, runtime, benchmark)
 
     def measured() -> Latency:
         # As pytest-benchmark does around the candidate's rounds: a coverage tool would slow the reference alone.
         sys.settrace(None)
         sys.setprofile(None)
-        return _measure(stopwatch, references, batch_size, threads, resolution, max_time, rng or random.Random())
+        return _measure(stopwatch, references, batch_size, runtime, resolution, max_time, rng or random.Random())
 
     # In a thread of its own, whose stack is nearly empty. CPython (3.11 and later) keeps its frames in chunks, and a
     # call that crosses the end of a chunk allocates one and frees it again, each time: up to 25 µs. The candidate's
@@ -96,7 +96,7 @@ def _measure(
     stopwatch: Stopwatch,
     references: Mapping[str, Reference],
     batch_size: int,
-    threads: int,
+    runtime: Runtime,
     resolution: float,
     max_time: float,
     rng: random.Random,
@@ -133,7 +133,7 @@ def _measure(
         rounds=len(stopwatch.data),
         iterations=stopwatch.iterations,
         batch_size=batch_size,
-        threads=threads,
+        threads=runtime.threads,
         comparisons=comparisons,
         duration=perf_counter() - start,
     )

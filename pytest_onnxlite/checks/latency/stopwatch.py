@@ -13,7 +13,7 @@ from typing import Any
 from pytest_onnxlite.checks.latency.measurement import Comparison
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import open_runner
-from pytest_onnxlite.spec import Array
+from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.text import first_line
 
 # Long against the timer and the loop around it, short against a scheduler's slice, so that some blocks have the
@@ -42,13 +42,13 @@ class Stopwatch:
         self,
         candidate: Path,
         feeds: Mapping[str, Array],
-        threads: int,
+        runtime: Runtime,
         benchmark: Any,
     ) -> None:
         self._candidate_path = candidate
         self._reference_path = candidate
         self._feeds = dict(feeds)
-        self._threads = threads
+        self._runtime = runtime
         self._benchmark = benchmark
         self._candidate: Callable[[], Any] = _nothing
         self._reference: Callable[[], Any] = _nothing
@@ -74,7 +74,7 @@ class Stopwatch:
 
     def _open(self, path: Path) -> Callable[[], Any]:
         try:
-            run = open_runner(path, self._threads, self._feeds)
+            run = open_runner(path, self._runtime, self._feeds)
             start = perf_counter()
             for number in range(1000):
                 if number >= _WARMUP_RUNS and perf_counter() - start > _WARMUP_SECONDS:

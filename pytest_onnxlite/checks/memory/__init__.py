@@ -56,7 +56,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
         variant, feeds = one_batch(task.builder, task.variant, task.batch_size)
         task.progress(f"measuring the memory of {task.name}")
-        found = measure(variant.path, task.last_file, feeds, task.batch_size, task.threads)
+        found = measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime)
         return Judged(found, judge_memory(task.limit, found, reference))
 
     def explain(self, case: Case[Memory]) -> Explanation | None:
