@@ -28,7 +28,7 @@ def save_graph(path: Path, nodes: Sequence[Any], inputs: Any, outputs: Any, weig
     return path
 
 
-def lookup(path: Path, answers: Sequence[int], classes: int = 10, int8: bool = False) -> Path:
+def lookup(path: Path, answers: Sequence[int] | npt.NDArray[np.int64], classes: int = 10, int8: bool = False) -> Path:
     """A model whose answer to the input i, (batch, 1) int64, is answers[i]; the answers are stored in 8 bits if asked."""
     table = np.zeros((len(answers), classes), np.uint8 if int8 else np.float32)
     table[np.arange(len(answers)), answers] = 1
@@ -60,7 +60,7 @@ def dense(path: Path, layers: int, width: int = 256, seed: int = 0, int8: bool =
         last = "y" if i == layers - 1 and not int8 else f"r{i}"
         nodes.append(helper.make_node("Relu", [f"m{i}"], [last], name=f"relu{i}"))
     if int8:
-        weights |= {"small": np.int8(0), "scale": np.float32(1), "zero": np.int8(0)}
+        weights |= {"small": np.array(0, np.int8), "scale": np.array(1, np.float32), "zero": np.array(0, np.int8)}
         nodes.append(helper.make_node("DequantizeLinear", ["small", "scale", "zero"], ["nothing"], name="dequantize"))
         nodes.append(helper.make_node("Add", [last, "nothing"], ["y"], name="add"))
     return save_graph(

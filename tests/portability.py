@@ -101,7 +101,8 @@ def _write(pairs: Mapping[str, Pair], folder: Path) -> None:
 
 def _run(pair: Pair) -> Ran:
     from pytest_onnxlite.explain.layer import LayersRequest
-    from pytest_onnxlite.explain.layers import analyse, decibel
+    from pytest_onnxlite.explain.layers import analyse
+    from pytest_onnxlite.explain.noise import decibel
     from pytest_onnxlite.runtime import arrays
     from pytest_onnxlite.spec import Runtime
 

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_onnxlite.checks.size.explain import Unread, tensors_to_shrink
 from pytest_onnxlite.lint.summary import FloatLeft
+from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
@@ -96,7 +97,6 @@ def test_a_profile_without_time_runs_each_model_in_one_session(tmp_path: Path, m
     from pytest_onnxlite.checks.latency import explain as latency
 
     opened = []
-    open_session = latency.open_session
 
     def count(path: Path, *arguments: Any, **options: Any) -> Any:
         opened.append(path.name)

@@ -28,7 +28,7 @@ CONV = "cnn_1/conv2d_3_1/BiasAdd"
 
 def weight_of(model: onnx.ModelProto, node: str) -> str:
     """Return the name of a node's weight."""
-    return next(n.input[1] for n in model.graph.node if n.name == node)
+    return str(next(n.input[1] for n in model.graph.node if n.name == node))
 
 
 def float_model(digits: Digits, path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:

@@ -81,7 +81,7 @@ def test_every_form_of_a_trained_model(build: Make, model: Any, tmp_path: Path, 
         assert isinstance(found, np.ndarray)
         assert np.abs(found - expected).max() < tolerance
     # Inference mode: nothing is left of Dropout's chance.
-    assert np.array_equal(builder.onnx.predict(X), builder.onnx.predict(X))
+    assert np.array_equal(builder.onnx.predict(X), builder.onnx.predict(X))  # type: ignore[arg-type]
 
 
 def test_names_are_kept_and_the_batch_is_dynamic(build: Make, model: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_warm_run_imports_no_tensorflow(build: Make, model: Any, tmp_path: Pat
     assert cold.stdout.split()[-1] == "True"
 
 
-class Doubling(keras.layers.Layer):  # type: ignore[misc]
+class Doubling(keras.layers.Layer):  # type: ignore[misc,name-defined]
     def call(self, x: Any) -> Any:
         return 2 * x
 
@@ -175,7 +175,7 @@ def test_a_custom_layer_is_passed_by_name(build: Make, tmp_path: Path) -> None:
     with pytest.raises(OnnxliteError, match=r"ModelSpec\(custom_objects="):
         build(tmp_path / "m.keras", x).onnx  # noqa: B018
     builder = build(tmp_path / "m.keras", x, custom_objects={"Doubling": Doubling})
-    assert np.allclose(builder.onnx.predict(x), model.predict(x, verbose=0), atol=1e-5)
+    assert np.allclose(builder.onnx.predict(x), model.predict(x, verbose=0), atol=1e-5)  # type: ignore[arg-type]
 
 
 def test_a_lambda_layer_is_refused_with_the_way_out(build: Make, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_lambda_layer_is_refused_with_the_way_out(build: Make, tmp_path: Path)
     assert "safe_mode" not in str(raised.value)
 
 
-class Subclassed(keras.Model):  # type: ignore[misc]
+class Subclassed(keras.Model):  # type: ignore[misc,name-defined]
     def call(self, x: Any) -> Any:
         return 2 * x
 
@@ -200,7 +200,7 @@ def test_what_keras_exports_itself_is_taken_as_an_onnx_file(build: Make, model: 
     found = accuracy.measure(builder, builder.int8, 64)
     assert isinstance(found, Accuracy)
     assert max(found.only_reference, found.only_candidate) <= 3
-    assert np.allclose(builder.onnx.predict(X), model.predict(X, verbose=0), atol=1e-5)
+    assert np.allclose(builder.onnx.predict(X), model.predict(X, verbose=0), atol=1e-5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def nested() -> Any:
 
 
 @keras.saving.register_keras_serializable("tests")
-class Subclassed(keras.Model):  # type: ignore[misc]
+class Subclassed(keras.Model):  # type: ignore[misc,name-defined]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.hidden = layers.Dense(8, activation="relu")
@@ -72,7 +72,7 @@ class Subclassed(keras.Model):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("tests")
-class Scaled(layers.Layer):  # type: ignore[misc]
+class Scaled(layers.Layer):  # type: ignore[misc,name-defined]
     def build(self, shape: Any) -> None:
         self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
 
@@ -136,7 +136,7 @@ def test_each_kind_of_layer_is_converted_quantized_and_judged(name: str, tmp_pat
         )
         builder = Builder(spec, Cache(tmp_path / "cache"), lambda _: None)
         expected = model.predict(x, verbose=0)
-        assert np.abs(builder.onnx.predict(x) - expected).max() < 1e-3 * max(1, np.abs(expected).max())  # type: ignore[operator]
+        assert np.abs(builder.onnx.predict(x) - expected).max() < 1e-3 * max(1, np.abs(expected).max())
         found = accuracy.measure(builder, builder.int8, len(x))
         assert isinstance(found, Score)
         assert found.value > 0.98, (recipe, found.value)

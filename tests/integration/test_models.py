@@ -427,6 +427,7 @@ def test_sequences_of_different_length(build: Make, tmp_path: Path, metric: str)
     path = sequences(tmp_path / "s.onnx")
     builder = build(LENGTHS, onnx=path, metric=metric)
     out = builder.int8.predict(LENGTHS, batch_size=1)  # type: ignore[arg-type]
+    assert not isinstance(out, dict)
     assert [sample.shape for sample in out] == [(5, 3), (9, 3), (5, 3), (12, 3)]
     found = accuracy.measure(builder, builder.int8, 1)
     assert isinstance(found, Score)

@@ -76,7 +76,7 @@ def soften(source: Path, target: Path) -> None:
     """Divide what the last Softmax reads by ten: the same answers, given with less certainty."""
     model = onnx.load(source)
     (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(10), "temperature"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(10, np.float32), "temperature"))
     cooler = onnx.helper.make_node("Div", [softmax.input[0], "temperature"], ["cooler"], "cooler")
     softmax.input[0] = "cooler"
     model.graph.node.insert(list(model.graph.node).index(softmax), cooler)

@@ -15,7 +15,7 @@ import pytest
 from pytest_onnxlite.checks.accuracy.processors import spread
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.processors import command, this_processor
-from pytest_onnxlite.runtime import trial
+from pytest_onnxlite.runtime import arrays, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.settings import PROCESSORS
 from pytest_onnxlite.spec import Runtime
@@ -98,7 +98,7 @@ def test_a_process_knows_the_processor_that_it_is_emulated_on() -> None:
 
 def test_what_an_emulated_process_starts_is_emulated_too(tmp_path: Path) -> None:
     _, model = saturating(tmp_path)
-    np.savez(tmp_path / "feeds.npz", **{"x@": _samples()[0][:1]})
+    arrays.save(tmp_path / "feeds.npz", {"x": _samples()[0][:1]})
     code = (
         "import sys\nfrom pytest_onnxlite.runtime.childprocess import ask\nfrom pytest_onnxlite.spec import Runtime\n"
         "from pytest_onnxlite.variants.elsewhere import RunRequest, run\n"
@@ -292,7 +292,7 @@ def test_outputs_that_are_nan_there_alone_are_red(project: Project, tmp_path: Pa
     def change(model: onnx.ModelProto) -> None:
         # Of bright samples the first output is 32 here and 16 there.
         model.graph.node[-1].output[0] = "z"
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(20), "twenty"))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(20, np.float32), "twenty"))
         model.graph.node.extend(
             [onnx.helper.make_node("Sub", ["z", "twenty"], ["r"]), onnx.helper.make_node("Sqrt", ["r"], ["y"])]
         )

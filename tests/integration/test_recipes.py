@@ -107,7 +107,7 @@ def test_every_static_recipe_quantizes_all_weights_and_agrees_with_float(
     ]
     assert [numpy_helper.to_array(t).size for t in scales] == ([8] if per_channel else [1])
     expected, got = builder.onnx.predict(IMAGES), builder.int8.predict(IMAGES)
-    signal = np.linalg.norm(expected) / np.linalg.norm(expected - got)  # type: ignore[operator]
+    signal = np.linalg.norm(expected) / np.linalg.norm(expected - got)  # type: ignore[operator,arg-type]
     assert signal > (3 if method == "entropy" else 10), signal
     errors = [f for f in check_graph(builder.int8.path, builder.onnx.path) if f.severity == "error"]
     assert not errors
@@ -249,7 +249,7 @@ def test_weights_of_the_outer_graph_are_reached_in_branches(build: Make, tmp_pat
         return
     assert not builder.int8.graph.float_left
     expected, got = builder.onnx.predict(IMAGES, batch_size=1), builder.int8.predict(IMAGES, batch_size=1)
-    assert np.linalg.norm(expected - got) < 0.05 * np.linalg.norm(expected)  # type: ignore[operator]
+    assert np.linalg.norm(expected - got) < 0.05 * np.linalg.norm(expected)  # type: ignore[operator,arg-type]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_weights_behind_other_nodes_are_quantized(build: Make, tmp_path: Path, b
     builder = build(source, recipe, x, x)
     assert not builder.int8.graph.float_left
     assert builder.int8.size < 0.35 * builder.onnx.size
-    assert np.allclose(builder.int8.predict(x), builder.onnx.predict(x), atol=2)
+    assert np.allclose(builder.int8.predict(x), builder.onnx.predict(x), atol=2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("recipe", [DynamicInt8(), StaticInt8()], ids=["dynamic", "static"])

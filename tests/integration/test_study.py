@@ -202,8 +202,8 @@ def test_cells_are_read_from_the_guards_own_measurements() -> None:
     peaks = Memory(Peak(2_000_000, 3_000_000, True), None, "VmHWM", None, 1, 1)
     found = read_records(
         [
-            record("dnn", "int8", "size", Size(2_000_000, "onnx", 8_000_000, {})),
-            record("dnn-static", "int8", "size", Size(2_100_000, "onnx", 8_000_000, {})),
+            record("dnn", "int8", "size", Size(2_000_000, "onnx", 8_000_000)),
+            record("dnn-static", "int8", "size", Size(2_100_000, "onnx", 8_000_000)),
             record("cnn-3", "int8", "accuracy", right),
             record("dense-80", "int8", "latency", times),
             record("wide", "onnx", "latency", alone),
@@ -334,6 +334,7 @@ def test_without_cifar10_its_tests_are_skipped_and_the_tables_are_named(tmp_path
     nowhere = "http://127.0.0.1:9"
     result = run_pytest(
         *("-m", "pytest", "study/test_accuracy.py", f"--onnxlite-study={out}", "-o", f"cache_dir={tmp_path / 'cache'}"),
+        cwd=REPOSITORY,
         **{CIFAR_VARIABLE: "", "KERAS_HOME": str(tmp_path / "keras"), "https_proxy": nowhere, "HTTPS_PROXY": nowhere},
     )
     text = result.stdout

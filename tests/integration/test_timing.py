@@ -91,7 +91,7 @@ def test_neither_side_is_traced(benchmark: Any, tmp_path: Path, monkeypatch: pyt
     try:
         compare_with_itself(benchmark, model)
     finally:
-        threading.settrace(before[0])  # type: ignore[arg-type]
+        threading.settrace(before[0])
         threading.setprofile(before[1])
     assert traced
     assert not any(traced)

@@ -413,12 +413,17 @@ def edit_json(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def _into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda p: p.write_text(p.read_text()[:100]), "is not JSON"),
     "not JSON": (lambda p: p.write_text("baseline: 1"), "is not JSON"),
     "another schema": (lambda p: edit_json(p, schema=99), "has schema 99"),
     "another model": (lambda p: edit_json(p, model="faces"), "of another model"),
-    "unreadable": (lambda p: (p.unlink(), p.mkdir()), "cannot be read"),
+    "unreadable": (_into_a_folder, "cannot be read"),
 }
 
 

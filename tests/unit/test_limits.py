@@ -51,7 +51,7 @@ def accuracy(lost: int, total: int = 1000, reference: int = 950) -> Accuracy:
     return Accuracy("top1", reference - lost, total, 1, "d" * 64, "trained", *counts, output="y")
 
 
-def only(verdicts: list[Verdict], against: str) -> Verdict:
+def only(verdicts: list[Verdict], against: str) -> Any:
     (verdict,) = (v for v in verdicts if v.against == against)
     return verdict
 
