@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -126,6 +128,40 @@ def test_the_collector_of_garbage_is_left_as_it_was(benchmark: Any, tmp_path: Pa
     model = dense(tmp_path / "a.onnx", 2)
     latency.measure(benchmark, model, {}, FEEDS, batch_size=1, runtime=Runtime(), resolution=0.05, max_time=1)
     assert gc.isenabled()
+
+
+class TimeIsUp(BaseException):
+    """What a plugin that limits a test's time raises in the main thread."""
+
+
+@pytest.mark.alone  # no worker of pytest-xdist measures
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_whatever_is_raised_meanwhile_ends_the_measurement_at_once(
+    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def note() -> None:
+        nonlocal calls
+        calls += 1
+        sleep(0.01)
+        if calls == 30:
+            os.kill(os.getpid(), signal.SIGUSR1)  # as a timer does: to the process, so that the main thread hears it
+
+    def interrupt(*_: object) -> None:
+        raise TimeIsUp
+
+    at_each_run(monkeypatch, note)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    model = dense(tmp_path / "a.onnx", 2)
+    reference = {"baseline": Reference("last release", model, 1.0)}
+    how = {"batch_size": 1, "runtime": Runtime(), "resolution": 1e-6, "max_time": 20}
+    try:
+        with pytest.raises(TimeIsUp):
+            latency.measure(benchmark, model, reference, FEEDS, **how)  # type: ignore[arg-type]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert 30 <= calls < 60
 
 
 def test_a_model_that_cannot_be_run_is_named(benchmark: Any, tmp_path: Path) -> None:

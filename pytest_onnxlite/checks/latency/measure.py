@@ -87,8 +87,8 @@ def measure(
         future = pool.submit(measured)
         try:
             return future.result()
-        except KeyboardInterrupt:
-            stopwatch.hurry()
+        except BaseException:  # Ctrl-C, or a time limit's signal
+            stopwatch.stop()
             raise
 
 

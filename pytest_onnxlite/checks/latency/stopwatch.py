@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Generator, Mapping
-from math import inf
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from threading import Event
+from time import perf_counter
 from typing import Any
 
 from pytest_onnxlite.checks.latency.measurement import Comparison
@@ -26,6 +26,10 @@ _WARMUP_RUNS = 2
 
 
 _WARMUP_SECONDS = 0.005
+
+
+class _Stopped(BaseException):
+    """Somebody else wants the measurement to end."""
 
 
 class _Enough(BaseException):
@@ -53,7 +57,7 @@ class Stopwatch:
         self._candidate: Callable[[], Any] = _nothing
         self._reference: Callable[[], Any] = _nothing
         self._twin: Callable[[], Any] = _nothing
-        self._hurried = False
+        self._stopped = Event()
         self.iterations = 1
         self.data: list[float] = []
         self.sessions: list[int] = []
@@ -79,6 +83,7 @@ class Stopwatch:
             for number in range(1000):
                 if number >= _WARMUP_RUNS and perf_counter() - start > _WARMUP_SECONDS:
                     break
+                self._go_on()
                 run()
         except Exception as error:
             raise OnnxliteError(f"{_runtime(path)} cannot run {path.name} to time it: {first_line(error)}") from None
@@ -122,17 +127,22 @@ class Stopwatch:
 
     def rest(self, seconds: float) -> None:
         """Let the machine's scheduler place the threads anew."""
-        sleep(seconds)
+        self._stopped.wait(seconds)
 
     def now(self) -> float:
         """Return the time in seconds."""
-        return inf if self._hurried else perf_counter()
+        return perf_counter()
 
-    def hurry(self) -> None:
-        """Let the time be up: what is under way is finished, and nothing is begun."""
-        self._hurried = True
+    def stop(self) -> None:
+        """End the measurement, from another thread: the inference or the block that is under way is the last."""
+        self._stopped.set()
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise _Stopped
 
     def _timed(self, run: Callable[[], Any], iterations: int) -> float:
+        self._go_on()
         stats = self._benchmark.stats
         # The candidate's clock, whatever --benchmark-timer says.
         timer = perf_counter if stats is None else stats.options["timer"]
@@ -171,6 +181,7 @@ class Stopwatch:
                 raise _Enough from None
 
         def after_round() -> None:
+            self._go_on()
             self.data.append(self._benchmark.stats.stats.data[-1])
             advance(lambda: conductor.send(self.data[-1]))
 
