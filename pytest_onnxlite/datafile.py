@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.text import listed
+from pytest_onnxlite.files import problem_with
+from pytest_onnxlite.text import first_line, listed
 
 if TYPE_CHECKING:
     from pytest_onnxlite.spec import Array, Inputs
@@ -40,6 +41,13 @@ def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, 
     import numpy as np
 
     try:
+        problem = problem_with(data.path)
+        if problem:
+            raise OnnxliteError(f"{where}: {data.path} {problem}.")
+        if not zipfile.is_zipfile(data.path):
+            raise OnnxliteError(
+                f"{where}: {data.path} is no .npz file. Write it with numpy.savez(path, x=inputs, y=labels)."
+            )
         with np.load(data.path, allow_pickle=False) as arrays:
 
             def array(name: str) -> Array:
@@ -54,8 +62,11 @@ def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, 
             return x, array(data.y or "y")
     except FileNotFoundError:
         raise OnnxliteError(f"{where}: there is no file {data.path}; paths start from pyproject.toml.") from None
-    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except OnnxliteError:
+        raise
+    except Exception as error:  # zip, zlib, numpy and the system have each their own
+        reason = "an array in it holds Python objects" if "allow_pickle" in str(error) else first_line(error)
         raise OnnxliteError(
-            f"{where}: {data.path} cannot be read as an .npz file of plain arrays: {error}. "
-            "Write it with numpy.savez(path, x=inputs, y=labels); arrays of Python objects are not read."
+            f"{where}: {data.path} cannot be read as an .npz file of plain arrays: {reason}. "
+            "Write it with numpy.savez(path, x=inputs, y=labels), of arrays of numbers."
         ) from None

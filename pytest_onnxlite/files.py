@@ -1,4 +1,8 @@
-"""Writing files so that a reader, or a run that was killed, never finds half of one."""
+"""Files: what is wrong with one before it is opened, and writing one so that nobody ever finds half of it.
+
+A FIFO or a link to a device would be read for ever; an LFS pointer, an empty file and a web page are told as what they are
+and not as a damaged model.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,37 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import IO
+
+# How the files begin that stand where another was meant.
+_POINTER = b"version https://git-lfs"
+_PAGES = (b"<!doctype html", b"<html", b"<?xml")
+
+
+def problem_with(path: Path) -> str:
+    """Say what is wrong with a file that a person named, as far as its first bytes tell; empty for nothing.
+
+    Returns:
+        The end of a sentence that begins with the file's name, and what to do.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    if path.is_dir():
+        return "is a folder"
+    if not path.is_file():
+        return "is no regular file but a pipe, a device or a socket, which is not opened"
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if not begin:
+        return "is empty: it was never written, or cut off; make or fetch it again"
+    if begin.startswith(_POINTER):
+        return "is a Git LFS pointer, not the file that it stands for; fetch that with: git lfs pull"
+    if begin.lstrip().lower().startswith(_PAGES):
+        return "is a web page: a server answered with it in place of the file; fetch the file again"
+    return ""
 
 
 def write_atomically(path: Path, content: IO[bytes]) -> None:

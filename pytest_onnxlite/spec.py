@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.metrics import Metric, as_metric
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8
 
@@ -162,13 +163,19 @@ def _is_model(trained: Any) -> bool:
     return callable(trained) or any(callable(getattr(trained, name, None)) for name in ("predict", "predict_proba"))
 
 
-def _as_path(value: Any, what: str) -> Path:
+def _as_path(value: Any, what: str, *, folder: bool = False) -> Path:
     path = Path(os.fspath(value))
-    if not path.exists():
+    try:
+        problem = "" if folder and path.is_dir() else problem_with(path)
+    except FileNotFoundError:
         raise OnnxliteError(
             f"{what}={str(path)!r}: no such file (looked in {Path.cwd()}). "
             "Give a path that exists, best one built from Path(__file__).parent."
-        )
+        ) from None
+    except (OSError, ValueError) as error:
+        raise OnnxliteError(f"{what}={str(path)!r} cannot be read: {error}.") from None
+    if problem:
+        raise OnnxliteError(f"{what}={str(path)!r} {problem}.")
     return path
 
 
@@ -252,7 +259,7 @@ class ModelSpec:
                 "folder or a keras.Model), onnx= or int8=."
             )
         if isinstance(self.trained, (str, os.PathLike)):
-            path = _as_path(self.trained, f"ModelSpec({self.name!r}) trained")
+            path = _as_path(self.trained, f"ModelSpec({self.name!r}) trained", folder=True)
             if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
                 raise OnnxliteError(
                     f"ModelSpec({self.name!r}): trained={str(path)!r} is not a kind of trained model that is known; expected "

@@ -43,8 +43,8 @@ def first_line(error: BaseException) -> str:
 
 
 def listed(names: Iterable[str], last: str = "and") -> str:
-    """Return names as a sentence lists them."""
-    *others, end = names
+    """Return names as a sentence lists them; `none` of none."""
+    *others, end = [*names] or ["none"]
     return f"{', '.join(others)} {last} {end}" if others else end
 
 

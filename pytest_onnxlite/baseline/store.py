@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.files import write_atomically
+from pytest_onnxlite.files import problem_with, write_atomically
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
 
@@ -69,13 +69,16 @@ class BaselineStore:
         """
         path = self.path(model, variant)
         try:
-            text = path.read_bytes()
+            problem = problem_with(path)
+            text = b"" if problem else path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise BrokenBaseline(
                 f"{path} cannot be read: {error.strerror}. Mend its permissions, or restore it (git checkout)."
             ) from None
+        if problem:
+            raise BrokenBaseline(f"{path} cannot be read: it {problem}. Restore it (git checkout).")
         return parse(decode(text, str(path)), model, variant, str(path), self._checks)
 
     def artefact(self, baseline: Baseline) -> Path:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import onnx
 
+from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.operators import quantized_operator
 from pytest_onnxlite.text import first_line
@@ -26,11 +27,16 @@ def load_graph(path: Path) -> onnx.ModelProto:
         GraphError: it cannot be read or is no ONNX model.
     """
     try:
+        problem = problem_with(path)
+        if problem:
+            raise GraphError(f"{path} {problem}.")
         proto: onnx.ModelProto = onnx.load(path, load_external_data=False)
         # Protobuf reads an empty file, and many a foreign one, as an empty message.
         reason = "" if proto.HasField("graph") and proto.ir_version else "it has no graph or no ir_version"
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error.strerror or error}. Check the path.") from None
+    except GraphError:
+        raise
     except Exception as error:  # parsers of protobuf, textproto and JSON each raise their own
         reason = first_line(error)
     if reason:

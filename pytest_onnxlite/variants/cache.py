@@ -7,6 +7,7 @@ lock, so that workers that want the same build it once; the system frees the loc
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,8 +35,10 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a pipe or a device, which would be read for ever.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -12,6 +12,7 @@ from onnx.external_data_helper import uses_external_data
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import load_graph, tensors
+from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_file, hash_tree
 
 
@@ -45,19 +46,32 @@ def external_files(path: Path, proto: onnx.ModelProto | None = None) -> list[Ext
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
-        file = (folder / location).resolve()
+        try:
+            file = (folder / location).resolve()
+            found = file.is_file()
+            length = int(entries["length"]) if "length" in entries else None
+            start = int(entries.get("offset", 0))
+        except (ValueError, OSError) as error:  # no number, a NUL, a name that is too long
+            raise OnnxliteError(
+                f"{path}: where the weights of {tensor.name!r} are stored makes no sense: {first_line(error)[:200]}. Save the model "
+                "again, with its data next to it."
+            ) from None
+        if start < 0 or (length is not None and length < 0):
+            raise OnnxliteError(
+                f"{path}: the weights of {tensor.name!r} are said to begin at byte {start} and to be {length} bytes long. Save "
+                "the model again, with its data next to it."
+            )
         if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
             raise OnnxliteError(
                 f"{path}: the weights of {tensor.name!r} are stored in {location!r}, outside of the model's folder. Nothing "
                 "is read from there. Save the model again, with its data next to it."
             )
-        if not file.is_file():
+        if not found:
             raise OnnxliteError(
                 f"{path}: the weights of {tensor.name!r} should be in {location!r} next to it, and there is no such file. "
                 "Copy it there: a model with external data ships as several files."
             )
-        length = int(entries["length"]) if "length" in entries else None
-        ranges[file].add((int(entries.get("offset", 0)), length))
+        ranges[file].add((start, length))
     return [_measured(file, parts, path) for file, parts in sorted(ranges.items())]
 
 

@@ -359,7 +359,7 @@ def test_all_mistakes_are_told_at_once(declare: Write) -> None:
     [
         (HEAD.replace("int8.onnx", "absent.onnx"), "absent.onnx"),
         (HEAD.replace("data.npz", "absent.npz"), "there is no file"),
-        (HEAD.replace('"data.npz"', '"models/onnx.onnx"'), "cannot be read as an .npz file"),
+        (HEAD.replace('"data.npz"', '"models/onnx.onnx"'), "is no .npz file"),
         (HEAD.replace('"data.npz"', '{file = "data.npz", x = "images"}'), "has no array 'images'; it has x and y"),
         (HEAD.replace('"data.npz"', '{file = "data.npz", y = "labels"}'), "has no array 'labels'"),
         (HEAD.replace('data = "data.npz"', ""), "has no evaluation data"),

@@ -201,7 +201,7 @@ def test_labels_outside_of_the_classes(build: Make, net: Path) -> None:
 
 def test_a_keras_file_given_as_onnx(build: Make, tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
-    path.touch()
+    path.write_bytes(b"not read")
     with pytest.raises(OnnxliteError, match=r"onnx=.*m\.keras.* is a trained Keras model; give it as trained="):
         build(onnx=path).onnx  # noqa: B018
 

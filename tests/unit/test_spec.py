@@ -63,7 +63,7 @@ def test_a_data_set_is_known_by_its_content() -> None:
 )
 def test_a_spec_that_cannot_be_used(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     model = tmp_path / "m.keras"
-    model.touch()
+    model.write_bytes(b"not yet read")
     with pytest.raises(OnnxliteError, match=message):
         ModelSpec(**{"name": "digits", "trained": model, **arguments})
 

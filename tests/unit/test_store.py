@@ -105,7 +105,7 @@ def content(**changes: Any) -> str:
 BROKEN = {
     "truncated": (content()[:40], "not JSON"),
     "conflict marks": ("<<<<<<< HEAD\n" + content(), "not JSON"),
-    "empty": ("", "not JSON"),
+    "empty": ("", "is empty"),
     "a list": ("[]", "no baseline"),
     "another JSON": ('{"a": 1}', "no baseline"),
     "a later schema": (content(schema=2), "schema 2"),
