@@ -20,12 +20,12 @@ from pytest_onnxlite.variants import first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.silence import silence
+from pytest_onnxlite.variants.trained import TrainedVariant
 from pytest_onnxlite.variants.variant import (
     OnnxVariant,
     Outputs,
     RuntimeVariant,
     TfliteVariant,
-    TrainedVariant,
     Variant,
 )
 

@@ -15,11 +15,14 @@ import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import TensorInfo
-from pytest_onnxlite.spec import Array, Inputs, ModelSpec
+from pytest_onnxlite.spec import Array, Inputs, ModelSpec, count_samples
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
 from pytest_onnxlite.variants.silence import silence
-from pytest_onnxlite.variants.variant import Outputs
+from pytest_onnxlite.variants.variant import Outputs, Variant
+
+# Large enough to be quick; a float model's answers do not depend on how samples are split.
+_TRAINED_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -323,3 +326,40 @@ def _unique(names: list[str]) -> list[str]:
         seen[name] = seen.get(name, -1) + 1
         result.append(f"{name}_{seen[name]}" if seen[name] else name)
     return result
+
+
+class TrainedVariant(Variant):
+    """The model as it was trained; what runs it loads when it is first asked for something that is not cached.
+
+    Args:
+        load: returns the program, `(arrays by input name) -> outputs by name`.
+        inputs_info: what the model is fed, known without loading it.
+        path: the file the user gave, or one we saved for a model in memory.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        path: Path | None,
+        inputs_info: tuple[TensorInfo, ...],
+        load: Callable[[], Callable[[dict[str, Array]], Outputs]],
+        *,
+        batched: bool = True,
+    ) -> None:
+        super().__init__(model, "trained", path, batched=batched)
+        self._inputs_info = inputs_info
+        self._load = load
+
+    @property
+    def inputs_info(self) -> tuple[TensorInfo, ...]:
+        """What the model is fed: names, dtypes, shapes."""
+        return self._inputs_info
+
+    def run(self, inputs: Inputs, batch_size: int = _TRAINED_BATCH) -> Outputs:
+        """Run all samples; see `Variant.run`."""
+        feeds = self.as_feeds(inputs)
+        if not self.batched or any(array.dtype == object for array in feeds.values()):
+            batch_size = 1
+        call = self._load()
+        parts = [call(batch) for _, batch in self._batches(feeds, batch_size)]
+        return self._joined(parts, batch_size, count_samples(feeds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 Outputs = dict[str, Array]
-
-# Large enough to be quick; a float model's answers do not depend on how samples are split.
-_TRAINED_BATCH = 256
 
 
 class Variant(ABC):
@@ -355,40 +352,3 @@ class TfliteVariant(RuntimeVariant):
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         found: Outputs = self._session.run(feeds)
         return found
-
-
-class TrainedVariant(Variant):
-    """The model as it was trained; what runs it loads when it is first asked for something that is not cached.
-
-    Args:
-        load: returns the program, `(arrays by input name) -> outputs by name`.
-        inputs_info: what the model is fed, known without loading it.
-        path: the file the user gave, or one we saved for a model in memory.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        path: Path | None,
-        inputs_info: tuple[TensorInfo, ...],
-        load: Callable[[], Callable[[dict[str, Array]], Outputs]],
-        *,
-        batched: bool = True,
-    ) -> None:
-        super().__init__(model, "trained", path, batched=batched)
-        self._inputs_info = inputs_info
-        self._load = load
-
-    @property
-    def inputs_info(self) -> tuple[TensorInfo, ...]:
-        """What the model is fed: names, dtypes, shapes."""
-        return self._inputs_info
-
-    def run(self, inputs: Inputs, batch_size: int = _TRAINED_BATCH) -> Outputs:
-        """Run all samples; see `Variant.run`."""
-        feeds = self.as_feeds(inputs)
-        if not self.batched or any(array.dtype == object for array in feeds.values()):
-            batch_size = 1
-        call = self._load()
-        parts = [call(batch) for _, batch in self._batches(feeds, batch_size)]
-        return self._joined(parts, batch_size, count_samples(feeds))
