@@ -21,6 +21,7 @@ from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdi
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
+from pytest_onnxlite.runtime.interruption import limit_inferences
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.spec import ModelSpec, hash_inputs
 from pytest_onnxlite.text import first_line
@@ -397,4 +398,5 @@ def _is_same(one: ModelSpec, other: ModelSpec) -> bool:
 
 def make_guardian(settings: Settings, cache_dir: Path, progress: Progress, registry: Registry) -> Guardian:
     """Make the run's guardian."""
+    limit_inferences(settings.inference_time)
     return Guardian(settings, Cache(cache_dir), progress, registry)

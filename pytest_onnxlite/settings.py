@@ -69,6 +69,7 @@ METAVARS = {
 INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
     ("artefact_dir", "folder where saved artefacts are kept instead of beside their baselines", ""),
     ("keep_artefact", "false: do not keep the artefact with a saved baseline (default: true)", True),
+    ("inference_time", "seconds that one inference may take before it is ended (default: 600)", "600"),
     ("cache_size", "MiB that the cache may take; what was not used for the longest goes (default: 4096)", "4096"),
 )
 # What a run is for.
@@ -92,6 +93,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         cache: whether built models are kept for the next run.
         cache_dir: where built models are kept; None for pytest's cache folder.
         cache_bytes: what the cache may take.
+        inference_time: seconds that one inference may take.
         report: the JSON report to write.
         explain: explain every verdict.
         explain_time: seconds that explaining one limit may take.
@@ -114,6 +116,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     cache: bool = True
     cache_dir: Path | None = None
     cache_bytes: int = 4096 << 20
+    inference_time: float = 600.0
     report: Path | None = None
     explain: bool = False
     explain_time: float = 60.0
@@ -151,6 +154,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             cache=cache == "on",
             cache_dir=read.path("cache_dir") if cache == "on" else None,
             cache_bytes=_mebibytes(str(config.getini("onnxlite_cache_size"))),
+            inference_time=_inference_time(str(config.getini("onnxlite_inference_time"))),
             report=read.path("report"),
             explain=read.flag("explain"),
             explain_time=read.seconds("explain_time", cls.explain_time),
@@ -220,6 +224,16 @@ def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
         raise UsageMistake("--onnxlite-bundle-data goes with --onnxlite-bundle=DIR, which says where to.")
     if read.path("html") is not None and importlib.util.find_spec("jinja2") is None:
         raise UsageMistake(f"--onnxlite-html: {NO_JINJA}")
+
+
+def _inference_time(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise UsageMistake(f"onnxlite_inference_time = {text}: expected seconds, more than 0.")
+    return found
 
 
 def _mebibytes(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.arrays import join
+from pytest_onnxlite.runtime.interruption import TooLong, interruptible
 from pytest_onnxlite.runtime.sessions import (
     TensorInfo,
     fixed_batch,
@@ -231,6 +233,8 @@ class RuntimeVariant(Variant):
     def __init__(self, model: str, kind: str, path: Path, runtime: Runtime, *, batched: bool = True) -> None:
         super().__init__(model, kind, path, batched=batched)
         self.runtime = runtime
+        # The inference under way: when it began, and its first sample.
+        self._began: tuple[float, int] | None = None
 
     @property
     @abstractmethod
@@ -240,6 +244,9 @@ class RuntimeVariant(Variant):
     @abstractmethod
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         """Run one batch; what the runtime raises passes through."""
+
+    def _end_inference(self) -> None:
+        """Let the inference under way end, where the runtime can."""
 
     def release(self) -> None:
         """Close the session, so that nothing of it stands beside a measurement; it reopens when needed."""
@@ -264,7 +271,20 @@ class RuntimeVariant(Variant):
                 f"{self.model} {self.kind}: {self.path.name} takes batches of {frozen} only, and is run with "
                 f"{batch_size}. Give batch_size={frozen}, or export the model with a dynamic first dim."
             )
-        return self._joined(list(self.parts(feeds, batch_size)), batch_size, count_samples(feeds))
+        try:
+            parts = interruptible(
+                lambda: list(self.parts(feeds, batch_size)),
+                lambda: self._began[0] if self._began else None,
+                self._end_inference,
+            )
+        except TooLong as error:
+            start = self._began[1] if self._began else 0
+            raise OnnxliteError(
+                f"{self.model} {self.kind}: {self.path.name} was still running samples {start} to {start + batch_size - 1} "
+                f"after {error.args[0]:g} s and was stopped. Look for a loop in it that these samples never leave; if it needs longer, "
+                "raise onnxlite_inference_time."
+            ) from None
+        return self._joined(parts, batch_size, count_samples(feeds))
 
     def parts(self, feeds: dict[str, Array], batch_size: int) -> Iterator[Outputs]:
         """Yield the outputs of each run of `batch_size` samples, the last of which may have fewer.
@@ -277,6 +297,7 @@ class RuntimeVariant(Variant):
             OnnxliteError: the samples do not fit into one run, or the run fails.
         """
         for start, batch in self._batches(feeds, batch_size):
+            self._began = time.monotonic(), start
             try:
                 found = self._run_once(batch)
             except Exception as error:
@@ -284,6 +305,7 @@ class RuntimeVariant(Variant):
                     f"{self.model} {self.kind}: {self.path.name} fails to run on samples "
                     f"{start} to {start + batch_size - 1}: {first_line(error)}"
                 ) from None
+            self._began = None
             yield found
 
 
@@ -315,7 +337,16 @@ class OnnxVariant(RuntimeVariant):
 
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         names = [info.name for info in self.outputs_info]
-        return dict(zip(names, self._session.run(names, feeds), strict=True))
+        import onnxruntime
+
+        self._options = onnxruntime.RunOptions()
+        return dict(zip(names, self._session.run(names, feeds, self._options), strict=True))
+
+    def _end_inference(self) -> None:
+        # ONNX Runtime looks at it between two nodes, in loops and branches too.
+        options = self.__dict__.get("_options")
+        if options is not None:
+            options.terminate = True
 
 
 class TfliteVariant(RuntimeVariant):

@@ -452,6 +452,8 @@ def test_the_cache_can_be_switched_off(guard: Guard, way: str) -> None:
         ("", ["--onnxlite-cache=off", "--onnxlite-cache-dir=x"], "give one of the two"),
         ("onnxlite_cache = no", [], "expected on or off"),
         ("onnxlite_cache_size = 4 GB", [], "onnxlite_cache_size = 4 GB: expected a whole number of MiB"),
+        ("onnxlite_inference_time = 0", [], "onnxlite_inference_time = 0: expected seconds, more than 0"),
+        ("onnxlite_inference_time = never", [], "onnxlite_inference_time = never: expected seconds, more than 0"),
     ],
 )
 def test_a_mistake_about_the_cache_is_told(pytester: pytest.Pytester, ini: str, options: list[str], text: str) -> None:
