@@ -16,7 +16,7 @@ import pytest
 
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.run import Run, baseline_findings, covers_all, processor_findings
+from pytest_onnxlite.run import Run, covers_all
 from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
 from pytest_onnxlite.stash import DECLARED, GUARD, or_fail, registry_of
 from pytest_onnxlite.text import unknown
@@ -310,23 +310,12 @@ class GuardSession:
         return result
 
     def _conclude(self, session: pytest.Session, collection_failed: bool) -> None:
-        run, settings = self.run, self._settings
         stopped = bool(session.shouldstop or session.shouldfail)
         full = not (stopped or collection_failed) and self._is_full()
-        if settings.mode == "save":
-            self._save(stopped, full)
-        elif settings.mode == "compare":
-            from pytest_onnxlite.baseline.store import BaselineStore
+        if self.run.records or self.run.unjudged or self._settings.mode != "plain" or self._settings.processors:
+            from pytest_onnxlite.ending import conclude
 
-            saved = BaselineStore(settings.baseline_dir, self._registry().checks).held()
-            run.findings, run.remarks = baseline_findings(run.all_records(), list(run.unjudged), saved, full)
-        if settings.processors and not run.unjudged:
-            wrong, remarks = processor_findings(run.all_records(), settings.processors, full)
-            run.findings, run.remarks = [*run.findings, *wrong], [*run.remarks, *remarks]
-        if run.records or run.findings or run.unjudged:
-            from pytest_onnxlite.report import delivery
-
-            run.findings += delivery.deliver(run, settings, self._registry().checks)
+            conclude(self.run, self._settings, self._registry().checks, stopped, full)
 
     def _is_full(self) -> bool:
         """Tell whether every test of the project was to run."""
@@ -339,58 +328,19 @@ class GuardSession:
             [declared.path] if declared else [],
         )
 
-    def _relative(self, path: str) -> str:
-        try:
-            return str(Path(path).relative_to(self._config.invocation_params.dir))
-        except ValueError:
-            return path
-
-    def _save(self, stopped: bool, full: bool) -> None:
-        run = self.run
-        if stopped:
-            run.findings.append("the run was stopped before its end; no baseline was saved.")
-            return
-        from pytest_onnxlite.saving import save_all
-
-        run.saved = save_all(run.all_records(), list(run.unjudged), self._settings, self._registry().checks, full)
-        run.findings += [
-            f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"
-        ]
-        if not run.saved and not run.unjudged:
-            run.findings.append(
-                "nothing was saved: no test of this run judged a model. Mark a test that takes a variant, such as "
-                "@pytest.mark.onnxlite_accuracy on a test with the argument onnxlite_int8."
-            )
-
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show a line for each model and variant."""
-        run = self.run
-        records = run.all_records()
-        if not records and not run.findings:
+        if not self.run.records and not self.run.findings:
             return
-        from pytest_onnxlite.report import terminal
+        from pytest_onnxlite.ending import summary
 
-        titles = {
-            "plain": "onnxlite: not compared with baselines",
-            "compare": "onnxlite: compared with baselines",
-            "save": "onnxlite: saving baselines",
-        }
-        terminalreporter.section(titles[self._settings.mode])
-        if records:
-            for text, colour in terminal.table(records, self._registry().checks):
-                terminalreporter.write_line(text, **({colour: True} if colour else {"bold": True}))
-        for line in terminal.notes(records, self._registry().checks):
-            terminalreporter.write_line(line)
-        for entry in run.saved:
-            if entry.outcome != "refused":
-                terminalreporter.write_line(f"{entry.outcome}: {self._relative(entry.path)}")
-        for line in run.remarks:
-            terminalreporter.write_line(line, yellow=True)
-        for line in run.findings:
-            terminalreporter.write_line(f"ERROR: {line}", red=True)
-        for line in run.annotations:
-            terminalreporter.write_line(line)
+        folder = self._config.invocation_params.dir
+        lines = summary(self.run, self._settings, self._registry().checks, folder)
+        for title, _ in lines[:1]:
+            terminalreporter.section(title)
+        for text, colour in lines[1:]:
+            terminalreporter.write_line(text, **({colour: True} if colour else {}))
 
 
 def _put_away(item: pytest.Item) -> None:
