@@ -126,6 +126,14 @@ class DeclaredFile:
             if not any(folder == self.path or folder in self.path.parents for folder in folders):
                 config.args.append(str(self.path))
 
+    def tests(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Return the ids of their tests, whether they are collected or not, and the variant's kind and the check of each."""
+        return {
+            f"{ROOT}::{model.name}::{limit.kind}::{limit.check}": ((limit.kind, limit.check),)
+            for model in self.models
+            for limit in model.limits
+        }
+
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> OnnxliteModels | None:
         """Collect their tests, whose ids start with `onnxlite::`."""
         if file_path != self.path:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_onnxlite import coverage
+from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.coverage import Scope
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import delivery, terminal
-from pytest_onnxlite.run import Run, baseline_findings, processor_findings
+from pytest_onnxlite.run import Run, processor_findings
+from pytest_onnxlite.saving import Saved, save_all
 from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.text import shortened
 
 _TITLES = {
     "plain": "onnxlite: not compared with baselines",
@@ -16,37 +21,63 @@ _TITLES = {
 }
 
 
-def conclude(run: Run, settings: Settings, checks: Checks, stopped: bool, full: bool) -> None:
+def conclude(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped: bool) -> None:
     """Save or compare, judge the run as a whole, and write its reports.
 
     Args:
-        run: what the guarded tests said; gets findings, remarks, and what was saved.
+        run: what the guarded tests said; gets its coverage, findings, remarks, and what was saved.
         settings: what was asked of the run.
         checks: the checks by name.
+        scope: what the run was to look at.
         stopped: whether it was stopped before its end.
-        full: whether it reached every test.
     """
-    if settings.mode == "save":
-        _save(run, settings, checks, stopped, full)
-    elif settings.mode == "compare":
-        from pytest_onnxlite.baseline.store import BaselineStore
-
-        saved = BaselineStore(settings.baseline_dir, checks).held()
-        run.findings, run.remarks = baseline_findings(run.all_records(), list(run.unjudged), saved, full)
+    full = not stopped
+    if settings.mode != "plain":
+        _look_at_baselines(run, settings, checks, scope, stopped)
+        full = full and run.coverage is not None and run.coverage.state != "partial"
     if settings.processors and not run.unjudged:
         wrong, remarks = processor_findings(run.all_records(), settings.processors, full)
         run.findings, run.remarks = [*run.findings, *wrong], [*run.remarks, *remarks]
-    if run.records or run.findings or run.unjudged:
-        run.findings += delivery.deliver(run, settings, checks)
+    run.findings += delivery.deliver(run, settings, checks)
 
 
-def _save(run: Run, settings: Settings, checks: Checks, stopped: bool, full: bool) -> None:
+def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped: bool) -> None:
+    """Compare what the run looked at with what there is to look at, and save where that was asked for."""
+    held = BaselineStore(settings.baseline_dir, checks).held()
+    looked: dict[coverage.Name, set[str]] = {}
+    judged: dict[str, set[coverage.Name]] = {}
+    for record in run.all_records():
+        name = record.model, record.variant
+        looked.setdefault(name, set()).update(record.limits)
+        judged.setdefault(record.test, set()).add(name)
+    tally = coverage.Assessor(held, looked, judged, run.started, run.unjudged, scope).tally()
+    found = run.coverage = coverage.describe(tally, {name: own.digest for name, own in held.items()})
     if stopped:
-        run.findings.append("the run was stopped before its end; no baseline was saved.")
-        return
-    from pytest_onnxlite.saving import save_all
+        run.findings += _stopped(run, found, settings)
+    elif settings.complete and found.state == "partial":
+        run.findings.append(
+            f"--onnxlite-complete asks for a full run, and this one is {found.text}. Let every guarded test run: leave "
+            "away what narrows the run, such as -k, -m, --lf, or a part of the test files. What narrows it may stand in "
+            "addopts."
+        )
+    if settings.mode == "compare":
+        run.findings += [*coverage.nothing_guarded(tally, judged, run.unjudged), *coverage.findings(tally)]
+    elif not run.findings:
+        _save(run, settings, checks, tally)
+    run.remarks += coverage.remarks(found)
 
-    run.saved = save_all(run.all_records(), list(run.unjudged), settings, checks, full)
+
+def _stopped(run: Run, found: coverage.Coverage, settings: Settings) -> list[str]:
+    """Say what a run that was stopped did not come to."""
+    if settings.mode == "save":
+        return ["the run was stopped before its end; no baseline was saved."]
+    if found.left_out:
+        return [f"the run was stopped before its end, and these did not run: {shortened(found.left_out)}"]
+    return [] if run.started else ["the run was stopped before a guarded test ran: nothing was judged."]
+
+
+def _save(run: Run, settings: Settings, checks: Checks, tally: coverage.Tally) -> None:
+    run.saved = save_all(run.all_records(), list(run.unjudged), settings, checks, tally)
     run.findings += [f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"]
     if not run.saved and not run.unjudged:
         run.findings.append(
@@ -65,16 +96,20 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path) -> list[
         folder: pytest's own, to which the saved files are shown relative.
     """
     records = run.all_records()
-    if not records and not run.findings:
+    if not records and not run.findings and not run.remarks:
         return []
     lines = [(_TITLES[settings.mode], "")]
     if records:
         lines += [(text, colour or "bold") for text, colour in terminal.table(records, checks)]
     lines += [(line, "") for line in terminal.notes(records, checks)]
-    lines += [(f"{s.outcome}: {_relative(s.path, folder)}", "") for s in run.saved if s.outcome != "refused"]
+    lines += [(_saved_line(s, folder), "") for s in run.saved if s.outcome != "refused"]
     lines += [(line, "yellow") for line in run.remarks]
     lines += [(f"ERROR: {line}", "red") for line in run.findings]
     return [*lines, *((line, "") for line in run.annotations)]
+
+
+def _saved_line(saved: Saved, folder: Path) -> str:
+    return f"{saved.outcome}: {_relative(saved.path, folder)}{f', {saved.reason}' if saved.reason else ''}"
 
 
 def _relative(path: str, folder: Path) -> str:

@@ -9,15 +9,17 @@ from pathlib import Path
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
 from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.coverage import State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.external import files_of
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What became of one baseline: `saved`, `unchanged` or `refused`, and why."""
+    """What became of one baseline: `saved`, `unchanged` or `refused`, and why, or without what."""
 
     model: str
     variant: str
@@ -32,7 +34,7 @@ def merge(
     measured: Mapping[str, object],
     machine: Machine,
     checks: Checks,
-    asked: Collection[str] | None = None,
+    dropped: Collection[str] = (),
 ) -> Baseline:
     """Return the baseline of a measured artefact.
 
@@ -45,13 +47,13 @@ def merge(
         measured: by check, what was measured of it.
         machine: the machine it was measured on.
         checks: the checks by name.
-        asked: the checks that any test of the project asks for; None where not all tests ran, and nobody knows.
+        dropped: the checks that no test of the project asks for any more.
     """
     same = before is not None and before.artefact.sha256 == fresh.artefact.sha256
     if before is not None and same:
         fresh = replace(before, artefact=fresh.artefact)
-        if asked is not None:
-            fresh = fresh.only(asked)
+        if dropped:
+            fresh = fresh.only([name for name in before.checks if name not in dropped])
     first = dict(before.first) if before else {}
     sections = dict(fresh.sections)
     here: dict[str, object] = {}
@@ -69,7 +71,7 @@ def merge(
 
 
 def save_all(
-    records: Sequence[Record], unjudged: Sequence[str], settings: Settings, checks: Checks, full: bool
+    records: Sequence[Record], unjudged: Sequence[str], settings: Settings, checks: Checks, tally: Tally
 ) -> list[Saved]:
     """Save a baseline for each variant that was judged and that passes its limits.
 
@@ -78,16 +80,13 @@ def save_all(
         unjudged: guarded tests that failed without a red verdict.
         settings: where to, and whether losses are accepted.
         checks: the checks by name.
-        full: whether the run reached every test, so that what none of them asks for is no longer guarded.
+        tally: what became of each check of the baselines that there are.
     """
     store = BaselineStore(settings.baseline_dir, checks, settings.artefact_dir)
     by_variant: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         by_variant.setdefault((record.model, record.variant), []).append(record)
-    return [
-        _save_one(store, group, unjudged, settings, checks, full and not unjudged)
-        for _, group in sorted(by_variant.items())
-    ]
+    return [_save_one(store, group, unjudged, settings, checks, tally) for _, group in sorted(by_variant.items())]
 
 
 def _save_one(
@@ -96,7 +95,7 @@ def _save_one(
     unjudged: Sequence[str],
     settings: Settings,
     checks: Checks,
-    full: bool,
+    tally: Tally,
 ) -> Saved:
     model, variant = records[0].model, records[0].variant
     path = str(store.path(model, variant))
@@ -112,14 +111,54 @@ def _save_one(
     files = files_of(source)
     suffix = "" if kept and len(files) > 1 else source.suffix
     artefact = Artefact(f"{variant}-{judged.sha256[:16]}{suffix}", judged.sha256, judged.bytes, kept)
+    states = tally.states.get((model, variant), {})
+    gone = [check for check, state in states.items() if state is State.GONE]
     try:
-        asked = {check for record in records for check in record.limits} if full else None
+        before = store.load(model, variant)
         fresh = Baseline(model, variant, artefact)
-        baseline = merge(store.load(model, variant), fresh, measured, describe_machine(), checks, asked)
+        baseline = merge(before, fresh, measured, describe_machine(), checks, gone)
+        baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
+        lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
+        refusal = _refused_loss(lost, states, settings.accept)
+        if refusal:
+            return Saved(model, variant, "refused", path, refusal)
         changed = store.save(baseline, files)
     except OnnxliteError as error:
         return Saved(model, variant, "refused", path, str(error))
-    return Saved(model, variant, "saved" if changed else "unchanged", path)
+    return Saved(model, variant, "saved" if changed else "unchanged", path, f"without {listed(lost)}" if lost else "")
+
+
+def _tests(
+    before: Baseline | None, records: Sequence[Record], checks: Sequence[str], tally: Tally
+) -> dict[str, tuple[str, ...]]:
+    """Return the tests that guard a baseline from now on: those of this run, and of those that it left out what is left."""
+    found = {(record.test, check) for record in records for check in record.limits}
+    if before is not None:
+        name = before.model, before.variant
+        known = {(test, check) for test, own in before.tests.items() for check in own}
+        found |= {(test, check) for test, check in known if (name, test, check) not in tally.gone}
+        # Figures are never without a name: one that is gone stays until another test has judged its check.
+        named = {check for _, check in found}
+        found |= {(test, check) for test, check in known if check not in named}
+    kept = sorted((test, check) for test, check in found if check in checks)
+    return {test: tuple(check for other, check in kept if other == test) for test, _ in kept}
+
+
+def _refused_loss(lost: Sequence[str], states: Mapping[str, State], accept: bool) -> str:
+    """Say why a baseline is not saved where figures that it holds would be lost; empty where that is meant."""
+    unmeasured = [check for check in lost if states.get(check) not in (State.GONE, State.LOOKED)]
+    if unmeasured:
+        return (
+            f"its file is a new one, and this run did not measure its {listed(unmeasured)}, of which the baseline holds "
+            "figures; those of the last release are not its. Save with every test that guards it: pytest "
+            "--onnxlite-save-baseline, without -k, -m, --lf, -n or anything else that leaves one out"
+        )
+    if lost and not accept:
+        return (
+            f"it would drop {listed(lost)}, which the baseline holds and no test measured. Bring back what asked for it; "
+            "if it is meant, --onnxlite-accept saves without it"
+        )
+    return ""
 
 
 def _refusal(records: Sequence[Record], unjudged: Sequence[str], accept: bool) -> str:

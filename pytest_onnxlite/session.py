@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_onnxlite.collected import Collecting, scope_of
+from pytest_onnxlite.coverage import Collected
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.run import Run, covers_all
+from pytest_onnxlite.run import Run
 from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
-from pytest_onnxlite.stash import DECLARED, GUARD, or_fail, registry_of
+from pytest_onnxlite.stash import GUARD, or_fail, registry_of
 from pytest_onnxlite.text import unknown
 
 if TYPE_CHECKING:
@@ -48,6 +50,12 @@ class GuardSession:
         self._config = config
         self._is_worker = hasattr(config, "workerinput")
         self._worker: Any = config  # with what pytest-xdist puts there
+        self._collected = Collected()
+        self._collecting: Collecting | None = None
+        self._is_run = self._concluded = self._stopped = False
+        if self._settings.mode != "plain":
+            self._collecting = Collecting(config)
+            config.pluginmanager.register(self._collecting)  # without a name, as this
 
     # -- building, when first asked ----------------------------------------------------------------------
 
@@ -102,14 +110,6 @@ class GuardSession:
             reporter.ensure_newline()
             reporter.write_line(f"onnxlite: {text} ...", light=True)
 
-    def pytest_sessionfinish(self) -> None:
-        """Keep the cache within its size, where it was used."""
-        if self._is_worker or not self._settings.cache or not (self._guardian or self.run.records):
-            return
-        from pytest_onnxlite.variants.cache import Cache
-
-        Cache(self._cache_dir()).trim(self._settings.cache_bytes, self._began)
-
     # -- before the run ----------------------------------------------------------------------------------
 
     def read_markers(self, items: list[pytest.Item]) -> None:
@@ -146,29 +146,33 @@ class GuardSession:
                 if "benchmark" not in names(item):
                     names(item).append("benchmark")
 
-    def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Note that this is not a full run; a worker tells the controller."""
-        if items:
-            self.run.deselected = True
-            if self._is_worker:
-                self._worker.workeroutput["onnxlite_deselected"] = True
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Refuse to measure beside other workers: in a full guard it could only end red."""
+        """Take down what was collected, and refuse to measure beside other workers: it could only end red."""
+        if self._collecting is not None:
+            self._collected = self._collecting.taken_down(self._registry())
         if not self._is_worker or self._settings.mode == "plain":
             return
+        import msgspec
+
+        self._worker.workeroutput["onnxlite_collected"] = msgspec.to_builtins(self._collected)
         measured = [item for item in session.items if GUARD in item.stash and item.stash[GUARD].needs_quiet]
         if measured:
-            workers = self._worker.workerinput["workercount"]
-            command = f"pytest --onnxlite-{'save-' if self._settings.mode == 'save' else ''}baseline"
             self._refuse(
                 f"{measured[0].nodeid}{f' and {len(measured) - 1} more' if len(measured) > 1 else ''}: latency and memory "
-                "cannot be measured while pytest-xdist runs other tests beside. Nothing was run. Measure without -n, and "
-                "judge the rest with it:\n"
-                f'  {command} -m "onnxlite_latency or onnxlite_memory"\n'
-                f'  {command} -n {workers} -m "not onnxlite_latency and not onnxlite_memory"'
+                "cannot be measured while pytest-xdist runs other tests beside. Nothing was run. "
+                + self._without_workers(self._worker.workerinput["workercount"])
             )
+
+    def _without_workers(self, workers: int) -> str:
+        if self._settings.mode == "save":  # one run measures all of a new file, or nothing is saved of it
+            return "Save without -n:\n  pytest --onnxlite-save-baseline"
+        command = "pytest --onnxlite-baseline"
+        return (
+            "Measure without -n, and judge the rest with it:\n"
+            f'  {command} -m "onnxlite_latency or onnxlite_memory"\n'
+            f'  {command} -n {workers} -m "not onnxlite_latency and not onnxlite_memory"'
+        )
 
     def _refuse(self, text: str) -> NoReturn:
         """End the run before a test runs; a worker's exception would be a crash, so that the controller raises it."""
@@ -191,7 +195,11 @@ class GuardSession:
         said: dict[str, Any] = getattr(node, "workeroutput", {})
         if "onnxlite_mistake" in said:
             raise pytest.UsageError(said["onnxlite_mistake"])
-        self.run.deselected = self.run.deselected or "onnxlite_deselected" in said
+        self._stopped = self._stopped or "onnxlite_stopped" in said
+        if "onnxlite_collected" in said:
+            import msgspec
+
+            self._collected = self._collected.and_also(msgspec.convert(said["onnxlite_collected"], Collected))
 
     # -- a test ------------------------------------------------------------------------------------------
 
@@ -299,39 +307,58 @@ class GuardSession:
     # -- the run -----------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Note that tests are to run: what lists fixtures, for one, calls no such hook."""
+        self._is_run = True
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Judge the run as a whole while its exit status can still change."""
-        collection_failed = session.testsfailed > 0
-        result = yield
-        if not self._is_worker and not self._config.option.collectonly:
-            self._conclude(session, collection_failed)
-            if self.run.findings:
-                session.testsfailed += 1
+        try:
+            result = yield
+        except (session.Failed, session.Interrupted, pytest.exit.Exception):
+            self._stopped = True
+            self._conclude(session)
+            raise
+        self._stopped = self._stopped or bool(session.shouldstop or session.shouldfail)
+        self._conclude(session)
         return result
 
-    def _conclude(self, session: pytest.Session, collection_failed: bool) -> None:
-        stopped = bool(session.shouldstop or session.shouldfail)
-        full = not (stopped or collection_failed) and self._is_full()
+    def _conclude(self, session: pytest.Session) -> None:
+        concluded, self._concluded = self._concluded, True
+        if self._is_worker and self._stopped:
+            self._worker.workeroutput["onnxlite_stopped"] = True
+        if self._is_worker or self._config.option.collectonly or concluded:
+            return
         if self.run.records or self.run.unjudged or self._settings.mode != "plain" or self._settings.processors:
             from pytest_onnxlite.ending import conclude
+            from pytest_onnxlite.report import junit
 
-            conclude(self.run, self._settings, self._registry().checks, stopped, full)
+            scope = scope_of(self._config, self._collected)
+            conclude(self.run, self._settings, self._registry().checks, scope, self._stopped)
+            junit.tell(self._config.pluginmanager.get_plugins(), self.run)
+        if self.run.findings:
+            session.testsfailed += 1
 
-    def _is_full(self) -> bool:
-        """Tell whether every test of the project was to run."""
-        declared = self._config.stash.get(DECLARED, None)
-        return not self.run.deselected and covers_all(
-            self._config.args,
-            self._config.invocation_params.dir,
-            self._config.rootpath,
-            self._config.getini("testpaths"),
-            [declared.path] if declared else [],
-        )
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Let no run end green that was stopped before it was judged; and keep the cache within its size."""
+        if self._is_run and self._settings.mode != "plain" and session.exitstatus == pytest.ExitCode.OK:
+            self._stopped = self._stopped or not self._concluded
+            self._conclude(session)
+            if not self._is_worker and self.run.is_red:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self._is_worker or not self._settings.cache or not (self._guardian or self.run.records):
+            return
+        from pytest_onnxlite.variants.cache import Cache
+
+        Cache(self._cache_dir()).trim(self._settings.cache_bytes, self._began)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show a line for each model and variant."""
-        if not self.run.records and not self.run.findings:
+        if not self.run.records and not self.run.findings and not self.run.remarks:
             return
         from pytest_onnxlite.ending import summary
 

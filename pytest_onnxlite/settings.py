@@ -35,6 +35,12 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
         True,
         "with --onnxlite-save-baseline: save a candidate although it is worse than its baseline",
     ),
+    (
+        "complete",
+        True,
+        "with --onnxlite-baseline or --onnxlite-save-baseline: fail unless every baseline and every guarded test is looked "
+        "at, whatever narrows the run; for CI",
+    ),
     ("baseline-dir", False, "folder of the baselines (default: baselines, below the root directory)"),
     ("cache", False, "off: keep nothing of what is built for the next run (default: on)"),
     ("cache-dir", False, "folder for converted and quantized models (default: in pytest's cache folder)"),
@@ -87,6 +93,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     Attributes:
         mode: whether baselines are left alone, compared with, or saved.
         accept: save a candidate that is worse than its baseline.
+        complete: fail unless the run is a full one.
         baseline_dir: where baselines are.
         artefact_dir: where their artefacts are; None where they lie beside them.
         keep_artefact: whether a save keeps the artefact.
@@ -110,6 +117,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
 
     mode: Mode
     accept: bool
+    complete: bool
     baseline_dir: Path
     artefact_dir: Path | None
     keep_artefact: bool
@@ -148,6 +156,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         return cls(
             mode=mode,
             accept=read.flag("accept"),
+            complete=read.flag("complete"),
             baseline_dir=read.path("baseline_dir") or config.rootpath / "baselines",
             artefact_dir=config.rootpath / str(artefact_dir) if artefact_dir else None,
             keep_artefact=bool(config.getini("onnxlite_keep_artefact")),
@@ -214,6 +223,10 @@ def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
         )
     if read.option("accept") and mode != "save":
         raise UsageMistake("--onnxlite-accept goes with --onnxlite-save-baseline; alone it would accept nothing.")
+    if read.option("complete") and mode == "plain":
+        raise UsageMistake(
+            "--onnxlite-complete goes with --onnxlite-baseline or --onnxlite-save-baseline; alone nothing is looked at."
+        )
     if cache not in ("on", "off"):
         raise UsageMistake(f"--onnxlite-cache={cache}: expected on or off.")
     if read.option("cache") == "off" and read.option("cache_dir"):

@@ -48,6 +48,17 @@ def listed(names: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(others)} {last} {end}" if others else end
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things, in the plural unless it is one."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def shortened(names: Sequence[str], between: str = ", ", most: int = 10) -> str:
+    """Return names as a list that a person can read at a glance: the first ones, and how many more there are."""
+    more = f"{between}and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
+
+
 def unknown(what: str, name: str, names: Collection[str], there: str = "It takes") -> str:
     """Say that a name is unknown, which known one is nearest, and which there are."""
     import difflib

@@ -14,7 +14,7 @@ from pytest_onnxlite.errors import OnnxliteError
 SCHEMA = 1
 _RESTORE = "Restore the file (git checkout), or delete it and save anew."
 # What stands in a file that is no check's section.
-_ENVELOPE = ("schema", "model", "variant", "artefact", "machines", "first")
+_ENVELOPE = ("schema", "model", "variant", "artefact", "machines", "first", "tests")
 _DESCRIPTION = "description"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -89,6 +89,7 @@ class Baseline:
         sections: what each check keeps, by its name; of a check that nobody registered as JSON data.
         machines: by fingerprint, what depends on the machine.
         first: what checks keep of the first release, by their keys.
+        tests: by id, the tests that guard it, each with its checks; none in what earlier versions saved.
     """
 
     model: str
@@ -97,6 +98,7 @@ class Baseline:
     sections: Mapping[str, object] = field(default_factory=dict)
     machines: Mapping[str, OnMachine] = field(default_factory=dict)
     first: Mapping[str, object] = field(default_factory=dict)
+    tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def section(self, kind: type[S], machine: str = "") -> S | None:
         """Return the section of a type, on a machine where one is named; None where there is none."""
@@ -137,6 +139,7 @@ class Baseline:
             **self.sections,
             "machines": machines,
             "first": self.first,
+            **({"tests": self.tests} if self.tests else {}),
         }
         plain: dict[str, object] = msgspec.to_builtins(content)
         return plain
@@ -255,6 +258,7 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
         read.sections(rest, "", per_machine=False),
         read.machines(content),
         read.first(content),
+        read.part(content.get("tests", {}), dict[str, tuple[str, ...]], "tests"),
     )
     for name, section in baseline.sections.items():
         contradiction = checks[name].contradiction(section, artefact) if name in checks else ""

@@ -7,10 +7,12 @@ artefact before is removed. Whenever a save is stopped, the JSON names an artefa
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, Sections, decode, parse
@@ -22,6 +24,27 @@ from pytest_onnxlite.variants.external import hash_model
 
 class NoArtefact(OnnxliteError):
     """A baseline was saved without its file, on purpose."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a baseline holds.
+
+    Attributes:
+        checks: those that it has figures of.
+        tests: by id, the tests that guard it, each with its checks.
+        digest: the hash of its content; empty for one that cannot be read.
+    """
+
+    checks: tuple[str, ...] = ()
+    tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    digest: str = ""
+
+    @classmethod
+    def of(cls, baseline: Baseline) -> Held:
+        """Return what a baseline holds."""
+        content = json.dumps(baseline.as_dict(), sort_keys=True)
+        return cls(baseline.checks, baseline.tests, hashlib.sha256(content.encode()).hexdigest())
 
 
 class BaselineStore:
@@ -50,15 +73,15 @@ class BaselineStore:
         """Return model and variant of every baseline file there is."""
         return sorted((path.parent.name, path.stem) for path in self.folder.glob("*/*.json"))
 
-    def held(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        """Return the checks that each baseline file holds figures of; none for one that cannot be read."""
+    def held(self) -> dict[tuple[str, str], Held]:
+        """Return what each baseline file holds; nothing is known of one that cannot be read."""
         found = {}
         for model, variant in self.saved():
             try:
                 baseline = self.load(model, variant)
             except BrokenBaseline:
                 baseline = None
-            found[model, variant] = baseline.checks if baseline else ()
+            found[model, variant] = Held() if baseline is None else Held.of(baseline)
         return found
 
     def load(self, model: str, variant: str) -> Baseline | None:

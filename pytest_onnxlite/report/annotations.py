@@ -44,7 +44,7 @@ def _note(text: str, title: str, file: str = "", line: int = 0) -> str:
 
 
 def annotate(document: Document, prefix: str = "") -> list[str]:
-    """Return a line for each red verdict, for each guarded test that failed without one, and for the run.
+    """Return a line for each red verdict, for each guarded test that failed without one, for the run, and a notice where it is partial.
 
     Args:
         document: the report's content.
@@ -64,4 +64,7 @@ def annotate(document: Document, prefix: str = "") -> list[str]:
         reason = entry.reason.splitlines()[-1:] or [""]
         notes.append(_note(reason[0], title, f"{prefix}{entry.file}", entry.line))
     notes += [_note(text, "pytest-onnxlite") for text in document.session]
+    partial = document.coverage.if_partial if document.coverage is not None else ""
+    if partial:
+        notes.append(f"::notice title=pytest-onnxlite::{_message(partial)}")
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
     Returns:
         What could not be written although it was asked for.
     """
-    content = document.build(run, settings.mode, checks)
+    content = document.build(run, settings.mode, checks, _commit(settings.rootdir, environ))
     problems: list[str] = []
 
     def put(option: str, path: Path | None, text: str) -> None:
@@ -54,6 +55,21 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
     if environ.get("GITHUB_ACTIONS") == "true":
         run.annotations = annotate(content, workspace_prefix(settings.rootdir, environ))
     return problems
+
+
+def _commit(folder: Path, environ: Mapping[str, str]) -> str:
+    """Return the commit that is checked out, as CI names it or git does; empty where neither does."""
+    named = environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA")
+    if named:
+        return named
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def write(path: Path, text: str, what: str) -> None:

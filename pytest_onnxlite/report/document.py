@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
+from pytest_onnxlite.coverage import Coverage
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Checks, Record, from_data, to_data
 from pytest_onnxlite.report.trend import Series
@@ -55,6 +56,9 @@ class Document:
         session: what is wrong with the run as a whole.
         remarks: what is worth knowing about it and not wrong.
         saved: what became of the baselines to be saved.
+        coverage: how much of what is guarded it looked at; None where nothing was compared or saved, and in what earlier
+            versions wrote.
+        commit: the commit of the project's repository; empty where it is not known.
         trend: the releases before, where they were asked for; in no file.
     """
 
@@ -69,6 +73,8 @@ class Document:
     session: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     saved: tuple[Saved, ...] = ()
+    coverage: Coverage | None = None
+    commit: str = ""
     trend: tuple[Series, ...] = field(default=())
 
 
@@ -79,22 +85,23 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
-def build(run: Run, mode: Mode, checks: Checks) -> Document:
+def build(run: Run, mode: Mode, checks: Checks, commit: str = "") -> Document:
     """Return the document of a run, as it is read back from the file: a report is the same at once and later."""
     machine, records = describe_machine(), run.all_records()
-    red = any(record.is_red for record in records)
     document = Document(
         version=version_of("pytest-onnxlite"),
         mode=mode,
         machine=machine,
         fingerprint=fingerprint(machine),
         environment=environment(),
-        verdict="fail" if run.findings or run.unjudged or red else "pass",
+        verdict="fail" if run.is_red else "pass",
         records=tuple(records),
         unjudged=tuple(run.unjudged.values()),
         session=tuple(run.findings),
         remarks=tuple(run.remarks),
         saved=tuple(run.saved),
+        coverage=run.coverage,
+        commit=commit,
     )
     return parse(as_data(document), checks, "the report")
 
@@ -113,6 +120,8 @@ def as_data(document: Document) -> dict[str, Any]:
         "session": document.session,
         "remarks": document.remarks,
         "saved": msgspec.to_builtins(document.saved),
+        "coverage": msgspec.to_builtins(document.coverage),
+        "commit": document.commit,
     }
     plain: dict[str, Any] = json.loads(json.dumps(rounded(content), sort_keys=True, allow_nan=False))
     return plain
@@ -176,6 +185,8 @@ def parse(content: Mapping[str, Any], checks: Checks, where: str) -> Document:
                 "machine": machine,
                 "unjudged": content["unjudged"],
                 "saved": content["saved"],
+                "coverage": content.get("coverage"),
+                "commit": content.get("commit", ""),
             },
             Document,
         )

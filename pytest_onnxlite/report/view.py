@@ -174,8 +174,11 @@ def _headline(document: Document, problems: int) -> str:
     expected = sum(verdict.xfail is not None for record in document.records for verdict in record.verdicts)
     if expected:
         return f"{expected} limit{'s are' if expected != 1 else ' is'} broken as expected (xfail); every other holds"
+    partial = document.coverage.if_partial if document.coverage is not None else ""
     return {
-        "compare": "Every limit holds, compared with the last release",
+        "compare": "Every limit holds, compared with the last release"
+        if not partial
+        else f"Every limit holds, {partial}",
         "save": "Every limit holds, baselines saved",
     }.get(document.mode, "Every limit that needs no baseline holds; nothing was compared with a baseline")
 

@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError
-from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.metrics import as_metric
-from pytest_onnxlite.records import Conditions, JudgedFile, Record
-from pytest_onnxlite.run import baseline_findings, covers_all
 from pytest_onnxlite.runtime.sessions import TensorInfo, to_feeds
 
 X = np.zeros((4, 2), np.float32)
@@ -117,74 +114,3 @@ def test_top1_of_scores_and_of_a_probability() -> None:
 def test_top1_of_what_it_cannot_judge(outputs: Any, labels: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         as_metric("top1")(outputs, labels)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "testpaths", "full"),
-    [
-        ([], [], True),
-        (["."], [], True),
-        (["tests"], [], False),
-        (["tests"], ["tests"], True),
-        (["tests", "more"], ["tests", "more"], True),
-        (["tests"], ["tests", "more"], False),
-        (["tests/test_a.py"], ["tests"], False),
-        (["tests/test_a.py::test_b"], [], False),
-        (["tests/sub"], ["tests"], False),
-        (["."], ["tests"], True),
-    ],
-)
-def test_which_runs_are_full(tmp_path: Path, arguments: list[str], testpaths: list[str], full: bool) -> None:
-    for folder in ("tests/sub", "more"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "tests" / "test_a.py").touch()
-    assert covers_all(arguments, tmp_path, tmp_path, testpaths) is full
-
-
-def guarded(*checks: str) -> Record:
-    conditions = Conditions(1, True, 1, "top1", 1000, None)
-    return Record("t", "digits", "int8", JudgedFile(), conditions, limits={check: Limit() for check in checks})
-
-
-RECORD = guarded("size")
-DIGITS = {("digits", "int8"): ["size"]}
-FACES = {("faces", "int8"): ["size"]}
-MORE = {("digits", "int8"): ["accuracy", "size", "latency"]}
-
-
-@pytest.mark.parametrize(
-    ("records", "unjudged", "saved", "full", "wrong", "remarks"),
-    [
-        ([RECORD], [], DIGITS, True, "", ""),
-        ([RECORD], [], DIGITS | FACES, True, "no test looked at the baseline faces/", ""),
-        ([RECORD], [], DIGITS | FACES, False, "", "not looked at in this run: faces/"),
-        ([], [], {}, True, "nothing was guarded", ""),
-        ([], [], DIGITS, False, "nothing was guarded", ""),
-        # The test that looks at it failed before: that is red enough.
-        ([], ["test_release"], DIGITS, True, "", "not looked at in this run: digits/"),
-        ([RECORD], [], MORE, True, "no test asked for: accuracy, latency of digits/int8.json", ""),
-        ([RECORD], [], MORE, False, "", "not looked at in this run: accuracy, latency of digits/int8.json"),
-        (
-            [RECORD],
-            ["test_release"],
-            MORE,
-            True,
-            "",
-            "not looked at in this run: accuracy, latency of digits/int8.json",
-        ),
-        # Several tests look at one baseline.
-        ([RECORD, guarded("accuracy", "latency")], [], MORE, True, "", ""),
-        # A check that the baseline lacks is its test's to say.
-        ([guarded("size", "graph")], [], DIGITS, True, "", ""),
-        # One that cannot be read holds nothing, and is red where it was looked at.
-        ([RECORD], [], {("digits", "int8"): []}, True, "", ""),
-    ],
-)
-def test_what_a_run_as_a_whole_concludes(
-    records: Any, unjudged: Any, saved: Any, full: bool, wrong: str, remarks: str
-) -> None:
-    findings, notes = baseline_findings(records, unjudged, saved, full)
-    assert wrong in "".join(findings)
-    assert bool(findings) is bool(wrong)
-    assert remarks in "".join(notes)
-    assert bool(notes) is bool(remarks)

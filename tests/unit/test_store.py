@@ -302,4 +302,4 @@ def test_what_a_check_saved_that_nobody_registers_any_more_is_still_held(store: 
     path = store.path("digits", "int8")
     path.parent.mkdir(parents=True)
     path.write_text(POSSIBLE.replace('"size": {"bytes": 7}', '"size": {"bytes": 7}, "word_errors": {"rate": 0.1}'))
-    assert "word_errors" in store.held()["digits", "int8"]
+    assert "word_errors" in store.held()["digits", "int8"].checks
