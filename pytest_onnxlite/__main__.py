@@ -1,4 +1,4 @@
-"""`python -m pytest_onnxlite`: reports rendered later, what is guarded, and a failure replayed elsewhere."""
+"""`python -m pytest_onnxlite`: reports rendered and merged later, what is guarded, and a failure replayed elsewhere."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_onnxlite.errors import OnnxliteError
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.records import Checks
+    from pytest_onnxlite.report.document import Document
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,6 +26,19 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--history", type=Path, metavar="DIR", help="add the trend over the baselines in DIR, from its git history"
     )
+    merge = commands.add_parser(
+        "merge", help="make one report of those of several shards, and give the verdict of the whole"
+    )
+    merge.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE.json", help="what --onnxlite-report wrote in a shard"
+    )
+    merge.add_argument(
+        "--baseline-dir", type=Path, default=Path("baselines"), metavar="DIR", help="the folder of the baselines"
+    )
+    merge.add_argument("--shards", type=int, metavar="N", help="how many there are, so that one that is lost is red")
+    merge.add_argument("--report", type=Path, metavar="FILE.json", help="write the merged report")
+    merge.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
+    merge.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown; on the terminal otherwise")
     show = commands.add_parser("show", help="print what is guarded by the baselines in a folder")
     show.add_argument("folder", type=Path, nargs="?", default=Path("baselines"), metavar="DIR")
     show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
@@ -33,7 +51,6 @@ def _report(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report import document, markdown
     from pytest_onnxlite.report.annotations import annotate
-    from pytest_onnxlite.report.delivery import write
 
     checks = Registry.load().checks
     content = document.load(arguments.file, checks)
@@ -41,17 +58,48 @@ def _report(arguments: argparse.Namespace) -> int:
         from pytest_onnxlite.report import trend
 
         content = replace(content, trend=tuple(trend.history(arguments.history, checks)))
+    _write_pages(arguments, content, checks)
+    if arguments.annotations:
+        _say("\n".join(annotate(content)))
+    if arguments.html is None and arguments.markdown is None and not arguments.annotations:
+        _say(markdown.render(content, checks).rstrip())
+    return 0
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.baseline.store import BaselineStore
+    from pytest_onnxlite.registry import Registry
+    from pytest_onnxlite.report import document, markdown
+    from pytest_onnxlite.report.delivery import write
+    from pytest_onnxlite.report.merging import merge
+
+    files, folder = arguments.files, arguments.baseline_dir
+    twice = next((file for file in files if [other.resolve() for other in files].count(file.resolve()) > 1), None)
+    if twice is not None:
+        raise OnnxliteError(f"{twice} is named twice. Name the report of each shard once.")
+    if not folder.is_dir():
+        raise OnnxliteError(f"there is no folder {folder}. Name the folder of the baselines with --baseline-dir.")
+    checks = Registry.load().checks
+    shards = {str(file): document.load(file, checks) for file in files}
+    content = merge(shards, BaselineStore(folder, checks).held(), arguments.shards, str(folder))
+    if arguments.report is not None:
+        write(arguments.report, document.as_text(content), "--report")
+    _write_pages(arguments, content, checks)
+    if arguments.markdown is None:
+        _say(markdown.render(content, checks).rstrip())
+    return 0 if content.verdict == "pass" else 1
+
+
+def _write_pages(arguments: argparse.Namespace, content: Document, checks: Checks) -> None:
+    from pytest_onnxlite.report import markdown
+    from pytest_onnxlite.report.delivery import write
+
     if arguments.html is not None:
         from pytest_onnxlite.report import html
 
         write(arguments.html, html.render(content, checks), "--html")
     if arguments.markdown is not None:
         write(arguments.markdown, markdown.render(content, checks), "--markdown")
-    if arguments.annotations:
-        _say("\n".join(annotate(content)))
-    if arguments.html is None and arguments.markdown is None and not arguments.annotations:
-        _say(markdown.render(content, checks).rstrip())
-    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -84,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Windows' consoles know neither × nor ✗ by themselves.
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     parsed = _parser().parse_args(arguments)
-    commands = {"report": _report, "show": _show, "replay": _replay}
+    commands = {"report": _report, "merge": _merge, "show": _show, "replay": _replay}
     try:
         return commands[parsed.command](parsed)
     except OnnxliteError as error:

@@ -195,7 +195,8 @@ def _intro(document: Document, groups: Groups) -> str:
     mode = {"compare": "compared with baselines", "save": "saving baselines"}.get(
         document.mode, "not compared with baselines"
     )
-    return f"{', '.join(parts)}, {mode}."
+    looked = f": {document.coverage.text}" if document.coverage is not None else ""
+    return f"{', '.join(parts)}, {mode}{looked}."
 
 
 def _machine(document: Document) -> str:

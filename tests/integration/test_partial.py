@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from pytest_onnxlite.__main__ import main
+
 from onnx_models import lookup
 from projects import Project
 
@@ -136,7 +138,6 @@ GONE = {
     "an unguarded test deselected": ["--deselect=suite/test_plain.py::test_plain"],
     "an unguarded file ignored": ["--ignore=suite/test_plain.py"],
     "its own file, which is gone, among others": ["suite/test_onnx.py", "suite"],
-    "in a worker": ["-n1", "suite"],
     "without the cache": ["-pno:cacheprovider"],
 }
 
@@ -270,7 +271,6 @@ LEFT_OUT: dict[str, tuple[list[str], int]] = {
     "a module": (["--pyargs", "suite.test_onnx"], 1),
     "all that guard, by name": (["-k", "plain"], 0),
     "all that guard, by file": (["suite/test_plain.py"], 0),
-    "in a worker": (["-n1", "-k", "onnx and not int8"], 1),
     "by a plugin that decides what is impacted": (["-pimpact"], 1),
 }
 
@@ -285,8 +285,8 @@ def test_a_run_that_leaves_guarded_tests_out_is_partial(guarded: Project, case: 
         assert "partial: 0 of 2 baselines looked at." in said(result)
         return
     assert_partial(result, looked)
-    if case == "in a worker":
-        return  # the same is concluded from what it says
+    if case not in ("by name", "half of one by name", "all that guard, by file"):
+        return
     complete = guarded.compare("--onnxlite-complete", *options)
     assert complete.ret == 1
     complete.stdout.fnmatch_lines(["ERROR: --onnxlite-complete asks for a full run, and this one is partial: *"])
@@ -556,3 +556,121 @@ def test_a_save_that_was_refused_is_a_failed_test_case(guarded: Project) -> None
     guarded.run("--onnxlite-save-baseline", "-k", "size", "--junitxml=r.xml")
     (failure,) = ElementTree.parse(guarded.path / "r.xml").iterfind(".//testcase[@name='run']/failure")
     assert "digits/int8 was not saved" in (failure.text or "")
+
+
+# -- several shards ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shards(guarded: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Reports of two shards, 1.json and 2.json, and of one without a guarded test, 3.json."""
+    monkeypatch.chdir(guarded.path)
+    for number, options in enumerate((["-k", "test_onnx"], ["suite/test_int8.py"], ["-k", "plain"]), 1):
+        assert guarded.compare(f"--onnxlite-report={number}.json", *options).ret == 0
+    return guarded
+
+
+def change(source: str, target: str, **changes: object) -> str:
+    content = json.loads(Path(source).read_text())
+    for path, value in changes.items():
+        *outer, last = path.split("__")
+        inner = content
+        for name in outer:
+            inner = inner[name]
+        inner[last] = value
+    Path(target).write_text(json.dumps(content))
+    return target
+
+
+def test_shards_that_looked_at_everything_are_one_green_run(
+    shards: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = ["--report=all.json", "--markdown=all.md", "--html=all.html", "--shards=3"]
+    assert main(["merge", "1.json", "2.json", "3.json", *reports]) == 0
+    report = json.loads(Path("all.json").read_text())
+    assert (report["verdict"], report["session"], len(report["records"])) == ("pass", [], 3)
+    text = "2 of 2 baselines looked at, in 3 shards"
+    assert (report["coverage"]["state"], report["coverage"]["text"]) == ("full", text)
+    assert not any("partial" in line for line in report["remarks"])
+    assert "Every limit holds, compared with the last release" in Path("all.md").read_text()
+    assert text in Path("all.md").read_text()
+    assert text in Path("all.html").read_text()
+    capsys.readouterr()
+    # What was merged can be rendered as any report, and without a file it is shown.
+    assert main(["report", "all.json"]) == 0
+    assert main(["merge", "1.json", "2.json"]) == 0
+    assert capsys.readouterr().out.count("Every limit holds") == 2
+
+
+def test_what_is_missing_from_all_shards_is_red(shards: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    def red(*arguments: str) -> str:
+        capsys.readouterr()
+        assert main(["merge", *arguments]) == 1
+        return capsys.readouterr().out
+
+    assert "no shard looked at digits/int8.json" in red("1.json", "3.json")
+    assert "these guarded tests: suite/test_int8.py::test_accuracy" in red("1.json", "3.json")
+    assert "3 shards were to report, and there are reports of 2: 1.json, 2.json" in red(
+        "1.json", "2.json", "--shards=3"
+    )
+    shards.compare("--onnxlite-report=size.json", "-k", "size")
+    assert "no shard looked at accuracy of digits/int8.json" in red("1.json", "size.json")
+    (shards.path / "empty").mkdir()
+    assert "empty holds no baseline" in red("1.json", "2.json", "--baseline-dir=empty")
+
+
+CHANGES: dict[str, tuple[dict[str, object], str]] = {
+    "another commit": ({"commit": "b" * 40}, "the shards are of different commits"),
+    "another runtime": ({"environment__onnxruntime": "1.0"}, "different versions of onnxruntime"),
+    "a run without baselines": ({"mode": "plain"}, "2.json was not compared with baselines"),
+    "a version before": ({"coverage": None}, "2.json does not say which baselines there were"),
+    "other figures": ({"coverage__baselines__digits/int8": "0"}, "do not agree about the baseline digits/int8.json"),
+    "one baseline more": ({"coverage__baselines__faces/int8": "0"}, "do not agree about the baseline faces/int8.json"),
+    "one baseline fewer": ({"coverage__baselines": {}}, "do not agree about the baseline digits/onnx.json"),
+    "a red run": ({"session": ["it burnt"], "verdict": "fail"}, "2.json: it burnt"),
+    "a red run that says nothing": ({"verdict": "fail"}, ""),
+}
+
+
+def test_shards_that_disagree_are_red(shards: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    change("1.json", "1.json", commit="a" * 40)
+    for case, (changes, text) in CHANGES.items():
+        source = change("2.json", "kept.json")
+        change("2.json", "2.json", **{"commit": "a" * 40, **changes})
+        capsys.readouterr()
+        assert main(["merge", "1.json", "2.json"]) == 1, case
+        assert text in capsys.readouterr().out.replace("\\", ""), case
+        change(source, "2.json")
+
+
+def test_a_shard_that_failed_makes_the_whole_fail(shards: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    write(shards, wrong=140)
+    assert shards.compare("--onnxlite-report=2.json", "suite/test_int8.py").ret == 1
+    assert main(["merge", "1.json", "2.json", "--report=all.json"]) == 1
+    assert "140 fewer right" in capsys.readouterr().out
+    assert json.loads(Path("all.json").read_text())["verdict"] == "fail"
+    # A candidate may differ between shards; a baseline may not.
+    (shards.path / "baselines" / "digits" / "int8.json").write_text("{")
+    assert main(["merge", "1.json", "2.json"]) == 1
+    assert "do not agree about the baseline digits/int8.json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["none.json"], "none.json cannot be read"),
+        (["1.json", "./1.json"], "is named twice"),
+        (["1.json", "--baseline-dir=nowhere"], "there is no folder nowhere"),
+        (["conftest.py"], "conftest.py is not JSON"),
+    ],
+)
+def test_what_cannot_be_merged_is_told(
+    guarded: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+) -> None:
+    monkeypatch.chdir(guarded.path)
+    assert main(["merge", *arguments]) == 2
+    assert text in capsys.readouterr().err
