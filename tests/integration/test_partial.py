@@ -243,10 +243,12 @@ def test_a_guarded_test_that_judges_nothing_is_red(guarded: Project, case: str) 
     assert why in said(result), said(result)
 
 
-@pytest.mark.parametrize("how", ["collect_ignore = ['suite/test_int8.py']", "collect_ignore_glob = ['*int8*']"])
+@pytest.mark.parametrize(
+    "how", ["collect_ignore = ['suite/test_int8.py']", "collect_ignore_glob = ['*int8*']", "norecursedirs = suite"]
+)
 def test_what_the_project_itself_keeps_from_being_collected_is_red(guarded: Project, how: str) -> None:
-    with (guarded.path / "conftest.py").open("a") as conftest:
-        conftest.write(how)
+    with (guarded.path / ("pytest.ini" if "dirs" in how else "conftest.py")).open("a") as file:
+        file.write(how)
     result = guarded.compare()
     assert result.ret == 1
     assert "the project keeps test_int8.py from being collected" in said(result)
