@@ -182,6 +182,10 @@ def test_a_run_that_does_not_reach_them_is_no_full_one(declare: Write) -> None:
     full = project.compare()
     assert full.ret == 1
     full.stdout.fnmatch_lines(["ERROR: no test looked at the baseline digits/int8.json*"])
+    # A part of the tests knows too what is declared no longer.
+    gone = project.compare("tests")
+    assert gone.ret == 1
+    assert "onnxlite::digits::int8::accuracy is declared no longer" in said(gone)
 
 
 def test_last_failed_reruns_them_beside_others(declare: Write) -> None:
