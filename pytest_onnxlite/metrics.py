@@ -17,6 +17,23 @@ _TOP = re.compile(r"top([1-9])")
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What a model answers, as a metric of classes reads it.
+
+    Attributes:
+        answers: the class of each sample, `(N,) int64`.
+        among: the classes any of which is right, `(N, k) int64`.
+        margins: how far the highest score is above the next, `(N,) float64`; of a single probability, above or below a half.
+        classes: how many classes the model has.
+    """
+
+    answers: Array
+    among: Array
+    margins: Array
+    classes: int
+
+
+@dataclass(frozen=True)
 class Metric:
     """A measure of a model's outputs.
 
@@ -37,6 +54,16 @@ class Metric:
     def is_built_in(self) -> bool:
         """Whether it is one of ours, which reads one output."""
         return isinstance(self.function, _TopK) or (self.name in _NAMED and self == _NAMED[self.name])
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether it counts the right ones of classes, by scores."""
+        return isinstance(self.function, _TopK)
+
+    def choices(self, outputs: Array) -> Choices:
+        """Return the classes that outputs choose, `(N, classes)` or `(N,) float`, which a metric of classes has rated."""
+        assert isinstance(self.function, _TopK)
+        return self.function.choices(outputs)
 
     def loss(self, own: Array, other: Array) -> Array:
         """Return how much worse values of this metric are than others, each by itself."""
@@ -82,7 +109,12 @@ def as_metric(metric: object) -> Metric:
     raise ValueError(f"metric={metric!r}; expected {names}, a function (outputs, labels), or a Metric.")
 
 
-def _as_indices(labels: Array) -> Array:
+def as_indices(labels: Array) -> Array:
+    """Return labels as class indices, `(N,)`.
+
+    Raises:
+        ValueError: they are none.
+    """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
@@ -115,7 +147,7 @@ class _TopK:
         """
         if outputs.ndim == 2 and outputs.shape[1] == 1:
             outputs = outputs[:, 0]
-        labels = _as_indices(labels)
+        labels = as_indices(labels)
         if outputs.ndim not in (1, 2) or len(outputs) != len(labels):
             raise ValueError(f"the output is {outputs.shape}; top{self.k} expects ({len(labels)}, classes)")
         classes = 2 if outputs.ndim == 1 else outputs.shape[1]
@@ -123,12 +155,25 @@ class _TopK:
             raise ValueError(f"labels reach from {labels.min()} to {labels.max()}, the model has {classes} classes")
         if self.k >= classes:
             raise ValueError(f"top{self.k} of {classes} classes is always right")
-        if self.k == 1:
-            right: npt.NDArray[np.bool_] = _answers(outputs) == labels
-            return right
-        highest = np.argpartition(outputs, -self.k, axis=1)[:, -self.k :]
-        among: npt.NDArray[np.bool_] = (highest == labels[:, None]).any(axis=1)
+        among: npt.NDArray[np.bool_] = (self._among(outputs) == labels[:, None]).any(axis=1)
         return among
+
+    def _among(self, outputs: Array) -> Array:
+        if self.k == 1:
+            return _answers(outputs)[:, None]
+        highest: Array = np.argpartition(outputs, -self.k, axis=1)[:, -self.k :]
+        return highest
+
+    def choices(self, outputs: Array) -> Choices:
+        """Return what outputs that it can rate choose."""
+        if outputs.ndim == 2 and outputs.shape[1] == 1:
+            outputs = outputs[:, 0]
+        if outputs.ndim == 1:
+            margins, classes = np.abs(outputs.astype(np.float64) - 0.5), 2
+        else:
+            highest = np.partition(outputs.astype(np.float64), -2, axis=1)[:, -2:]
+            margins, classes = highest[:, 1] - highest[:, 0], outputs.shape[1]
+        return Choices(_answers(outputs), self._among(outputs), margins, classes)
 
 
 def as_labels(metric: Metric, outputs: Any) -> Any:

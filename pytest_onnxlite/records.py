@@ -270,4 +270,4 @@ class _Reader:
         return replace(msgspec.convert(plain, Verdict), evidence=evidence, explanation=explanation)
 
 
-_PLAIN = ("check", "against", "outcome", "figure", "message", "red", "xfail")
+_PLAIN = ("check", "against", "outcome", "figure", "message", "red", "xfail", "remarks")

@@ -246,7 +246,7 @@ class GuardSession:
         for record in records:
             for verdict in record.verdicts:
                 name = f"onnxlite.{record.model}.{record.variant}.{verdict.check}.{verdict.against}"
-                item.user_properties.append((name, f"{verdict.outcome}: {verdict.figure}"))
+                item.user_properties.append((name, verdict.in_short))
         text = failure_text(records)
         if text:
             if self._settings.bundle is not None:

@@ -32,6 +32,12 @@ def lookup(path: Path, answers: Sequence[int] | npt.NDArray[np.int64], classes: 
     """A model whose answer to the input i, (batch, 1) int64, is answers[i]; the answers are stored in 8 bits if asked."""
     table = np.zeros((len(answers), classes), np.uint8 if int8 else np.float32)
     table[np.arange(len(answers)), answers] = 1
+    return score_lookup(path, table)
+
+
+def score_lookup(path: Path, table: npt.NDArray[Any]) -> Path:
+    """A model whose scores for the input i, (batch, 1) int64, are table[i], (N, classes) float32 or uint8."""
+    int8, classes = table.dtype == np.uint8, table.shape[1]
     name = "float_table" if int8 else "table"
     return save_graph(
         path,

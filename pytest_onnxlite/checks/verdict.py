@@ -62,6 +62,7 @@ class Verdict:
         red: whether its test fails of it; known once it is recorded.
         xfail: the reason where it is as pytest was told to expect, else None.
         explanation: why it is what it is; None where nobody asked.
+        remarks: what a limit that holds hides and a person should know, in a sentence each.
     """
 
     check: str
@@ -73,6 +74,12 @@ class Verdict:
     red: bool = False
     xfail: str | None = None
     explanation: Explanation | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def in_short(self) -> str:
+        """The outcome, the figure and the remarks, in a line."""
+        return "; ".join([f"{self.outcome}: {self.figure}", *self.remarks])
 
     def is_red(self, mode: Mode, accept: bool = False) -> bool:
         """Tell whether the test fails of it.

@@ -35,16 +35,18 @@ def workspace_prefix(root: Path, environ: Mapping[str, str]) -> str:
     return "" if inner == "." else f"{inner}/"
 
 
-def _note(text: str, title: str, file: str = "", line: int = 0) -> str:
+def _note(text: str, title: str, file: str = "", line: int = 0, level: str = "error") -> str:
     lines = text.splitlines()
     if len(lines) > _MOST_LINES:
         lines = [*lines[:_MOST_LINES], "..."]
     place = f"file={_property(file)},line={line}," if file else ""
-    return f"::error {place}title={_property(title)}::{_message(chr(10).join(lines))}"
+    return f"::{level} {place}title={_property(title)}::{_message(chr(10).join(lines))}"
 
 
 def annotate(document: Document, prefix: str = "") -> list[str]:
-    """Return a line for each red verdict, for each guarded test that failed without one, for the run, and a notice where it is partial.
+    """Return a line for each red verdict, each guarded test that failed without one, and the run.
+
+    Remarks on limits that hold, and that the run is partial, are notices.
 
     Args:
         document: the report's content.
@@ -58,6 +60,9 @@ def annotate(document: Document, prefix: str = "") -> list[str]:
                 title = f"{record.name}: {verdict.check}{state}"
                 text = "\n".join([verdict.message, *explanation_lines(verdict)])
                 notes.append(_note(text, title, f"{prefix}{record.file}", record.line))
+            elif verdict.remarks:
+                title, text = f"{record.name}: {verdict.check}", "\n".join(verdict.remarks)
+                notes.append(_note(text, title, f"{prefix}{record.file}", record.line, "notice"))
     for entry in document.unjudged:
         title = f"{entry.test.split('::')[-1]}: {entry.what}"
         # The last line of a traceback says what was wrong.
@@ -66,5 +71,5 @@ def annotate(document: Document, prefix: str = "") -> list[str]:
     notes += [_note(text, "pytest-onnxlite") for text in document.session]
     partial = document.coverage.if_partial if document.coverage is not None else ""
     if partial:
-        notes.append(f"::notice title=pytest-onnxlite::{_message(partial)}")
+        notes.append(_note(partial, "pytest-onnxlite", level="notice"))
     return notes

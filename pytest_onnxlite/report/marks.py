@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
-from pytest_onnxlite.records import Record
+from pytest_onnxlite.records import Checks, Record
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,14 @@ def worst(verdicts: Iterable[Verdict]) -> Mark:
     """Return the state that matters most; a limit that passed outweighs one that was not compared."""
     marks = sorted((mark_of(v) for v in verdicts), key=lambda m: _ORDER.index(m.key))
     return marks[0] if marks else _NOT_COMPARED
+
+
+def remarks_of(verdict: Verdict, checks: Checks) -> list[str]:
+    """Return what is worth knowing about a limit that holds."""
+    if verdict.red:
+        return []
+    of_check = checks[verdict.check].remark(verdict) if verdict.check in checks else ""
+    return [*verdict.remarks, *([of_check] if of_check else [])]
 
 
 def verdicts_of(group: Sequence[Record]) -> list[Verdict]:

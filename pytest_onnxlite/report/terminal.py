@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.failure import explanation_lines
+from pytest_onnxlite.report.marks import remarks_of
 from pytest_onnxlite.text import aligned
 
 _UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)
@@ -89,11 +90,8 @@ def notes(records: Sequence[Record], checks: Checks) -> list[str]:
         drift = [check.drift(verdict) for check, verdict in known if verdict.against == BASELINE]
         if any(drift):
             lines.append(f"{record.name} since the first release: {', '.join(filter(None, drift))}")
-        for check, verdict in known:
-            remark = "" if verdict.red else check.remark(verdict)
-            if remark:
-                lines.append(f"{record.name}: {remark}")
         for verdict in record.verdicts:
+            lines += [f"{record.name}: {remark}" for remark in remarks_of(verdict, checks)]
             lines += _verdict_notes(record, verdict)
     return lines
 

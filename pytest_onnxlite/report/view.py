@@ -16,7 +16,7 @@ from pytest_onnxlite.report import terminal
 from pytest_onnxlite.report.course import HistoryRow, TrendPart, history, trend_part
 from pytest_onnxlite.report.document import Document, as_data, rounded
 from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines
-from pytest_onnxlite.report.marks import PASS, Mark, anchor, mark_of, measured_of, verdicts_of, worst
+from pytest_onnxlite.report.marks import PASS, Mark, anchor, mark_of, measured_of, remarks_of, verdicts_of, worst
 from pytest_onnxlite.report.plots import Strip, strip
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
@@ -323,7 +323,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         if name in measured
         for block in check.details(measured[name], [v for v in verdicts if v.check == name], kind)
     ]
-    remarks = [checks[v.check].remark(v) for v in verdicts if v.check in checks]
+    remarks = [remark for verdict in verdicts for remark in remarks_of(verdict, checks)]
     return VariantPart(
         f"{model} {kind}",
         kind,
@@ -337,7 +337,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         ),
         history(group, checks),
         tuple(_placed(block, model, kind) if isinstance(block, Ratios) else block for block in blocks),
-        tuple(dict.fromkeys(filter(None, remarks))),
+        tuple(dict.fromkeys(remarks)),
         tuple(line for record in group for line in flatten(_plain(record))),
     )
 

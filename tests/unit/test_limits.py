@@ -13,7 +13,7 @@ from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Recount
 from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_text
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency
+from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency, LatencySection
 from pytest_onnxlite.checks.latency.ratios import is_suspicious
 from pytest_onnxlite.checks.memory.judge import judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
@@ -252,8 +252,44 @@ def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: O
 )
 def test_saved_seconds_where_asked_for(saved: float, outcome: Outcome) -> None:
     found = Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1)
-    verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, saved), BASELINE)
+    section = LatencySection(seconds=saved, batch_size=1, threads=1)
+    verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, section), BASELINE)
     assert verdict.outcome is outcome
+
+
+SLOW = "slower than the"
+
+
+@pytest.mark.parametrize(
+    ("purpose", "ratios", "remark"),
+    [
+        ("float", (1.44,) * 8, True),
+        ("sibling", (1.44,) * 8, True),
+        # Twins: a median above 1 that their own spread explains, or that two places in memory do.
+        ("sibling", (0.95, 0.98, 1.0, 1.02, 1.04, 1.07, 1.1, 1.2), False),
+        ("sibling", (1.04,) * 8, False),
+        ("sibling", (0.5,) * 8, False),
+    ],
+)
+def test_int8_that_is_slower_than_its_float_model_is_a_remark(
+    purpose: str, ratios: tuple[float, ...], remark: bool
+) -> None:
+    found = latency(ratios, ratios, QUIET, purpose=purpose, most=2.0)
+    verdicts = judge_latency(LatencyLimit(max_ratio=2.0 if purpose == "float" else None), found, PLAIN)
+    assert [SLOW in text for text in verdicts[-1].remarks] == ([True] if remark else [])
+    assert not any(verdict.red for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sibling", "remark"),
+    [(1.0, 1.44, True), (0.7, 1.44, False), (1.5, 0.9, True), (1.0, 1.1, False), (1.0, None, False)],
+)
+def test_the_ratio_that_was_saved_tells_it_too(ratio: float, sibling: float | None, remark: bool) -> None:
+    section = LatencySection(seconds=1e-3, batch_size=1, threads=1, sibling_ratio=sibling)
+    found = latency(ratio, ratio, QUIET, purpose=BASELINE, most=2.0)
+    (verdict,) = judge_latency(LatencyLimit(max_slowdown=1.0), found, SAVED, section)
+    assert bool(verdict.remarks) == remark
+    assert not remark or f"{sibling:.2f}x when it was saved" in verdict.remarks[0]
 
 
 def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.accuracy.judge import NAME, judge_accuracy
+from pytest_onnxlite.checks.accuracy.judge_labels import needs_last_release
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import (
     Accuracy,
@@ -54,7 +55,9 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         last = task.last_variant() if saved is not None else None
 
         def wanted(found: Found) -> Variant | None:
-            tells = saved is not None and (task.limit.confidence is not None or _is_worse(found, saved))
+            tells = saved is not None and (
+                task.limit.confidence is not None or _is_worse(found, saved) or needs_last_release(task.limit, found)
+            )
             return last if tells else None
 
         task.progress(f"counting the right answers of {task.name}")

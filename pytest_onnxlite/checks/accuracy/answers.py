@@ -19,6 +19,8 @@ MOST_SAMPLES = 20
 # This share of the lost samples in two classes makes them the cause.
 _CONCENTRATED = 0.8
 _FEWEST_CLASSES = 4
+# Unless they are so many of all samples that a loss of any kind is mostly theirs: they must lose this many times their share.
+_TIMES_ITS_SHARE = 2.0
 # Unless there are so few, or so many of all samples are in those classes that it may be chance.
 _FEWEST_LOST, _CHANCE = 5, 0.01
 # A label is doubted where so many of its samples, and this share, get the same other answer from both models.
@@ -114,9 +116,11 @@ class Answers:
             found.append(entry)
             held = sum(c.lost for c in found)
             if held >= _CONCENTRATED * total:
-                share = sum(c.samples for c in found) / sum(c.samples for c in self.classes)
+                # Only what the reference has right can be lost, and most of that may be of one class anyway.
+                share = sum(c.reference for c in found) / sum(c.reference for c in self.classes)
                 ways = comb(len(self.classes), len(found))
-                return found if ways * binomial_tail(held, total, share) <= _CHANCE else []
+                is_more = held >= _TIMES_ITS_SHARE * share * total
+                return found if is_more and ways * binomial_tail(held, total, share) <= _CHANCE else []
         return []
 
     def as_dict(self) -> dict[str, Any]:

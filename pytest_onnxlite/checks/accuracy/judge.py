@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import Any
 
 from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.checks.accuracy.judge_labels import misfit_message, with_doubts
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import (
     Accuracy,
@@ -98,16 +99,21 @@ def judge_accuracy(limit: AccuracyLimit, found: Accuracy | Score, reference: Ref
     """Judge a figure against the reference variant's and against the baseline's."""
     verdicts = []
     unfit = _unfit(limit, found) if isinstance(found, Accuracy) else None
+    misfit = misfit_message(limit, found)
     if unfit:
         verdicts.append(Verdict(NAME, found.reference or LIMIT, Outcome.FAIL, found.figure, unfit, AccuracyEvidence()))
+    elif misfit:
+        # Without evidence, so that nobody looks for layers: the cause is known.
+        verdicts.append(Verdict(NAME, found.reference or LIMIT, Outcome.FAIL, found.figure, misfit))
     elif found.reference:
-        verdicts.append(_judge_reference(limit, found))
+        verdicts.append(with_doubts(limit, found, _judge_reference(limit, found)))
     if isinstance(reference, Absent):
         return [*verdicts, absent(NAME, found.figure, reference)]
     saved = reference.section(AccuracySection)
     if saved is None:
         return [*verdicts, missing(NAME, found.figure, reference)]
-    return [*verdicts, _judge_baseline(limit, found, saved, reference)]
+    against_last = _judge_baseline(limit, found, saved, reference)
+    return [*verdicts, against_last if misfit else with_doubts(limit, found, against_last)]
 
 
 def _unfit(limit: AccuracyLimit, found: Accuracy) -> str | None:

@@ -22,6 +22,7 @@ class AccuracyLimit(Limit):
         confidence: where given, the upper end of the drop's interval must be within the limit too.
         batch_size: samples per inference; the spec's where None.
         processors: other processors that it is counted on and judged by as well, emulated where this is another.
+        chance_ok: right answers may be no more than always giving the commonest label has, and the labels doubtful.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {
@@ -30,6 +31,7 @@ class AccuracyLimit(Limit):
         "confidence": number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
         "batch_size": whole(1),
         "processors": Argument(tuple, "a list of processors, such as ['avx2', 'sse4']", choices=PROCESSORS),
+        "chance_ok": FLAG,
     }
 
     max_drop: float = 0.01
@@ -37,6 +39,7 @@ class AccuracyLimit(Limit):
     confidence: float | None = None
     batch_size: int | None = None
     processors: tuple[str, ...] = ()
+    chance_ok: bool = False
 
     def misfit(self, kind: Kind) -> str:
         """Only what ONNX Runtime runs is counted on other processors."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Recount, Rescore, Score
+from pytest_onnxlite.checks.accuracy.chance import differing, fit_of, lost_classes
+from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, Fit, LostClass, Recount, Rescore, Score
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.metrics import Array, Metric, as_labels
+from pytest_onnxlite.metrics import Array, Choices, Metric, as_indices, as_labels
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Outputs, RuntimeVariant, Variant
 
@@ -68,20 +69,70 @@ def measure(
     # What the candidate is compared with ran here: its answers elsewhere are no labels.
     elsewhere = None if some is None or some.outputs is None else pick_output(builder, variant, some.outputs)
     own = _rate(builder, variant, labels, read if elsewhere is None else lambda _: elsewhere, count)
-    name, other = "", None
+    name, beside = "", None
     if reference is not None and reference.kind != variant.kind:
-        name, other = reference.kind, _rate(builder, reference, labels, read, count)
+        name, beside = reference.kind, reference
     elif elsewhere is not None:
-        name, other = HERE, _rate(builder, variant, labels, read, count)
+        name, beside = HERE, variant
+    other = None if beside is None else _rate(builder, beside, labels, read, count)
     found = _count(builder, own, name, other) if own.dtype.kind == "b" else _score(builder, own, name, other, labels)
     found = replace(found, total=count, batch_size=batch_size, output=_output_name(builder, variant))
+    # On another processor the labels are those of here, and so are the classes.
+    classes = _Classes.of(builder, variant, read) if some is None else None
+    if isinstance(found, Accuracy) and classes is not None:
+        lost = () if beside is None or other is None else classes.lost(f"the {name} variant", other, own)
+        found = replace(found, fit=classes.fit(beside), lost_classes=lost)
     release = last(found) if last is not None else None
     if release is None:
         return found
     before = _rate(builder, release, labels, read, count)
-    if isinstance(found, Accuracy):
-        return replace(found, last=Recount(int(before.sum()), int((before & ~own).sum()), int((own & ~before).sum())))
-    return replace(found, last=Rescore(float(before.mean()), _loss_error(metric, own, before)))
+    if isinstance(found, Score):
+        return replace(found, last=Rescore(float(before.mean()), _loss_error(metric, own, before)))
+    recount = Recount(int(before.sum()), int((before & ~own).sum()), int((own & ~before).sum()))
+    if classes is not None:
+        recount = replace(recount, differing=differing(classes.chosen(release), classes.chosen(variant)))
+        found = replace(found, lost_classes=classes.lost(LAST_RELEASE, before, own, found.lost_classes))
+    return replace(found, last=recount)
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """What models choose, where the evaluation data is labelled with classes.
+
+    Attributes:
+        variant: the candidate.
+        labels: `(N,) int` or `(N,) bool`.
+        chosen: what a variant chooses.
+    """
+
+    variant: Variant
+    labels: Array
+    chosen: Callable[[Variant], Choices]
+
+    @classmethod
+    def of(cls, builder: Builder, variant: Variant, read: Read) -> _Classes | None:
+        """Return that of a spec; None where the metric knows no classes, or there are no labels."""
+        metric, labels = builder.spec.rating, builder.evaluation.y
+        if labels is None or not metric.is_of_classes:
+            return None
+
+        def chosen(of: Variant) -> Choices:
+            found = read(of)
+            assert isinstance(found, np.ndarray)  # it was rated before
+            return metric.choices(found)
+
+        return cls(variant, as_indices(np.asarray(labels)), cache(chosen))
+
+    def fit(self, reference: Variant | None) -> Fit:
+        """Return whether the labels can be those of the data, by the reference's answers, else by the candidate's own."""
+        own = self.chosen(self.variant)
+        if reference is None:
+            return fit_of(self.variant.kind, self.labels, own)
+        return fit_of(reference.kind, self.labels, self.chosen(reference), own)
+
+    def lost(self, name: str, theirs: Array, ours: Array, known: tuple[LostClass, ...] = ()) -> tuple[LostClass, ...]:
+        """Return the classes that the candidate lost against one that is called so."""
+        return lost_classes(name, self.labels, theirs, ours, known)
 
 
 def _count(builder: Builder, own: Array, reference: str, other: Array | None) -> Accuracy:

@@ -11,14 +11,25 @@ import msgspec
 from pytest_onnxlite.baseline.record import Count, Positive
 from pytest_onnxlite.text import percent, score_text
 
+# What a class may have been lost against, besides a variant.
+LAST_RELEASE = "the last release"
+
 
 @dataclass(frozen=True)
 class Recount:
-    """What the last release's own file answers today, on the same samples: right answers, and those that only one has."""
+    """What the last release's own file answers today, on the same samples.
+
+    Attributes:
+        correct: right answers.
+        only_last: samples that only it has right.
+        only_candidate: samples that only the candidate has right.
+        differing: samples that the two answer differently; None where nobody counted.
+    """
 
     correct: int
     only_last: int
     only_candidate: int
+    differing: int | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,52 @@ class Rescore:
 
     value: float
     loss_error: float | None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether the labels can be those of the data, by the answers of one model: the reference, else the candidate.
+
+    Attributes:
+        kind: the model's kind.
+        right: its right answers.
+        always: the commonest labels, as many as the metric takes for an answer.
+        always_right: right answers of one that always gives these.
+        shuffled: right answers to be expected of it if the labels were shuffled.
+        shuffled_most: what those exceed once in a hundred times.
+        surest: samples that it is surest of, a quarter of all, and more where it is as sure of others.
+        surest_right: its right answers to those.
+        unlabelled: classes that it answers often and that no sample is labelled with.
+        unlabelled_answers: how often it does.
+        classes: how many classes it has.
+        is_bool: whether the labels are True and False.
+        differing: samples that the candidate answers differently; None where it is the candidate itself.
+    """
+
+    kind: str
+    right: int
+    always: tuple[int, ...]
+    always_right: int
+    shuffled: float
+    shuffled_most: float
+    surest: int
+    surest_right: int
+    unlabelled: tuple[int, ...] = ()
+    unlabelled_answers: int = 0
+    classes: int = 2
+    is_bool: bool = False
+    differing: int | None = None
+
+
+@dataclass(frozen=True)
+class LostClass:
+    """A class that one model knows and the candidate does not: of how many samples either has how many right."""
+
+    label: int
+    samples: int
+    reference: str
+    reference_right: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +103,8 @@ class Accuracy:
         output: the output that the metric reads.
         last: the last release's file, counted today; None where it was not.
         processors: by processor, the answers there (`Elsewhere`).
+        fit: whether the labels can be those of the data; None where there are no labels, or no classes.
+        lost_classes: classes that the candidate lost wholly, or nearly.
     """
 
     metric: str
@@ -60,6 +119,8 @@ class Accuracy:
     output: str | None = None
     last: Recount | None = None
     processors: Mapping[str, Any] = field(default_factory=dict)
+    fit: Fit | None = None
+    lost_classes: tuple[LostClass, ...] = ()
 
     @property
     def figure(self) -> str:
@@ -225,6 +286,7 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         interval_confidence: how sure they are.
         saved: what the baseline keeps; None where another variant is compared with.
         lost_since_first: right answers, or of the value, lost since the first release.
+        differing: samples that are answered differently, where the labels are doubtful and these are judged too.
         processor: the other processor that it is judged on; None for this one, as the rest.
         runs_on: the kind of processor that it was counted on.
         emulated: whether that one was emulated.
@@ -240,6 +302,7 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     interval_confidence: float | None = None
     saved: AccuracySection | None = None
     lost_since_first: float | None = None
+    differing: int | None = None
     processor: str | None = None
     runs_on: str | None = None
     emulated: bool | None = None

@@ -94,7 +94,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             resolution=limit.max_slowdown,
             max_time=limit.max_time,
         )
-        return Judged(found, judge_latency(limit, found, reference, saved.seconds if saved else None))
+        return Judged(found, judge_latency(limit, found, reference, saved))
 
     def _siblings(self, task: Task[LatencyLimit]) -> dict[str, timing.Reference]:
         """Return the float model to time beside: to judge by, or only to be stored."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
     FLOAT,
+    SIBLING,
     Comparison,
     Interval,
     Latency,
     LatencyEvidence,
+    LatencySection,
 )
 from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
@@ -18,6 +22,9 @@ from pytest_onnxlite.text import percent, time_text
 
 NAME = "latency"
 FIRST_KEY = "latency_ratio"
+_CURE = "INT8 is not always faster; max_ratio=1.0 makes such a model red."
+# By so much the medians of a model and its twin may differ, measured in turns; and where one of them was saved.
+_TWINS, _SAVED_TWINS = 0.05, 0.15
 
 
 def ratio_text(comparison: Comparison, second: bool = False) -> str:
@@ -72,7 +79,7 @@ def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Compariso
 
 
 def judge_latency(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: float | None = None
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: LatencySection | None = None
 ) -> list[Verdict]:
     """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
 
@@ -80,8 +87,46 @@ def judge_latency(
         limit: the marker.
         found: the times.
         reference: the baseline, or why there is none.
-        saved: the seconds that were saved on a machine like this; needed only where nothing ran beside.
+        saved: what was saved on a machine like this; None for nothing.
     """
+    verdicts = _judge_ratios(limit, found, reference, saved)
+    remark = slower_than_float(found, saved)
+    if remark and not any(verdict.outcome is Outcome.FAIL for verdict in verdicts):
+        # With the verdict that stands for the check.
+        verdicts[-1] = replace(verdicts[-1], remarks=(remark,))
+    return verdicts
+
+
+def slower_than_float(found: Latency, saved: LatencySection | None) -> str:
+    """Say that a quantized model is slower than the float model it was made from; empty where nothing shows it.
+
+    Both bounds of a ratio hold by themselves, and a session's place in memory makes medians of twins differ by a few per
+    cent: the lower bound must exceed 1 by more than that. A ratio that was saved has no bounds, and is taken lower.
+    """
+    for purpose, comparison in found.comparisons.items():
+        if purpose in (FLOAT, SIBLING) or (purpose == BASELINE and not comparison.is_last_release):
+            interval = median_interval(comparison.first, CONFIDENCE)
+            if interval.lower > 1 + _TWINS:
+                return (
+                    f"slower than the {comparison.reference} model it was made from: {ratio_text(comparison)}. {_CURE}"
+                )
+            return ""
+    beside = found.comparisons.get(BASELINE)
+    if beside is None or saved is None or saved.sibling_ratio is None:
+        return ""
+    interval = median_interval(beside.first, CONFIDENCE)
+    if saved.sibling_ratio * interval.lower <= 1 + _SAVED_TWINS:
+        return ""
+    ratio = f"{saved.sibling_ratio * interval.median:.2f}x"
+    return (
+        f"slower than the float model it was made from: {ratio}, by the last release, which had {saved.sibling_ratio:.2f}x "
+        f"when it was saved. {_CURE}"
+    )
+
+
+def _judge_ratios(
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: LatencySection | None
+) -> list[Verdict]:
     figure = time_text(found.seconds)
     conditions = f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
     verdicts = []
@@ -100,7 +145,7 @@ def judge_latency(
     comparison = found.comparisons.get(BASELINE)
     if comparison is None:
         assert saved is not None
-        return [*verdicts, _judge_absolute(limit, found, saved, figure)]
+        return [*verdicts, _judge_absolute(limit, found, saved.seconds, figure)]
     outcome, text = _judge_comparison(limit, found, comparison)
     interval = median_interval(comparison.first, CONFIDENCE)
     kept = reference.first_of(FIRST_KEY, float) if comparison.is_last_release else None
