@@ -23,7 +23,7 @@ from pytest_onnxlite.markers import Guard, require_support
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry, marker_of
 from pytest_onnxlite.settings import PREFIX, UsageMistake
 from pytest_onnxlite.stash import GUARD, or_fail
-from pytest_onnxlite.text import listed, unknown
+from pytest_onnxlite.text import listed, twin, unknown
 
 if TYPE_CHECKING:
     from pytest_onnxlite.spec import ModelSpec
@@ -37,6 +37,8 @@ _DATA = {"data": ("file", "x", "y"), "calibration": ("file", "x")}
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
 _KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
+# How alike two names are of which one is the other misspelt, from 0 to 1.
+_ALIKE = 0.85
 _TYPES = {str: "a string", int: "a whole number", bool: "true or false"}
 
 
@@ -109,9 +111,9 @@ class DeclaredFile:
     registry: Registry
 
     @classmethod
-    def read(cls, path: Path, registry: Registry) -> DeclaredFile:
+    def read(cls, path: Path, registry: Registry, strict: bool = False) -> DeclaredFile:
         """Read a pyproject.toml; see `read`."""
-        return cls(path, tuple(read(path, registry)), registry)
+        return cls(path, tuple(read(path, registry, strict)), registry)
 
     def take_arguments(self, config: pytest.Config) -> None:
         """Let a run over the test paths reach the declared models too, and let their tests be selected by id."""
@@ -147,12 +149,13 @@ class DeclaredFile:
 # -- reading the declaration ---------------------------------------------------------------------------------
 
 
-def read(path: Path, registry: Registry) -> list[DeclaredModel]:
+def read(path: Path, registry: Registry, strict: bool = False) -> list[DeclaredModel]:
     """Read the models that a pyproject.toml declares; none of their files is opened.
 
     Args:
         path: the file.
         registry: the checks and kinds there are.
+        strict: whether a table that looks as if it was to declare models, under another name, is a mistake.
 
     Raises:
         UsageMistake: no TOML, a wrong key, or a value of the wrong type or out of range; all mistakes are told.
@@ -160,9 +163,12 @@ def read(path: Path, registry: Registry) -> list[DeclaredModel]:
     import tomllib
 
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("onnxlite")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageMistake(f"{path}: {error}") from None
+    if strict:
+        _require_no_misspelt(path, content)
+    table = content.get("tool", {}).get(ROOT)
     if table is None:
         return []
     where = f"{path.name}: [tool.onnxlite"
@@ -170,8 +176,12 @@ def read(path: Path, registry: Registry) -> list[DeclaredModel]:
     models = table.get("models", {})
     if not isinstance(models, dict):
         raise UsageMistake(f"{where}]: models={models!r}; expected tables [tool.onnxlite.models.NAME].")
-    declared, mistakes = [], []
+    declared: list[DeclaredModel] = []
+    mistakes = []
     for name, entries in models.items():
+        other = twin(name, [model.name for model in declared])
+        if other is not None:
+            mistakes.append(f"{where}.models.{name}]: differs from {other!r} by case alone; give one another name.")
         try:
             declared.append(_model(path.parent, name, entries, f"{where}.models.{name}]", registry))
         except UsageMistake as mistake:
@@ -179,6 +189,23 @@ def read(path: Path, registry: Registry) -> list[DeclaredModel]:
     if mistakes:
         raise UsageMistake("\n".join(mistakes))
     return declared
+
+
+def _require_no_misspelt(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse a table that is nearly called `tool.onnxlite` and holds models: nobody would read it."""
+    from difflib import get_close_matches
+
+    for prefix, tables in (("tool.", content.get("tool", {})), ("", content)):
+        for name, table in tables.items():
+            plain = re.sub("[-_]", "", name.lower()).removeprefix("pytest")
+            if f"{prefix}{name}" == f"tool.{ROOT}" or not get_close_matches(plain, [ROOT], cutoff=_ALIKE):
+                continue
+            keys = [key for key, value in table.items() if isinstance(value, dict)] if isinstance(table, dict) else []
+            if any(get_close_matches(key.lower(), ["models"], cutoff=_ALIKE) for key in keys):
+                raise UsageMistake(
+                    f"{path.name}: [{prefix}{name}] seems to declare models, and nobody reads a table of that name. Call it "
+                    f"[tool.{ROOT}.models.NAME]."
+                )
 
 
 def _require_keys(where: str, table: object, keys: Iterable[str]) -> None:

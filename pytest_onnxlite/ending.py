@@ -10,7 +10,7 @@ from pytest_onnxlite.coverage import Scope
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import delivery, terminal
 from pytest_onnxlite.run import Run, processor_findings
-from pytest_onnxlite.saving import Saved, save_all
+from pytest_onnxlite.saving import Saved, hidden_by_git, save_all
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import shortened
 
@@ -78,6 +78,7 @@ def _stopped(run: Run, found: coverage.Coverage, settings: Settings) -> list[str
 
 def _save(run: Run, settings: Settings, checks: Checks, tally: coverage.Tally) -> None:
     run.saved = save_all(run.all_records(), list(run.unjudged), settings, checks, tally)
+    run.remarks += hidden_by_git(run.saved, settings, checks)
     run.findings += [f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"]
     if not run.saved and not run.unjudged:
         run.findings.append(

@@ -111,6 +111,7 @@ class Guardian:
             )
         known = self._builders.get(spec.name)
         if known is None:
+            self._store.require_own_name(spec.name, self._builders)
             known = self._builders[spec.name] = Builder(spec, self._cache, self._progress, self.registry.kinds)
         elif not _is_same(known.spec, spec):
             raise OnnxliteError(
@@ -276,9 +277,8 @@ class Guardian:
         except BrokenBaseline as error:
             return Last(Absent(Outcome.NOT_COMPARABLE, str(error)), broken=str(error))
         if baseline is None:
-            text = (
-                f"there is no baseline {self._store.path(model, kind)}. Save one of a release that is good with: {SAVE}"
-            )
+            path = self._store.path(model, kind)
+            text = f"there is no baseline {path}. Save one of a release that is good with: {SAVE}"
             return Last(Absent(Outcome.MISSING, text))
         try:
             return Last(baseline, self._store.artefact(baseline))

@@ -106,11 +106,12 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
         if settings.mode == "plain":
             return
         raise UsageMistake(f"{path} may declare models, and cannot be read: {error}") from None
-    if not mentioned:
+    asked = settings.mode != "plain" or any((settings.report, settings.html, settings.markdown, settings.processors))
+    if not (mentioned or asked):
         return
     from pytest_onnxlite.declared import DeclaredFile
 
-    found = DeclaredFile.read(path, registry_of(config))
+    found = DeclaredFile.read(path, registry_of(config), strict=asked)
     if found.models:
         found.take_arguments(config)
         config.stash[DECLARED] = found

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_onnxlite import gitignore
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
 from pytest_onnxlite.baseline.store import BaselineStore
@@ -159,6 +160,24 @@ def _refused_loss(lost: Sequence[str], states: Mapping[str, State], accept: bool
             "if it is meant, --onnxlite-accept saves without it"
         )
     return ""
+
+
+def hidden_by_git(saved: Sequence[Saved], settings: Settings, checks: Checks) -> list[str]:
+    """Say which of the files that belong to the saved baselines git would leave out of a commit."""
+    store = BaselineStore(settings.baseline_dir, checks)
+    names: list[str] = []
+    for entry in saved:
+        baseline = None if entry.outcome == "refused" else store.load(entry.model, entry.variant)
+        if baseline is None:
+            continue
+        names.append(f"{entry.model}/{entry.variant}.json")
+        # Who names another folder for the models keeps them out of git on purpose.
+        if baseline.artefact.kept and settings.artefact_dir is None:
+            file = store.artefact_folder(entry.model) / baseline.artefact.file
+            files = [path for path in sorted(file.rglob("*")) if path.is_file()] if file.is_dir() else [file]
+            names += [path.relative_to(store.folder).as_posix() for path in files]
+    said = gitignore.remark(store.folder, names) if names else ""
+    return [said] if said else []
 
 
 def _refusal(records: Sequence[Record], unjudged: Sequence[str], accept: bool) -> str:

@@ -68,6 +68,11 @@ def unknown(what: str, name: str, names: Collection[str], there: str = "It takes
     return f"unknown {what} {name!r}{hint} {there} {', '.join(names)}."
 
 
+def twin(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of several names that differs from a name by case alone; None where none does."""
+    return next((other for other in names if other != name and other.lower() == name.lower()), None)
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, two spaces between columns, each as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -11,13 +11,14 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with, write_atomically
+from pytest_onnxlite.text import twin
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
 
@@ -68,6 +69,32 @@ class BaselineStore:
     def artefact_folder(self, model: str) -> Path:
         """Return the folder of a model's artefacts."""
         return self._artefacts / model
+
+    def require_own_name(self, model: str, others: Iterable[str] = ()) -> None:
+        """Refuse a model whose folder another one's would be where file systems know no case, as on Windows and macOS.
+
+        Args:
+            model: its name.
+            others: the names of other models of the run.
+
+        Raises:
+            OnnxliteError: one of those, or a folder that is there, differs from it by case alone.
+        """
+        other = twin(model, others)
+        if other is not None:
+            raise OnnxliteError(
+                f"the models {other!r} and {model!r} differ by case alone: on Windows and macOS their baselines would be one "
+                "folder. Give one of them another name."
+            )
+        try:
+            other = twin(model, [entry.name for entry in self.folder.iterdir() if entry.is_dir()])
+        except OSError:
+            return  # nothing is saved yet, or what is cannot be read, which is told where it is
+        if other is not None:
+            raise OnnxliteError(
+                f"the model {model!r} and the baselines in {self.folder / other} differ by case alone: on Windows and macOS "
+                f"they would be one folder. Call the model {other!r}, or delete that folder if its model is retired."
+            )
 
     def saved(self) -> list[tuple[str, str]]:
         """Return model and variant of every baseline file there is."""
@@ -150,6 +177,7 @@ class BaselineStore:
             BrokenBaseline: the baseline there is cannot be read; it is left as it is.
             OnnxliteError: the folder cannot be written.
         """
+        self.require_own_name(baseline.model)
         before = self.load(baseline.model, baseline.variant)
         path = self.path(baseline.model, baseline.variant)
         text = json.dumps(baseline.as_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

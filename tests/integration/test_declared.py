@@ -405,3 +405,41 @@ def test_collecting_them_imports_nothing_heavy(declare: Write) -> None:
     assert "onnxlite::digits::int8::size" in done.stdout
     # Hypothesis and others bring none of these by themselves.
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "tool.onnxlit.models",
+        "tool.onnx-lite.models",
+        "tool.pytest_onnxlite.models",
+        "tool.OnnxLite.model",
+        "onnxlite.models",
+    ],
+)
+def test_a_table_that_is_nearly_called_ours_is_an_error_where_something_is_asked_of_us(
+    declare: Write, table: str
+) -> None:
+    project = declare(HEAD.replace("tool.onnxlite.models", table) + LIMITS)
+    (project.path / "test_other.py").write_text("def test_other(): pass")
+    project.run().assert_outcomes(passed=1)
+    result = project.compare()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    name = table.rsplit(".", 1)[0]
+    assert f"[{name}] seems to declare models" in result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["[tool.onnxruntime.models.a]", "[tool.onnxlint]\nmodels = 1", "[tool.onnx.models.a]", "[tool.onnxlit.more]"],
+)
+def test_another_tools_table_is_its_own(declare: Write, table: str) -> None:
+    project = declare(HEAD + LIMITS + table)
+    assert project.run("--onnxlite-report=r.json").ret == 0
+
+
+def test_declared_models_whose_names_differ_by_case_alone_are_an_error(declare: Write) -> None:
+    project = declare(HEAD + LIMITS + HEAD.replace("digits", "Digits") + LIMITS)
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "[tool.onnxlite.models.Digits]: differs from 'digits' by case alone" in result.stderr.str()

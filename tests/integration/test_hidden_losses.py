@@ -1,15 +1,21 @@
-"""Passes that hide something: labels that do not belong to the data, a class that is lost, INT8 that is slower."""
+"""Passes that hide something: labels that do not fit, a lost class, slower INT8, names alike, files that git ignores."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from onnx_models import lookup, score_lookup
+from pytest_onnxlite.gitignore import ignored
+
+from onnx_models import dense, lookup, score_lookup
 from projects import Project
 
 CONFTEST = """
@@ -155,3 +161,125 @@ def test_every_report_tells_of_a_class_that_was_lost(lost_class: dict[str, Any])
     (notice,) = (line for line in lost_class["terminal"].splitlines() if line.startswith("::notice "))
     assert text in notice
     assert "::error" not in lost_class["terminal"]
+
+
+@pytest.mark.alone
+def test_int8_that_is_slower_than_float_is_told_on_a_pass(project: Project) -> None:
+    """Twice the layers is no fault that the last release lacks: it passes when it is saved, and when it is compared."""
+    x = np.ones((4, 256), np.float32)
+    files = {"onnx": dense(project.path / "a.onnx", 6), "int8": dense(project.path / "b.onnx", 12, int8=True)}
+    project.write(files, x, markers="@pytest.mark.onnxlite_latency(max_slowdown=0.5)")
+    saved = project.save("--junitxml=r.xml")
+    saved.stdout.fnmatch_lines(["digits int8: slower than the onnx model it was made from: *x (99.5 % ≥ *"])
+    assert "slower than the onnx model" in (project.path / "r.xml").read_text(encoding="utf-8")
+    compared = project.compare()
+    compared.assert_outcomes(passed=1)
+    compared.stdout.fnmatch_lines(["digits int8: slower than the float model it was made from: *when it was saved*"])
+
+
+@pytest.mark.alone
+def test_nothing_is_told_of_an_int8_model_that_is_a_twin(project: Project) -> None:
+    x = np.ones((4, 256), np.float32)
+    files = {"onnx": dense(project.path / "a.onnx", 6), "int8": dense(project.path / "b.onnx", 6, int8=True)}
+    project.write(files, x, markers="@pytest.mark.onnxlite_latency(max_slowdown=0.5)")
+    assert "slower" not in project.save().stdout.str()
+    assert "slower" not in project.compare().stdout.str()
+
+
+TWO_CASES = """
+import numpy as np
+import pytest
+from pytest_onnxlite import Dataset, ModelSpec
+
+@pytest.fixture(scope="session", params=[{names}])
+def onnxlite_model(request):
+    return ModelSpec(request.param, onnx="net.onnx", evaluation=Dataset(np.arange(100)[:, None], np.arange(100) % 10))
+"""
+
+
+def test_models_whose_names_differ_by_case_alone_are_refused(project: Project) -> None:
+    """On Windows and macOS their baselines would be one folder."""
+    lookup(project.path / "net.onnx", [i % 10 for i in range(100)])
+    (project.path / "test_release.py").write_text(
+        "import pytest\n\n@pytest.mark.onnxlite_accuracy\ndef test_release(onnxlite_onnx):\n    pass\n"
+    )
+    project.pytester.makeconftest(TWO_CASES.format(names="'Bert', 'bert'"))
+    result = project.run("--onnxlite-save-baseline")
+    assert result.ret == 1
+    assert "the models 'Bert' and 'bert' differ by case alone" in result.stdout.str()
+    assert not list(project.path.glob("baselines/*"))
+    # In two runs, and next to a name that only begins alike.
+    project.pytester.makeconftest(TWO_CASES.format(names="'Bert', 'bert2'"))
+    project.save()
+    project.pytester.makeconftest(TWO_CASES.format(names="'bert', 'bert2'"))
+    for option in ("--onnxlite-baseline", "--onnxlite-save-baseline"):
+        result = project.run(option)
+        assert result.ret == 1
+        assert "the model 'bert' and the baselines in " in result.stdout.str()
+    assert sorted(path.name for path in project.path.glob("baselines/*")) == ["Bert", "bert2"]
+
+
+def git(project: Project, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=project.path, check=True, capture_output=True)
+
+
+@pytest.fixture
+def saved_in_git(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project in a work tree of git, with no ignore file of the machine's own."""
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.delenv("GIT_DIR", raising=False)
+    git(project, "init", "-q")
+    onnx = lookup(project.path / "net.onnx", [i % 10 for i in range(100)])
+    project.write({"onnx": onnx}, np.arange(100)[:, None], np.arange(100) % 10, variant="onnx")
+    return project
+
+
+HIDDEN = "git ignores what was saved in *"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_saved_files_that_git_ignores_are_told(saved_in_git: Project) -> None:
+    project = saved_in_git
+    ignore = project.path / ".gitignore"
+    assert "git ignores" not in project.save().stdout.str()
+    for rules, told in [
+        ("*.onnx", "*digits/onnx-*.onnx (.gitignore:1: [*].onnx).*"),
+        ("baselines/", "*digits/onnx.json (.gitignore:1: baselines/); digits/onnx-*"),
+        ("*.onnx\n!baselines/**", ""),
+        ("*.pt", ""),
+    ]:
+        ignore.write_text(rules)
+        result = project.save()
+        if told:
+            result.stdout.fnmatch_lines([HIDDEN + told])
+        else:
+            assert "git ignores" not in result.stdout.str()
+    # Rules of the user's own count, and what is tracked is not hidden.
+    (project.path / "mine").write_text("*.json\n")
+    git(project, "config", "core.excludesFile", str(project.path / "mine"))
+    project.save("--onnxlite-report=r.rep").stdout.fnmatch_lines([HIDDEN + "onnx.json (*mine:1: [*].json)*"])
+    assert "git ignores" in "".join(json.loads((project.path / "r.rep").read_text())["remarks"])
+    git(project, "add", "-f", "baselines")
+    assert "git ignores" not in project.save().stdout.str()
+
+
+def test_nothing_is_told_without_git_or_of_files_that_are_kept_elsewhere(
+    saved_in_git: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = saved_in_git
+    (project.path / ".gitignore").write_text("*.onnx")
+    (project.path / "pytest.ini").write_text("[pytest]\nonnxlite_artefact_dir = kept\n")
+    assert "git ignores" not in project.save().stdout.str()
+    (project.path / "pytest.ini").write_text("[pytest]\n")
+    shutil.rmtree(project.path / "baselines")
+    monkeypatch.setenv("PATH", str(project.path))
+    assert "git ignores" not in project.save().stdout.str()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands in for git")
+def test_git_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert ignored(tmp_path, ["a.json"], seconds=0.2) == []
