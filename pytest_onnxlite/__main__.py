@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.text import shown_lines
 
 if TYPE_CHECKING:
     from pytest_onnxlite.records import Checks
@@ -107,14 +108,14 @@ def _show(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.report.guarded import describe
 
     lines, sound = describe(arguments.folder, Registry.load().checks, arguments.artefact_dir)
-    _say("\n".join(lines))
+    _say(shown_lines("\n".join(lines)))
     return 0 if sound else 1
 
 
 def _replay(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.replay import replay
 
-    return replay(arguments.folder, _say)
+    return replay(arguments.folder, lambda text: _say(shown_lines(text)))
 
 
 def _say(text: str) -> None:
@@ -136,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return commands[parsed.command](parsed)
     except OnnxliteError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{shown_lines(str(error))}\n")
         return 2
     except BrokenPipeError:
         # The reader, such as head, has seen enough.

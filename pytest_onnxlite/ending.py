@@ -12,7 +12,7 @@ from pytest_onnxlite.report import delivery, terminal
 from pytest_onnxlite.run import Run, processor_findings
 from pytest_onnxlite.saving import Saved, hidden_by_git, save_all
 from pytest_onnxlite.settings import Settings
-from pytest_onnxlite.text import shortened
+from pytest_onnxlite.text import shortened, shown_lines
 
 _TITLES = {
     "plain": "onnxlite: not compared with baselines",
@@ -104,8 +104,8 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path) -> list[
         lines += [(text, colour or "bold") for text, colour in terminal.table(records, checks)]
     lines += [(line, "") for line in terminal.notes(records, checks)]
     lines += [(_saved_line(s, folder), "") for s in run.saved if s.outcome != "refused"]
-    lines += [(line, "yellow") for line in run.remarks]
-    lines += [(f"ERROR: {line}", "red") for line in run.findings]
+    lines += [(shown_lines(line), "yellow") for line in run.remarks]
+    lines += [(shown_lines(f"ERROR: {line}"), "red") for line in run.findings]
     return [*lines, *((line, "") for line in run.annotations)]
 
 

@@ -60,11 +60,12 @@ def registry_of(config: pytest.Config) -> Registry:
 def or_fail(call: Callable[[], Result]) -> Result:
     """Return what a call returns; a user's mistake ends the test with its text, without our traceback."""
     from pytest_onnxlite.errors import OnnxliteError
+    from pytest_onnxlite.text import shown_lines
 
     __tracebackhide__ = True
     try:
         return call()
     except OnnxliteError as error:
-        text = str(error)
+        text = shown_lines(str(error))
     # Outside of the handler: pytest would show both exceptions.
     raise pytest.fail.Exception(text, pytrace=False)

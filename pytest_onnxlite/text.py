@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 
+# A longer line is cut in its middle: a tensor's name may have any length.
+MOST_LETTERS = 1000
+# What CI services take for a command in a job's output: GitHub's `::error`, also behind spaces, and `##[error]`; Azure's
+# `##vso[...]`, TeamCity's `##teamcity[...]`.
+_COMMAND = re.compile(r"^(\s*)(?=::)|(?<=##)(?=\w*\[)")
 # A sum of changes since the first release that is smaller is noise of the measurement.
 NOISE = 0.03
+
+
+def shown(text: str, most: int = MOST_LETTERS) -> str:
+    """Return text that may hold names out of a model, a label or a file, as one line that only shows.
+
+    Letters that steer a terminal, end a line or turn the direction of writing are escaped (`\\n`, `\\x1b`), what a CI service
+    would obey gets a backslash in front, and what is too long is cut in its middle. Shown again, it stays the same.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if len(text) > most:
+        text = f"{text[: most * 2 // 3]}…{text[len(text) - most // 3 :]}"
+    return _COMMAND.sub(r"\1\\", text)
+
+
+def shown_lines(text: str, most: int = MOST_LETTERS) -> str:
+    """Return text of several lines, each as `shown` returns it."""
+    return "\n".join(shown(line, most) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def percent(share: float, *, sign: bool = False) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pytest_onnxlite.settings import Mode
+from pytest_onnxlite.text import shown, shown_lines
 
 BASELINE = "baseline"
 # Against nothing but the marker's own arguments.
@@ -47,6 +48,11 @@ class Explanation:
     suspects: tuple[str, ...] = ()
     suspect_operators: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Let each text be one line that only shows, whatever names are in it."""
+        object.__setattr__(self, "why", shown(self.why))
+        object.__setattr__(self, "lines", tuple(map(shown, self.lines)))
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -75,6 +81,12 @@ class Verdict:
     xfail: str | None = None
     explanation: Explanation | None = None
     remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let texts only show, whatever names are in them: here, so that no report can forget it."""
+        object.__setattr__(self, "figure", shown(self.figure))
+        object.__setattr__(self, "message", shown_lines(self.message))
+        object.__setattr__(self, "remarks", tuple(map(shown, self.remarks)))
 
     @property
     def in_short(self) -> str:

@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.rules import RULES
+from pytest_onnxlite.text import shown
 
+# A place or what is there is cut beyond.
+_MOST_LETTERS = 300
 Severity = Literal["error", "warning", "info"]
 
 
@@ -70,4 +73,6 @@ def report(
         KeyError: no rule has this code.
     """
     rule = RULES[code]
-    return Finding(code, severity or rule.severity, where, expected, found, rule.why, hint or rule.hint)
+    # Names out of a model may hold line ends, and escape sequences.
+    where, expected, found, hint = (shown(text, _MOST_LETTERS) for text in (where, expected, found, hint or rule.hint))
+    return Finding(code, severity or rule.severity, where, expected, found, rule.why, hint)

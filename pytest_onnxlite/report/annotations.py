@@ -12,6 +12,7 @@ from pathlib import Path
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.failure import explanation_lines
+from pytest_onnxlite.text import shown, shown_lines
 
 # A verdict's explanation may be long, and a note beside a line of code is read at a glance.
 _MOST_LINES = 12
@@ -36,7 +37,7 @@ def workspace_prefix(root: Path, environ: Mapping[str, str]) -> str:
 
 
 def _note(text: str, title: str, file: str = "", line: int = 0, level: str = "error") -> str:
-    lines = text.splitlines()
+    lines, title = shown_lines(text).split("\n"), shown(title)
     if len(lines) > _MOST_LINES:
         lines = [*lines[:_MOST_LINES], "..."]
     place = f"file={_property(file)},line={line}," if file else ""

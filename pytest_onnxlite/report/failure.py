@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.records import Record
+from pytest_onnxlite.text import shown_lines
 
 
 def failure_text(records: Sequence[Record]) -> str:
@@ -39,7 +41,8 @@ def failure_text(records: Sequence[Record]) -> str:
 
 def suggestion_lines(record: Record) -> list[str]:
     """Return the way out that was found for a record, or what stands in its way; none where none was looked for."""
-    return record.suggestion.text.split("\n") if record.suggestion else []
+    # Code to be copied is never cut.
+    return shown_lines(record.suggestion.text, sys.maxsize).split("\n") if record.suggestion else []
 
 
 def explanation_lines(verdict: Verdict) -> list[str]:

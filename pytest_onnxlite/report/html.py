@@ -7,6 +7,7 @@ from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import view
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.settings import NO_JINJA
+from pytest_onnxlite.text import shown_lines
 
 
 def render(document: Document, checks: Checks) -> str:
@@ -22,6 +23,7 @@ def render(document: Document, checks: Checks) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pytest_onnxlite.report", "templates"),
         autoescape=True,
+        finalize=lambda value: shown_lines(value) if type(value) is str else value,  # no markup, which is another type
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -11,6 +11,7 @@ from pytest_onnxlite.report import view
 from pytest_onnxlite.report.course import TrendPart
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.marks import Mark
+from pytest_onnxlite.text import shown, shown_lines
 
 # A job summary of GitHub holds 1 MiB; what is longer is not shown at all.
 _MOST_BYTES = 900_000
@@ -45,12 +46,14 @@ def render(document: Document, checks: Checks) -> str:
 
 def escape(value: str) -> str:
     """Return text that Markdown shows as it is."""
+    value = " ".join(map(shown, value.split("\n")))
     value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", value).replace("\n", " ")
+    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", value)
 
 
 def block(lines: str) -> str:
     """Return lines in a code block, whose fence is longer than any in them."""
+    lines = shown_lines(lines)
     longest = max((len(run) for run in re.findall(r"`+", lines)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{lines}\n{fence}"

@@ -8,7 +8,7 @@ from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.failure import explanation_lines
 from pytest_onnxlite.report.marks import remarks_of
-from pytest_onnxlite.text import aligned
+from pytest_onnxlite.text import aligned, shown
 
 _UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)
 _XFAIL = "xfail"
@@ -93,7 +93,7 @@ def notes(records: Sequence[Record], checks: Checks) -> list[str]:
         for verdict in record.verdicts:
             lines += [f"{record.name}: {remark}" for remark in remarks_of(verdict, checks)]
             lines += _verdict_notes(record, verdict)
-    return lines
+    return list(map(shown, lines))
 
 
 def _verdict_notes(record: Record, verdict: Verdict) -> list[str]:
