@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
+# How the name of a file begins that is being written; one that is older than this many seconds was left by a dead process.
+_WORK, _LEFT_AFTER = ".saving-", 3600.0
 # How the files begin that stand where another was meant.
 _POINTER = b"version https://git-lfs"
 _PAGES = (b"<!doctype html", b"<html", b"<?xml")
@@ -45,15 +48,16 @@ def problem_with(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: IO[bytes]) -> None:
-    """Replace a file in one step; its folder must exist.
+    """Replace a file in one step; its folder must exist. A link stays one: what it leads to is replaced.
 
     Raises:
         OSError: it cannot be written; the file is then as it was.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     # What every new file gets; a temporary file is made for its owner alone.
     mask = os.umask(0)
     os.umask(mask)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".saving-")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_WORK)
     work = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -65,3 +69,18 @@ def write_atomically(path: Path, content: IO[bytes]) -> None:
     except BaseException:
         work.unlink(missing_ok=True)
         raise
+
+
+def is_settled(path: Path) -> bool:
+    """Tell whether a file is so old that nobody is still at it."""
+    try:
+        return time.time() - path.stat().st_mtime > _LEFT_AFTER
+    except OSError:
+        return False
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that died while they wrote left in a folder."""
+    for work in folder.glob(f"{_WORK}*"):
+        if work.is_file() and is_settled(work):
+            work.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.files import problem_with, write_atomically
+from pytest_onnxlite.files import is_settled, problem_with, remove_leftovers, write_atomically
 from pytest_onnxlite.text import twin
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
@@ -190,9 +191,29 @@ class BaselineStore:
                 changed = True
         except OSError as error:
             raise OnnxliteError(f"the baseline {path} cannot be written: {error.strerror or error}.") from None
-        if before is not None and before.artefact.kept and before.artefact.file != baseline.artefact.file:
-            _remove(self.artefact_folder(baseline.model) / before.artefact.file)
+        self._clean(baseline, before)
         return changed
+
+    def _clean(self, baseline: Baseline, before: Baseline | None) -> None:
+        """Remove released files of a variant that no baseline names any more, and what dead processes left.
+
+        Only what we would have called so ourselves: a name in a JSON may be anybody's file. A folder that the user names may
+        hold released files of other branches, and of these only the one that was replaced goes.
+        """
+        folder = self.artefact_folder(baseline.model)
+        own = re.compile(rf"{re.escape(baseline.variant)}-[0-9a-f]{{16}}(\.[A-Za-z0-9]{{1,16}})?")
+        stale = [before.artefact.file] if before is not None and before.artefact.kept else []
+        try:
+            remove_leftovers(self.folder / baseline.model)
+            if self._artefacts == self.folder:
+                remove_leftovers(folder)
+                stale += [path.name for path in folder.iterdir() if is_settled(path)]
+            named = b"\n".join(path.read_bytes() for path in (self.folder / baseline.model).glob("*.json"))
+        except OSError:
+            return  # then they stay, which harms nobody
+        for name in dict.fromkeys(stale):
+            if own.fullmatch(name) and name.encode() not in named:
+                _remove(folder / name)
 
     def _place_artefact(self, artefact: Artefact, files: Sequence[Path], target: Path) -> bool:
         if not artefact.kept:

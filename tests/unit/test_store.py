@@ -73,6 +73,77 @@ def test_the_artefact_before_is_removed(store: BaselineStore, source: Path) -> N
     assert [p.read_bytes() for p in store.folder.glob("*/*.onnx")] == [b"the second release"]
 
 
+def other(source: Path, content: bytes = b"the second release") -> Baseline:
+    source.write_bytes(content)
+    return a_baseline(source)
+
+
+@pytest.mark.parametrize("name", ["int8.json", "onnx.json", "onnx-0123456789abcdef.onnx", "notes.txt", "kept"])
+def test_a_save_removes_no_file_that_it_would_not_have_named_so(store: BaselineStore, source: Path, name: str) -> None:
+    """A name in a JSON may be any file's: another variant's, a folder's, the baseline's own."""
+    store.save(a_baseline(source), [source])
+    folder = store.folder / "digits"
+    content = json.loads((folder / "int8.json").read_text())
+    content["artefact"]["file"] = name
+    (folder / "int8.json").write_text(json.dumps(content))
+    (folder / "kept").mkdir()
+    for file in ("onnx.json", "onnx-0123456789abcdef.onnx", "notes.txt", "kept/notes.txt"):
+        (folder / file).write_text("mine")
+    there = sorted(folder.rglob("*"))
+    baseline = other(source)
+    store.save(baseline, [source])
+    assert sorted(folder.rglob("*")) == sorted([*there, folder / baseline.artefact.file])
+    assert store.load("digits", "int8") == baseline
+
+
+def test_a_released_file_that_another_baseline_names_stays(store: BaselineStore, source: Path) -> None:
+    first = a_baseline(source)
+    store.save(first, [source])
+    (store.folder / "digits" / "own.json").write_text(json.dumps({"artefact": {"file": first.artefact.file}}))
+    store.save(other(source), [source])
+    assert (store.folder / "digits" / first.artefact.file).is_file()
+
+
+def test_what_a_dead_process_left_is_removed(store: BaselineStore, source: Path) -> None:
+    store.save(a_baseline(source), [source])
+    folder = store.folder / "digits"
+    left = [".saving-abc", "int8-0123456789abcdef.onnx"]
+    stays = ["onnx-0123456789abcdef.onnx", "int8-mine.onnx", "int8-0123456789abcdef.onnx.bak.txt"]
+    for name in (*left, *stays, ".saving-now", "int8-fedcba9876543210.onnx"):
+        (folder / name).write_text("x")
+    for name in (*left, *stays):
+        os.utime(folder / name, (0, 0))
+    baseline = other(source)
+    store.save(baseline, [source])
+    young = [".saving-now", "int8-fedcba9876543210.onnx"]  # somebody may be at it
+    assert {path.name for path in folder.iterdir()} == {*stays, *young, "int8.json", baseline.artefact.file}
+
+
+def test_files_of_other_branches_stay_in_a_folder_that_the_user_named(tmp_path: Path, source: Path) -> None:
+    store = BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "files")
+    first = a_baseline(source)
+    store.save(first, [source])
+    branch = tmp_path / "files" / "digits" / "int8-0123456789abcdef.onnx"
+    branch.write_text("another branch's")
+    os.utime(branch, (0, 0))
+    store.save(other(source), [source])
+    assert branch.is_file()
+    assert not (branch.parent / first.artefact.file).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own there")
+def test_a_baseline_that_is_a_link_stays_one(store: BaselineStore, source: Path, tmp_path: Path) -> None:
+    store.save(a_baseline(source), [source])
+    path, target = store.path("digits", "int8"), tmp_path / "elsewhere.json"
+    path.replace(target)
+    path.symlink_to(target)
+    baseline = other(source)
+    store.save(baseline, [source])
+    assert path.is_symlink()
+    assert store.load("digits", "int8") == baseline
+    assert json.loads(target.read_text())["artefact"]["file"] == baseline.artefact.file
+
+
 def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
     store = BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "elsewhere")
     store.save(a_baseline(source), [source])
