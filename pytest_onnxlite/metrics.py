@@ -14,6 +14,7 @@ Array = npt.NDArray[Any]
 Function = Callable[[Any, Any], Any]
 
 _TOP = re.compile(r"top([1-9])")
+_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,7 @@ class _TopK:
         if outputs.ndim == 1:
             margins, classes = np.abs(outputs.astype(np.float64) - 0.5), 2
         else:
-            highest = np.partition(outputs.astype(np.float64), -2, axis=1)[:, -2:]
-            margins, classes = highest[:, 1] - highest[:, 0], outputs.shape[1]
+            margins, classes = _margins(outputs), outputs.shape[1]
         return Choices(_answers(outputs), self._among(outputs), margins, classes)
 
 
@@ -186,6 +186,15 @@ def as_labels(metric: Metric, outputs: Any) -> Any:
             f"the output is {outputs.shape} {outputs.dtype}; {metric.name} expects scores, (N, classes) float"
         )
     return found
+
+
+def _margins(outputs: Array) -> Array:
+    """Return how far the highest score of each sample is above the next; some samples at a time, since it takes copies."""
+    found = [np.zeros(0)]
+    for start in range(0, len(outputs), _ROWS):
+        highest = np.partition(outputs[start : start + _ROWS], -2, axis=1)[:, -2:].astype(np.float64)
+        found.append(highest[:, 1] - highest[:, 0])
+    return np.concatenate(found)
 
 
 def _answers(outputs: Array) -> Array:

@@ -118,6 +118,22 @@ def test_doubtful_labels_are_told(name: str) -> None:
     assert text in doubtful
 
 
+@pytest.mark.parametrize(("right", "red", "doubtful"), [(0.12, True, False), (0.18, False, True), (0.4, False, False)])
+def test_a_model_that_hardly_beats_chance_does_not_fit_its_data(right: float, red: bool, doubtful: bool) -> None:
+    """As with inputs that are prepared otherwise than in training."""
+    rng = np.random.default_rng(4)
+    labels = np.arange(600) % 10
+    margins = rng.uniform(0.1, 1, 600).astype(np.float32)
+    known = np.argsort(-margins)[: int(600 * right)]  # it is right where it is surest
+    answers = (labels + rng.integers(1, 10, 600)) % 10
+    answers[known] = labels[known]
+    scores = np.eye(10, dtype=np.float32)[answers] * margins[:, None]
+    wrong, doubts = said(scores, labels)
+    assert (bool(wrong), not wrong and bool(doubts)) == (red, doubtful)
+    assert not red or "the difference may be luck" in wrong
+    assert not doubtful or "hardly more than the 10" in doubts or "hardly more than the 9" in doubts
+
+
 def test_boolean_labels_fit_two_classes_alone() -> None:
     scores, labels = draw(500, 2, 3.0)
     assert said(scores, labels.astype(bool)) == ("", "")

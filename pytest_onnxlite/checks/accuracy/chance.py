@@ -54,6 +54,7 @@ def fit_of(kind: str, labels: Array, judged: Choices, other: Choices | None = No
         right=int(right.sum()),
         always=tuple(always.tolist()),
         always_right=int(counts[always].sum()),
+        right_elsewhere=int((right & ~np.isin(labels, always)).sum()),
         shuffled=mean,
         shuffled_most=mean + NormalDist().inv_cdf(_SHUFFLED_BOUND) * deviation,
         surest=int(surest.sum()),

@@ -18,9 +18,13 @@ from pytest_onnxlite.text import listed, percent
 # Of fewer samples nothing can be said; of fewer than the second, a useful model may by luck have no more right than one
 # that always gives the commonest label.
 _FEWEST, _ENOUGH = 20, 100
+# A model is weak that has no more than this share of what can be had beyond shuffled labels.
+_WEAK = 0.15
+# What happens more often without a reason may be luck.
+_LUCK = 0.05
 # A model is right more often where it is surest, by more than luck. Above that accuracy a loss shows in any case, and of two
 # classes a weak model may be as right where it is sure.
-_SURE_LUCK, _SHOWS, _FEWEST_SURE = 0.05, 0.8, 25
+_SHOWS, _FEWEST_SURE = 0.8, 25
 # Classes that no sample is labelled with are doubtful from this share of all answers.
 _UNLABELLED = 0.1
 # Classes that a text names.
@@ -103,13 +107,27 @@ def misfit(fit: Fit, total: int) -> str:
         return ""
     has = f"the {fit.kind} variant has {percent(fit.right / total)}"
     shuffled = fit.right <= fit.shuffled_most
-    if (fit.right < fit.always_right and total >= _ENOUGH) or (fit.right <= fit.always_right and shuffled):
+    fewer = fit.right < fit.always_right or (_is_weak(fit, total) and not _beats_always(fit))
+    if (fewer and total >= _ENOUGH) or (fit.right <= fit.always_right and shuffled):
         answer = listed(map(str, fit.always))
-        return f"{has}, always answering {answer} has {percent(fit.always_right / total)}"
+        luck = ", and the difference may be luck" if fit.right > fit.always_right else ""
+        return f"{has}, always answering {answer} has {percent(fit.always_right / total)}{luck}"
     if shuffled and total >= _ENOUGH:
         expected, most = percent(fit.shuffled / total), percent(fit.shuffled_most / total)
         return f"{has}, and its answers would have {expected} with the labels shuffled, by luck up to {most}"
     return ""
+
+
+def _is_weak(fit: Fit, total: int) -> bool:
+    """Tell whether a model is hardly better than shuffled labels, and than always giving the commonest label."""
+    return fit.right - fit.shuffled < _WEAK * (total - fit.shuffled) and fit.right < 2 * fit.always_right
+
+
+def _beats_always(fit: Fit) -> bool:
+    """Tell whether more answers are right than if it always gave the commonest label, by more than luck (a sign test)."""
+    only_always = fit.always_right - (fit.right - fit.right_elsewhere)
+    tried = fit.right_elsewhere + only_always
+    return tried > 0 and binomial_tail(fit.right_elsewhere, tried, 0.5) <= _LUCK
 
 
 def doubt(fit: Fit, total: int) -> str:
@@ -120,9 +138,14 @@ def doubt(fit: Fit, total: int) -> str:
         named = listed([*map(str, fit.unlabelled[:_MOST_NAMED]), *(["others"] * (len(fit.unlabelled) > _MOST_NAMED))])
         return f"the {fit.kind} variant answers {named} to {fit.unlabelled_answers} of {total} samples, and none is labelled so"
     share = fit.right / total
+    if fit.classes > 2 and total >= _ENOUGH and _is_weak(fit, total):
+        return (
+            f"the {fit.kind} variant has {percent(share)}, hardly more than the {percent(fit.shuffled / total)} that its answers "
+            "would have with the labels shuffled"
+        )
     if fit.classes <= 2 or not 0 < share <= _SHOWS or not _FEWEST_SURE <= fit.surest <= total / 2:
         return ""
-    if binomial_tail(fit.surest_right, fit.surest, share) <= _SURE_LUCK:
+    if binomial_tail(fit.surest_right, fit.surest, share) <= _LUCK:
         return ""
     return (
         f"where the {fit.kind} variant is surest of its answer, {percent(fit.surest_right / fit.surest)} are right by their "

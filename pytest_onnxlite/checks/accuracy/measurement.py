@@ -49,6 +49,7 @@ class Fit:
         right: its right answers.
         always: the commonest labels, as many as the metric takes for an answer.
         always_right: right answers of one that always gives these.
+        right_elsewhere: its right answers to samples with other labels, which that one has not.
         shuffled: right answers to be expected of it if the labels were shuffled.
         shuffled_most: what those exceed once in a hundred times.
         surest: samples that it is surest of, a quarter of all, and more where it is as sure of others.
@@ -64,6 +65,7 @@ class Fit:
     right: int
     always: tuple[int, ...]
     always_right: int
+    right_elsewhere: int
     shuffled: float
     shuffled_most: float
     surest: int
