@@ -32,6 +32,7 @@ from pytest_onnxlite.settings import PROCESSORS, Mode, Settings
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.external import files_of, hash_model
+from pytest_onnxlite.variants.running import rows_to_run
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
 
 SCHEMA = 2
@@ -270,9 +271,10 @@ def _place_baseline(work: Path, failure: Failure) -> PlacedFile | None:
 
 
 def _describe_sample(x: Inputs) -> dict[str, Sample]:
-    # Of samples of different lengths the first stands for all.
-    first = {name: array[0] for name, array in (x if isinstance(x, Mapping) else {"": x}).items()}
-    return {name: Sample(str(sample.dtype), tuple(sample.shape)) for name, sample in first.items()}
+    # Of samples of different lengths the longest stands for all: it is what decides time and memory most often.
+    row = rows_to_run(x, 1)[0][0]
+    longest = {name: array[row] for name, array in (x if isinstance(x, Mapping) else {"": x}).items()}
+    return {name: Sample(str(sample.dtype), tuple(sample.shape)) for name, sample in longest.items()}
 
 
 def _named(x: Inputs) -> dict[str, Array]:

@@ -87,7 +87,7 @@ def _save(run: Run, settings: Settings, checks: Checks, tally: coverage.Tally) -
         )
 
 
-def summary(run: Run, settings: Settings, checks: Checks, folder: Path) -> list[tuple[str, str]]:
+def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosity: int) -> list[tuple[str, str]]:
     """Return the lines of the terminal, each with the colour it is written in, a title first; none where nothing was guarded.
 
     Args:
@@ -95,6 +95,7 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path) -> list[
         settings: what was asked of the run.
         checks: the checks by name.
         folder: pytest's own, to which the saved files are shown relative.
+        verbosity: pytest's.
     """
     records = run.all_records()
     if not records and not run.findings and not run.remarks:
@@ -102,7 +103,7 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path) -> list[
     lines = [(_TITLES[settings.mode], "")]
     if records:
         lines += [(text, colour or "bold") for text, colour in terminal.table(records, checks)]
-    lines += [(line, "") for line in terminal.notes(records, checks)]
+    lines += [(line, "") for line in terminal.notes(records, checks, verbosity)]
     lines += [(_saved_line(s, folder), "") for s in run.saved if s.outcome != "refused"]
     lines += [(shown_lines(line), "yellow") for line in run.remarks]
     lines += [(shown_lines(f"ERROR: {line}"), "red") for line in run.findings]

@@ -363,7 +363,7 @@ class GuardSession:
         from pytest_onnxlite.ending import summary
 
         folder = self._config.invocation_params.dir
-        lines = summary(self.run, self._settings, self._registry().checks, folder)
+        lines = summary(self.run, self._settings, self._registry().checks, folder, self._config.get_verbosity())
         for title, _ in lines[:1]:
             terminalreporter.section(title)
         for text, colour in lines[1:]:

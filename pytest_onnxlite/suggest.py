@@ -24,7 +24,7 @@ from pytest_onnxlite.spec import ModelSpec
 from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import Budget
-from pytest_onnxlite.variants.running import one_batch
+from pytest_onnxlite.variants.running import batches
 from pytest_onnxlite.variants.variant import Variant
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Trials:
 def _ratio_to(builder: Builder, other: Variant) -> float:
     """Return the time of the INT8 variant as a ratio of another's."""
     spec = builder.spec
-    variant, feeds = one_batch(builder, builder.int8, spec.batch_size)
+    variant, (feeds, *_) = batches(builder, builder.int8, spec.batch_size)
     references = {"float": timing.Reference(other.kind, other.path, _ANY_RATIO)}
     found = timing.measure(
         Timer(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 # A longer line is cut in its middle: a tensor's name may have any length.
 MOST_LETTERS = 1000
@@ -12,6 +12,9 @@ MOST_LETTERS = 1000
 _COMMAND = re.compile(r"^(\s*)(?=::)|(?<=##)(?=\w*\[)")
 # A sum of changes since the first release that is smaller is noise of the measurement.
 NOISE = 0.03
+
+# What a model is fed with in one run: by input, the shape.
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def shown(text: str, most: int = MOST_LETTERS) -> str:
@@ -58,6 +61,15 @@ def time_text(seconds: float) -> str:
 def score_text(value: float, metric: str) -> str:
     """Return a metric's value as a person reads it: `0.0213 mae`."""
     return f"{value:.4g} {metric}"
+
+
+def shapes_text(shapes: Shapes) -> str:
+    """Return shapes as a person reads them, inputs of one shape together: `ids, mask (1, 800), image (1, 3, 64, 64)`."""
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, shape in shapes.items():
+        # A name out of a model may hold anything, line ends too.
+        names.setdefault(tuple(shape), []).append(name if name.isprintable() else repr(name))
+    return ", ".join(f"{', '.join(same)} ({', '.join(map(str, shape))})" for shape, same in names.items())
 
 
 def first_line(error: BaseException) -> str:

@@ -250,3 +250,23 @@ def saturating(folder: Path) -> tuple[Path, Path]:
         },
     )
     return plain, quantized
+
+
+def attention(path: Path, heads: int, width: int = 8) -> Path:
+    """Attention over a sequence, (batch, length, width): what each head adds grows with the square of the length."""
+    rng = np.random.default_rng(0)
+    return save_graph(
+        path,
+        [
+            helper.make_node("Unsqueeze", ["x", "one"], ["rows"], name="rows"),
+            helper.make_node("MatMul", ["rows", "query"], ["q"], name="query"),
+            helper.make_node("Transpose", ["rows"], ["keys"], name="keys", perm=[0, 1, 3, 2]),
+            helper.make_node("MatMul", ["q", "keys"], ["scores"], name="scores"),
+            helper.make_node("Softmax", ["scores"], ["shares"], name="shares", axis=-1),
+            helper.make_node("MatMul", ["shares", "rows"], ["seen"], name="seen"),
+            helper.make_node("ReduceMean", ["seen"], ["y"], name="mean", axes=[1, 2], keepdims=0),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "length", width])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", width])],
+        {"query": rng.normal(size=(1, heads, width, width)).astype(np.float32), "one": np.array([1], np.int64)},
+    )

@@ -19,7 +19,7 @@ from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
 from pytest_onnxlite.settings import Mode, Settings
-from pytest_onnxlite.text import NOISE
+from pytest_onnxlite.text import NOISE, Shapes
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
@@ -264,6 +264,10 @@ class Check(ABC, Generic[L, M]):
 
     def notes(self, found: M, verdicts: Sequence[Verdict]) -> list[str]:
         """Return what the figure was compared with, in a few words each, for the table's brackets."""
+        return []
+
+    def shapes(self, found: M) -> Sequence[Shapes]:
+        """Return the shapes that it was measured at, by input, the longest first; none where that means nothing."""
         return []
 
     def against(self, verdict: Verdict) -> str:

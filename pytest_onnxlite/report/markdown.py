@@ -102,6 +102,8 @@ def _variant(part: view.VariantPart) -> Iterable[str]:
             texts = (course.first, course.last, f"**{course.today}**", course.change, course.allowed)
             rows.append([row.name, *texts, _mark(row.mark)])
         yield _table(columns, rows, numbers=(1, 2, 3, 4))
+    for line in part.measured_at:
+        yield escape(f"{line[:1].upper()}{line[1:]}.")
     for block in part.blocks:
         if isinstance(block, view.RatioPlot):
             yield f"{escape(block.title)}: {escape(block.strip.description)}"

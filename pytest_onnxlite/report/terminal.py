@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.failure import explanation_lines
 from pytest_onnxlite.report.marks import remarks_of
-from pytest_onnxlite.text import aligned, shown
+from pytest_onnxlite.text import aligned, listed, shapes_text, shown
 
 _UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)
 _XFAIL = "xfail"
@@ -76,13 +76,41 @@ def notes_of(check: str, verdicts: Sequence[Verdict], found: object, checks: Che
     return checks[check].notes(found, verdicts) if check in checks and found is not None else []
 
 
-def notes(records: Sequence[Record], checks: Checks) -> list[str]:
-    """Return what is worth saying below the table: sums of small losses, what improved, what was accepted."""
+def measured_at(measured: Mapping[str, object], checks: Checks) -> list[str]:
+    """Say at which shapes checks measured, a line for checks of the same shapes; none where nothing has a shape."""
+    same: dict[str, list[str]] = {}
+    for name, found in measured.items():
+        shapes = checks[name].shapes(found) if name in checks else []
+        if shapes:
+            same.setdefault(listed(map(shapes_text, shapes)), []).append(name)
+    return [f"{listed(names)} measured at {shapes}" for shapes, names in same.items()]
+
+
+def _shape_lines(records: Sequence[Record], checks: Checks, everywhere: bool) -> list[str]:
+    """Return where each variant was measured; of those that were measured at one shape only if asked."""
+    several = [
+        record
+        for record in records
+        if everywhere or any(len(checks[n].shapes(found)) > 1 for n, found in record.measured.items() if n in checks)
+    ]
+    lines = [f"{record.name}: {line}" for record in several for line in measured_at(record.measured, checks)]
+    return list(dict.fromkeys(lines))
+
+
+def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = None) -> list[str]:
+    """Return what is worth saying below the table: sums of small losses, what improved, what was accepted.
+
+    Args:
+        records: what the guarded tests recorded.
+        checks: the checks by name.
+        verbosity: pytest's; None for a page, which says elsewhere at which shapes was measured.
+    """
     lines = [
         f"{name} is quantized with {recipe}"
         for name, recipe in dict.fromkeys((record.name, record.recipe) for record in records)
         if ": " in recipe  # chosen here, or something was gone without
     ]
+    lines += [] if verbosity is None else _shape_lines(records, checks, verbosity > 0)
     forecasts = {record.name: record.forecast.text for record in records if record.forecast}
     lines += [f"{name}: {text}" for name, text in forecasts.items()]
     for record in records:

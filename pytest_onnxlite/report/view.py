@@ -94,6 +94,7 @@ class VariantPart:
     verdicts: tuple[VerdictRow, ...]
     history: tuple[HistoryRow, ...]
     blocks: tuple[Bars | Table | Counts | RatioPlot, ...]
+    measured_at: tuple[str, ...]
     remarks: tuple[str, ...]
     figures: tuple[tuple[str, str], ...]
 
@@ -337,6 +338,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         ),
         history(group, checks),
         tuple(_placed(block, model, kind) if isinstance(block, Ratios) else block for block in blocks),
+        tuple(terminal.measured_at(measured, checks)),
         tuple(dict.fromkeys(remarks)),
         tuple(line for record in group for line in flatten(_plain(record))),
     )

@@ -1,15 +1,34 @@
-"""One batch of a variant's evaluation data, with no session left open next to what is measured."""
+"""What a variant is timed and measured with: batches of its evaluation data, no session left open next to them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import numpy as np
+
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.spec import Array, count_samples, take
+from pytest_onnxlite.spec import Array, Inputs, count_samples, take
+from pytest_onnxlite.text import Shapes
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import RuntimeVariant, Variant
 
+# A dim that is not so much larger than in any shape chosen so far is no reason for one more.
+_MUCH_LONGER = 1.25
 
-def one_batch(builder: Builder, variant: Variant, batch_size: int) -> tuple[RuntimeVariant, dict[str, Array]]:
-    """Return a variant with the feeds of one batch, and close every session of the model.
+Feeds = dict[str, Array]
+
+
+def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
+    """Return the shapes of what a model is fed with in one run, by input."""
+    return {name: tuple(map(int, array.shape)) for name, array in feeds.items()}
+
+
+def batches(builder: Builder, variant: Variant, batch_size: int) -> tuple[RuntimeVariant, list[Feeds]]:
+    """Return a variant with the feeds of one batch for each shape that counts, and close every session of the model.
+
+    Where all samples have one shape, that is the first batch. Where they differ, it is one of the longest shape, one
+    of the median shape, and one for each dim that is much longer in another sample than in those.
 
     Raises:
         OnnxliteError: no runtime runs the variant, or there are fewer samples than the batch needs.
@@ -22,7 +41,51 @@ def one_batch(builder: Builder, variant: Variant, batch_size: int) -> tuple[Runt
             f"{variant.model} {variant.kind}: a batch of {batch_size} needs as many evaluation samples; there are "
             f"{count_samples(data)}."
         )
-    feeds = variant.feeds(take(data, slice(batch_size)))
+    found = [variant.feeds(_take_rows(data, rows)) for rows in rows_to_run(data, batch_size)]
     builder.release()
     variant.release()
-    return variant, feeds
+    return variant, found
+
+
+def batch_at(builder: Builder, variant: Variant, batch_size: int, shapes: Shapes) -> tuple[RuntimeVariant, Feeds]:
+    """Return the batch of these shapes among those of `batches`; the first where there is none.
+
+    Raises:
+        OnnxliteError: see `batches`.
+    """
+    running, found = batches(builder, variant, batch_size)
+    return running, next((feeds for feeds in found if shapes_of(feeds) == shapes), found[0])
+
+
+def _take_rows(inputs: Inputs, rows: Sequence[int]) -> Inputs:
+    if rows == range(len(rows)):
+        return take(inputs, slice(len(rows)))
+    index = np.asarray(rows)
+    return {name: array[index] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[index]
+
+
+def rows_to_run(inputs: Inputs, batch_size: int) -> list[Sequence[int]]:
+    """Choose the samples of each batch: one batch for each shape that counts, the longest first.
+
+    Where a shape has fewer samples than a batch, they are repeated. Where no shape has as many, the first samples are
+    returned, which do not fit into one batch.
+    """
+    arrays = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    first = range(batch_size)
+    if all(array.dtype != object for array in arrays):
+        return [first]
+    rows: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for row in range(count_samples(inputs)):
+        rows.setdefault(tuple(array[row].shape for array in arrays), []).append(row)
+    if max(map(len, rows.values())) < batch_size:
+        return [first]
+    by_size = sorted(rows, key=lambda shapes: (sum(map(prod, shapes)), shapes))
+    samples = [shapes for shapes in by_size for _ in rows[shapes]]
+    chosen = list(dict.fromkeys([by_size[-1], samples[len(samples) // 2]]))
+    for number, shape in enumerate(by_size[-1]):
+        for axis in range(len(shape)):
+            # The largest of those that are longest there.
+            longest = max(reversed(by_size), key=lambda shapes: shapes[number][axis])
+            if longest[number][axis] > _MUCH_LONGER * max(shapes[number][axis] for shapes in chosen):
+                chosen.append(longest)
+    return [[rows[shapes][n % len(rows[shapes])] for n in range(batch_size)] for shapes in chosen]

@@ -11,10 +11,12 @@ from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Recount
-from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_text
+from pytest_onnxlite.checks.latency import LatencyCheck
+from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_text, why_it_passes
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency, LatencySection
+from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, AtShapes, Comparison, Latency
 from pytest_onnxlite.checks.latency.ratios import is_suspicious
+from pytest_onnxlite.checks.memory import MemoryCheck
 from pytest_onnxlite.checks.memory.judge import judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
@@ -252,8 +254,8 @@ def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: O
 )
 def test_saved_seconds_where_asked_for(saved: float, outcome: Outcome) -> None:
     found = Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1)
-    section = LatencySection(seconds=saved, batch_size=1, threads=1)
-    verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, section), BASELINE)
+    at = AtShapes(shapes={}, seconds=saved)
+    verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, [at]), BASELINE)
     assert verdict.outcome is outcome
 
 
@@ -285,9 +287,9 @@ def test_int8_that_is_slower_than_its_float_model_is_a_remark(
     [(1.0, 1.44, True), (0.7, 1.44, False), (1.5, 0.9, True), (1.0, 1.1, False), (1.0, None, False)],
 )
 def test_the_ratio_that_was_saved_tells_it_too(ratio: float, sibling: float | None, remark: bool) -> None:
-    section = LatencySection(seconds=1e-3, batch_size=1, threads=1, sibling_ratio=sibling)
+    at = AtShapes(shapes={}, seconds=1e-3, sibling_ratio=sibling)
     found = latency(ratio, ratio, QUIET, purpose=BASELINE, most=2.0)
-    (verdict,) = judge_latency(LatencyLimit(max_slowdown=1.0), found, SAVED, section)
+    (verdict,) = judge_latency(LatencyLimit(max_slowdown=1.0), found, SAVED, [at])
     assert bool(verdict.remarks) == remark
     assert not remark or f"{sibling:.2f}x when it was saved" in verdict.remarks[0]
 
@@ -300,6 +302,40 @@ def test_latency_needs_its_lower_bound_beyond_the_limit() -> None:
 def test_latency_says_how_sure_it_is() -> None:
     comparison = latency((1.09, *(1.12,) * 6, 1.15)).comparisons[BASELINE]
     assert ratio_text(comparison) == ("1.12x (99.5 % ≥ 1.09x, 8 replicates, against the last release, noise ±2.7 %)")
+
+
+def test_a_ratio_above_the_limit_that_passes_says_why() -> None:
+    wide = latency((1.0496, *(1.06,) * 6, 1.07))
+    verdict = only(judge_latency(LatencyLimit(), wide, SAVED), BASELINE)
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.message.endswith("passes: what counts is the lower bound, 1.0496x; at most 1.05x allowed.")
+    assert LatencyCheck().notes(wide, [verdict]) == [
+        "1.06x last ±1.0 %, passes: what counts is the lower bound, 1.0496x"
+    ]
+    second = latency(1.06, 1.04)
+    assert why_it_passes(second.comparisons[BASELINE]) == "passes: an independent second set says 1.04x"
+    unsure = latency(1.06, (1.03, *(1.06,) * 7))
+    bound = "passes: what counts is the lower bound, 1.03x of an independent second set"
+    assert why_it_passes(unsure.comparisons[BASELINE]) == bound
+    for found in (latency(1.05), latency(1.06, 1.06, QUIET)):
+        assert why_it_passes(found.comparisons[BASELINE]) == ""
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_worst_of_several_shapes_decides(swapped: bool) -> None:
+    short = replace(latency(1.0), shapes={"x": (1, 4)})
+    long = replace(latency(1.6, 1.6, QUIET), seconds=2e-3, shapes={"x": (1, 800)})
+    main, other = (short, long) if swapped else (long, short)
+    found = replace(main, others=(other,))
+    verdict = only(judge_latency(LatencyLimit(), found, SAVED), BASELINE)
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.figure == "2 ms"
+    assert verdict.message.splitlines()[-1] == "At other shapes: 1.00x at x (1, 4)."
+    assert LatencyCheck().notes(found, [verdict]) == ["1.60x last ±0.0 % at x (1, 800)"]
+    # A shape that got faster does not let another go, and is no improvement of the model.
+    faster = replace(latency(0.8), shapes={"x": (1, 4)})
+    mixed = replace(replace(latency(1.0), shapes={"x": (1, 800)}), others=(faster,))
+    assert only(judge_latency(LatencyLimit(), mixed, SAVED), BASELINE).outcome is Outcome.PASS
 
 
 def memory(load: int, run: int, settled: bool = True, method: str = "VmHWM") -> Memory:
@@ -319,6 +355,17 @@ def memory(load: int, run: int, settled: bool = True, method: str = "VmHWM") -> 
 )
 def test_memory_growth(found: Memory, outcome: Outcome) -> None:
     assert only(judge_memory(MemoryLimit(max_growth=0.05), found, SAVED), BASELINE).outcome is outcome
+
+
+def test_the_worst_shape_decides_about_memory() -> None:
+    found = replace(
+        replace(memory(50 * MIB, 100 * MIB), shapes={"x": (1, 4)}),
+        others=(replace(memory(105 * MIB, 250 * MIB), shapes={"x": (1, 800)}),),
+    )
+    verdict = only(judge_memory(MemoryLimit(), found, SAVED), BASELINE)
+    assert verdict.outcome is Outcome.FAIL
+    assert "(max_growth=0.05, x (1, 800), batch size 1, read by VmHWM)" in verdict.message
+    assert MemoryCheck().notes(found, [verdict]) == ["1.25x last at x (1, 800)"]
 
 
 def test_memory_below_a_mebibyte_is_the_allocators() -> None:

@@ -22,13 +22,13 @@ from pytest_onnxlite.checks.check import (
     ratio_drift,
     sections_text,
 )
-from pytest_onnxlite.checks.latency.judge import FIRST_KEY, NAME, judge_latency
+from pytest_onnxlite.checks.latency.judge import FIRST_KEY, NAME, against_text, bounds_of, judge_latency, why_it_passes
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
     FLOAT,
     LAST_RELEASE,
     SIBLING,
-    Comparison,
+    AtShapes,
     Latency,
     LatencyEvidence,
     LatencySection,
@@ -38,7 +38,7 @@ from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import Kind
-from pytest_onnxlite.text import at_most, percent, time_text
+from pytest_onnxlite.text import Shapes, at_most, percent, shapes_text, time_text
 
 if TYPE_CHECKING:
     from pytest_onnxlite.checks.latency import measure as timing
@@ -68,33 +68,39 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         return bool(kind.runtime)
 
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
-        """Time the candidate in turns with what it is compared with."""
+        """Time the candidate in turns with what it is compared with, at each shape that counts."""
         from pytest_onnxlite.checks.latency import measure as timing
-        from pytest_onnxlite.variants.running import one_batch
+        from pytest_onnxlite.checks.latency.timer import Timer
+        from pytest_onnxlite.variants.running import batches, shapes_of
 
-        limit = task.limit
-        references = self._siblings(task)
-        saved = self._saved(task)
-        beside, reference = self._best_reference(task, saved)
-        if beside is not None:
-            references[BASELINE] = beside
+        limit, siblings = task.limit, self._siblings(task)
+        if isinstance(task.reference, Absent) and limit.max_ratio is None and task.mode != "save":
+            return _not_measured(task.reference)
+        variant, found = batches(task.builder, task.variant, task.batch_size)
+        saved = [self._saved(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
+        beside, references = zip(*(self._best_reference(task, at) for at in saved), strict=True)
+        reference = next((one for one in references if isinstance(one, Absent)), references[0])
         if isinstance(reference, Absent) and limit.max_ratio is None and task.mode != "save":
-            return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
+            return _not_measured(reference)
         if task.clock.missing:
-            return Judged(None, [Verdict(NAME, BASELINE, Outcome.NOT_MEASURED, "not measured", task.clock.missing)])
-        variant, feeds = one_batch(task.builder, task.variant, task.batch_size)
-        task.progress(f"timing {task.name}" + (" in turns with its reference" if references else ""))
-        found = timing.measure(
-            task.clock.benchmark,
-            variant.path,
-            references,
-            feeds,
-            batch_size=task.batch_size,
-            runtime=task.runtime,
-            resolution=limit.max_slowdown,
-            max_time=limit.max_time,
-        )
-        return Judged(found, judge_latency(limit, found, reference, saved))
+            return _not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
+        task.progress(f"timing {task.name}" + (" in turns with its reference" if siblings or beside[0] else ""))
+        times = [
+            timing.measure(
+                # pytest-benchmark times a test once, and its table is for the longest shape.
+                Timer() if number else task.clock.benchmark,
+                variant.path,
+                {**siblings, **({BASELINE: beside[number]} if beside[number] else {})},
+                feeds,
+                batch_size=task.batch_size,
+                runtime=task.runtime,
+                resolution=limit.max_slowdown,
+                max_time=limit.max_time,
+            )
+            for number, feeds in enumerate(found)
+        ]
+        latency = replace(times[0], others=tuple(times[1:]))
+        return Judged(latency, judge_latency(limit, latency, reference, saved))
 
     def _siblings(self, task: Task[LatencyLimit]) -> dict[str, timing.Reference]:
         """Return the float model to time beside: to judge by, or only to be stored."""
@@ -114,7 +120,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         return {}
 
     def _best_reference(
-        self, task: Task[LatencyLimit], saved: LatencySection | None
+        self, task: Task[LatencyLimit], saved: AtShapes | None
     ) -> tuple[timing.Reference | None, Reference]:
         """Return what to time in turns with the candidate: the last release's file, else a sibling with a saved ratio.
 
@@ -133,20 +139,20 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         if saved is not None and task.limit.absolute:
             return None, reference
         instead = (
-            "Nothing saved on a machine like this, at this batch size and thread count, can stand in for it."
+            "Nothing saved on a machine like this, at this batch size, thread count and shape, can stand in for it."
             if saved is None
             else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
         )
         return None, Absent(Outcome.NOT_COMPARABLE, f"{task.no_last_file} {instead}")
 
-    def _saved(self, task: Task[LatencyLimit]) -> LatencySection | None:
+    def _saved(self, task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> AtShapes | None:
         """Return what was saved on a machine like this under the same conditions."""
         if not isinstance(task.reference, Baseline):
             return None
         saved = task.reference.section(LatencySection, task.machine)
         if saved is None or (saved.batch_size, saved.threads) != (task.batch_size, task.runtime.threads):
             return None
-        return saved
+        return saved.at(shapes, alone)
 
     def explain(self, case: Case[Latency]) -> Explanation | None:
         """Say which operators and nodes take longer."""
@@ -156,12 +162,17 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def save(self, found: Latency) -> LatencySection:
         """Keep the seconds, and the ratio to the float model."""
-        sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
+        main, *others = (
+            AtShapes(shapes=one.shapes, seconds=float(f"{one.seconds:.3g}"), sibling_ratio=_sibling_ratio(one))
+            for one in found.each
+        )
         return LatencySection(
-            seconds=float(f"{found.seconds:.3g}"),
+            seconds=main.seconds,
             batch_size=found.batch_size,
             threads=found.threads,
-            sibling_ratio=round(median(sibling.first), 4) if sibling else None,
+            sibling_ratio=main.sibling_ratio,
+            shapes=main.shapes,
+            others=tuple(others),
         )
 
     def save_first(self, kept: float | None, found: Latency, same: bool) -> float:
@@ -171,16 +182,23 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         return round((kept or 1.0) * moved, 4)
 
     def notes(self, found: Latency, verdicts: Sequence[Verdict]) -> list[str]:
-        """Return the ratio to the last release and to the float model."""
+        """Return the ratio to the last release and to the float model, at the shape that decided."""
         parts = []
-        for purpose, comparison in found.comparisons.items():
-            evidence = _evidence_of(purpose, comparison, verdicts)
+        for purpose in found.comparisons:
+            evidence = _evidence_of(purpose, found, verdicts)
             bounds = evidence.first if evidence else None
-            if purpose != SIBLING and bounds is not None:
+            if purpose != SIBLING and evidence is not None and bounds is not None:
+                comparison = found.at(evidence.shapes).comparisons[purpose]
                 name = "last" if comparison.is_last_release else comparison.reference
                 spread = (bounds.upper - bounds.lower) / 2 / bounds.median
-                parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}")
+                where = f" at {shapes_text(evidence.shapes)}" if found.others else ""
+                why = why_it_passes(comparison)
+                parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}{where}{f', {why}' if why else ''}")
         return parts
+
+    def shapes(self, found: Latency) -> Sequence[Shapes]:
+        """Return what was timed."""
+        return [one.shapes for one in found.each if one.shapes]
 
     def against(self, verdict: Verdict) -> str:
         """Say so where the float model, or saved seconds, stood in for the last release's file."""
@@ -212,20 +230,20 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def details(self, found: Latency, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return each set of paired ratios."""
         blocks: list[Block] = []
-        for purpose, comparison in found.comparisons.items():
-            evidence = _evidence_of(purpose, comparison, verdicts)
-            sets = (
-                ("First set", comparison.first, evidence.first if evidence else None),
-                ("Independent second set", comparison.second, evidence.second if evidence else None),
-                (
-                    "Self-check: the reference against itself",
-                    comparison.self_check,
-                    evidence.self_check if evidence else None,
-                ),
-            )
-            against = "the last release" if comparison.is_last_release else f"the {comparison.reference} variant"
-            shown = tuple((label, ratios, bounds) for label, ratios, bounds in sets if ratios)
-            blocks.append(Ratios(f"against {against}", purpose, shown, comparison.most if evidence else None))
+        for number, one in enumerate(found.each):
+            where = f", at {shapes_text(one.shapes)}" if found.others else ""
+            for purpose, comparison in one.comparisons.items():
+                sets = (
+                    ("First set", comparison.first),
+                    ("Independent second set", comparison.second),
+                    ("Self-check: the reference against itself", comparison.self_check),
+                )
+                is_judged = _evidence_of(purpose, found, verdicts) is not None
+                shown = tuple(
+                    (label, ratios, bounds_of(ratios) if is_judged else None) for label, ratios in sets if ratios
+                )
+                title, key = f"against {against_text(comparison)}{where}", f"{purpose}-{number}" if number else purpose
+                blocks.append(Ratios(title, key, shown, comparison.most if is_judged else None))
         return blocks
 
     def figures(self, found: Latency, kind: str) -> list[Figure]:
@@ -258,13 +276,23 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         return replace(limit, max_time=max(0.5, min(limit.max_time, seconds)))
 
 
-def _evidence_of(purpose: str, comparison: Comparison, verdicts: Sequence[Verdict]) -> LatencyEvidence | None:
+def _evidence_of(purpose: str, found: Latency, verdicts: Sequence[Verdict]) -> LatencyEvidence | None:
     """Return the evidence of the verdict about a comparison: one with the float model is against that variant."""
-    against = comparison.reference if purpose == FLOAT else purpose
+    against = found.comparisons[purpose].reference if purpose == FLOAT else purpose
     for verdict in verdicts:
         if verdict.against == against and isinstance(verdict.evidence, LatencyEvidence) and verdict.evidence.first:
             return verdict.evidence
     return None
+
+
+def _not_measured(why: Absent) -> Judged[Latency]:
+    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
+
+
+def _sibling_ratio(found: Latency) -> float | None:
+    """Return the ratio to the float model; None where that was not timed."""
+    sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
+    return round(median(sibling.first), 4) if sibling else None
 
 
 def _float_model(task: Task[LatencyLimit]) -> Variant | None:

@@ -11,15 +11,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pytest_onnxlite.checks.check import Case
-from pytest_onnxlite.checks.latency.measurement import Latency
+from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
 from pytest_onnxlite.checks.suspects import float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.spec import Array, Runtime, take
+from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.text import first_line, time_text
 from pytest_onnxlite.variants.deadline import Budget
+from pytest_onnxlite.variants.running import batch_at
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 # Sessions of each model, taken in turns, each profiled for so long and so often.
@@ -111,9 +112,9 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     if path is None or path.suffix != ".onnx" or not isinstance(variant, OnnxVariant):
         return Explanation("there is no ONNX file beside it to compare a profile with.")
     case.task.progress(f"profiling {variant.model} {variant.kind} beside {name}")
-    feeds = variant.feeds(take(case.task.builder.evaluation.x, slice(case.task.batch_size)))
-    case.task.builder.release()
-    variant.release()
+    evidence = case.verdict.evidence
+    shapes = evidence.shapes if isinstance(evidence, LatencyEvidence) else case.found.shapes
+    _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes)
     made_from = case.task.builder.made_from(variant.kind) if variant.kind == "int8" else None
     sources = [made_from.path] if made_from is not None else []
     ours, theirs = profile_both(variant.path, path, feeds, case.task.runtime, case.budget, sources)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
     FLOAT,
     SIBLING,
+    AtShapes,
     Comparison,
     Interval,
     Latency,
     LatencyEvidence,
-    LatencySection,
 )
 from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.statistics import median_interval
-from pytest_onnxlite.text import percent, time_text
+from pytest_onnxlite.text import percent, shapes_text, time_text
 
 NAME = "latency"
 FIRST_KEY = "latency_ratio"
@@ -27,31 +28,60 @@ _CURE = "INT8 is not always faster; max_ratio=1.0 makes such a model red."
 _TWINS, _SAVED_TWINS = 0.05, 0.15
 
 
+# The worst first: where a model is timed at several shapes, the worst decides.
+_WORST_FIRST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS, Outcome.IMPROVED)
+
+
 def ratio_text(comparison: Comparison, second: bool = False) -> str:
     """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 24 replicates, against the onnx variant, noise ±1.4 %)`."""
     interval = median_interval(comparison.second if second else comparison.first, CONFIDENCE)
-    against = "the last release" if comparison.is_last_release else f"the {comparison.reference} variant"
     return (
-        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} replicates, against {against}, "
-        f"noise ±{percent(interval.noise / interval.median)})"
+        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} replicates, against "
+        f"{against_text(comparison)}, noise ±{percent(interval.noise / interval.median)})"
     )
 
 
-def _interval(ratios: tuple[float, ...]) -> Interval | None:
+def against_text(comparison: Comparison) -> str:
+    """Say what it was timed in turns with."""
+    return "the last release" if comparison.is_last_release else f"the {comparison.reference} variant"
+
+
+def why_it_passes(comparison: Comparison) -> str:
+    """Say why a ratio above the limit passes; empty for one within it, and for one that does not pass."""
+    ratios = comparison.second or comparison.first
+    if median_interval(comparison.first, CONFIDENCE).median <= comparison.most or is_suspicious(
+        ratios, comparison.most
+    ):
+        return ""
+    found = median_interval(ratios, CONFIDENCE)
+    if comparison.second and found.median <= comparison.most:
+        return f"passes: an independent second set says {_beyond(found.median, comparison.most)}"
+    bound = f"the lower bound, {_beyond(found.lower, comparison.most)}"
+    return f"passes: what counts is {bound}{' of an independent second set' if comparison.second else ''}"
+
+
+def _beyond(ratio: float, most: float) -> str:
+    """Return a ratio with as many digits as tell it from the limit."""
+    return f"{ratio:.{2 if f'{ratio:.2f}' != f'{most:.2f}' else 4}f}x"
+
+
+def bounds_of(ratios: tuple[float, ...]) -> Interval | None:
+    """Return the bounds on the median of ratios; None for none."""
     if not ratios:
         return None
     found = median_interval(ratios, CONFIDENCE)
     return Interval(round(found.median, 5), round(found.lower, 5), round(found.upper, 5), CONFIDENCE, found.count)
 
 
-def _evidence(comparison: Comparison, since_first: float | None = None) -> LatencyEvidence:
+def _evidence(found: Latency, comparison: Comparison, since_first: float | None = None) -> LatencyEvidence:
     return LatencyEvidence(
         reference=comparison.reference,
         most=comparison.most,
-        first=_interval(comparison.first),
-        second=_interval(comparison.second),
-        self_check=_interval(comparison.self_check),
+        first=bounds_of(comparison.first),
+        second=bounds_of(comparison.second),
+        self_check=bounds_of(comparison.self_check),
         ratio_since_first=since_first,
+        shapes=found.shapes,
     )
 
 
@@ -64,7 +94,8 @@ def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Compariso
     undecided = comparison.second if suspicious else first
     confirmed = suspicious and is_suspicious(comparison.second, most)
     if not confirmed and (is_clear(undecided, most) or not is_too_noisy(undecided, limit.max_slowdown)):
-        return Outcome.PASS, ""
+        why = why_it_passes(comparison)
+        return Outcome.PASS, f"{ratio_text(comparison)}, {why}; at most {most:.2f}x allowed." if why else ""
     itself = median_interval(comparison.self_check, CONFIDENCE)
     restless = is_too_noisy(comparison.self_check, limit.max_slowdown) or abs(itself.median - 1) > limit.max_slowdown
     if confirmed and not restless:
@@ -73,31 +104,35 @@ def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Compariso
     spread = max(itself.noise, abs(itself.median - 1)) if restless else median_interval(undecided, CONFIDENCE).noise
     return Outcome.INCONCLUSIVE, (
         f"a difference of {percent(limit.max_slowdown)} cannot be shown here: {what} varies by ±{percent(spread)} after "
-        f"{found.duration:.0f} s of measuring. Run it on a quieter machine or with nothing beside it, allow longer with "
-        f"max_time= (now {limit.max_time:g} s), or raise max_slowdown=."
+        f"{found.duration:.0f} s of measuring{_at(found)}. Run it on a quieter machine or with nothing beside it, allow "
+        f"longer with max_time= (now {limit.max_time:g} s), or raise max_slowdown=."
     )
 
 
 def judge_latency(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: LatencySection | None = None
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None] = ()
 ) -> list[Verdict]:
     """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
+
+    At each shape that was timed; the worst decides.
 
     Args:
         limit: the marker.
         found: the times.
         reference: the baseline, or why there is none.
-        saved: what was saved on a machine like this; None for nothing.
+        saved: what was saved on a machine like this at each shape, None for nothing; none at all where nothing was.
     """
-    verdicts = _judge_ratios(limit, found, reference, saved)
-    remark = slower_than_float(found, saved)
+    verdicts = _judge_shapes(limit, found, reference, saved)
+    beside = saved or [None] * len(found.each)
+    remarks = [slower_than_float(one, at) for one, at in zip(found.each, beside, strict=True)]
+    remark = next(filter(None, remarks), "")
     if remark and not any(verdict.outcome is Outcome.FAIL for verdict in verdicts):
         # With the verdict that stands for the check.
         verdicts[-1] = replace(verdicts[-1], remarks=(remark,))
     return verdicts
 
 
-def slower_than_float(found: Latency, saved: LatencySection | None) -> str:
+def slower_than_float(found: Latency, saved: AtShapes | None) -> str:
     """Say that a quantized model is slower than the float model it was made from; empty where nothing shows it.
 
     Both bounds of a ratio hold by themselves, and a session's place in memory makes medians of twins differ by a few per
@@ -124,53 +159,92 @@ def slower_than_float(found: Latency, saved: LatencySection | None) -> str:
     )
 
 
-def _judge_ratios(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: LatencySection | None
+def _judge_shapes(
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None]
 ) -> list[Verdict]:
-    figure = time_text(found.seconds)
-    conditions = f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
     verdicts = []
-    sibling = found.comparisons.get(FLOAT)
-    if sibling is not None and limit.max_ratio is not None:
-        outcome, text = _judge_comparison(limit, found, sibling)
-        if outcome is Outcome.FAIL:
-            text = (
-                f"{figure} per inference, {ratio_text(sibling)}; at most {limit.max_ratio:g}x allowed "
-                f"(max_ratio={limit.max_ratio:g}, {conditions}).\n{text}\nINT8 is not always faster: dynamic quantization "
-                "slows convolutions down; leave them in float (recipe exclude=['Conv'])."
-            )
-        verdicts.append(Verdict(NAME, sibling.reference, outcome, figure, text, _evidence(sibling)))
+    if limit.max_ratio is not None and FLOAT in found.comparisons:
+        verdicts.append(_worst(found, [_judge_float(limit, one) for one in found.each]))
     if isinstance(reference, Absent):
-        return [*verdicts, absent(NAME, figure, reference)]
-    comparison = found.comparisons.get(BASELINE)
-    if comparison is None:
-        assert saved is not None
-        return [*verdicts, _judge_absolute(limit, found, saved.seconds, figure)]
+        return [*verdicts, absent(NAME, time_text(found.seconds), reference)]
+    if BASELINE in found.comparisons:
+        main = found.comparisons[BASELINE]
+        kept = reference.first_of(FIRST_KEY, float) if main.is_last_release else None
+        since = None if kept is None else round(kept * median_interval(main.first, CONFIDENCE).median, 4)
+        return [*verdicts, _worst(found, [_judge_last(limit, one, since) for one in found.each])]
+    pairs = [(one, at.seconds) for one, at in zip(found.each, saved, strict=True) if at is not None]
+    return [*verdicts, _worst(found, [_judge_absolute(limit, one, seconds) for one, seconds in pairs])]
+
+
+def _worst(found: Latency, verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict that decides; where it is no pass, with the ratios at the other shapes."""
+
+    def badness(verdict: Verdict) -> tuple[int, float]:
+        evidence = verdict.evidence
+        assert isinstance(evidence, LatencyEvidence)
+        ratio = evidence.first.median / (evidence.most or 1.0) if evidence.first else 0.0
+        return -_WORST_FIRST.index(verdict.outcome), ratio
+
+    worst = max(verdicts, key=badness)
+    if not found.others or worst.outcome not in (Outcome.FAIL, Outcome.INCONCLUSIVE):
+        return worst
+    others = [
+        f"{evidence.first.median:.2f}x at {shapes_text(evidence.shapes)}"
+        for verdict in verdicts
+        if verdict is not worst and isinstance(evidence := verdict.evidence, LatencyEvidence) and evidence.first
+    ]
+    return replace(worst, message=f"{worst.message}\nAt other shapes: {'; '.join(others)}.") if others else worst
+
+
+def _at(found: Latency) -> str:
+    return f" at {shapes_text(found.shapes)}" if found.shapes else ""
+
+
+def _conditions(found: Latency) -> str:
+    shapes = [shapes_text(found.shapes)] if found.shapes else []
+    threads = f"{found.threads} thread{'s' if found.threads > 1 else ''}"
+    return ", ".join([*shapes, f"batch size {found.batch_size}", threads])
+
+
+def _judge_float(limit: LatencyLimit, found: Latency) -> Verdict:
+    """Judge the ratio to the float model, as `max_ratio=` asks."""
+    comparison, figure = found.comparisons[FLOAT], time_text(found.seconds)
+    outcome, text = _judge_comparison(limit, found, comparison)
+    if outcome is Outcome.FAIL:
+        text = (
+            f"{figure} per inference, {ratio_text(comparison)}; at most {limit.max_ratio:g}x allowed "
+            f"(max_ratio={limit.max_ratio:g}, {_conditions(found)}).\n{text}\nINT8 is not always faster: dynamic "
+            "quantization slows convolutions down; leave them in float (recipe exclude=['Conv'])."
+        )
+    return Verdict(NAME, comparison.reference, outcome, figure, text, _evidence(found, comparison))
+
+
+def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Verdict:
+    """Judge the ratio to the last release, or to what stands in for it."""
+    comparison, figure = found.comparisons[BASELINE], time_text(found.seconds)
     outcome, text = _judge_comparison(limit, found, comparison)
     interval = median_interval(comparison.first, CONFIDENCE)
-    kept = reference.first_of(FIRST_KEY, float) if comparison.is_last_release else None
-    since = None if kept is None else round(kept * interval.median, 4)
     if outcome is Outcome.FAIL:
         drift = "" if since is None else f" Since the first release: {since:.2f}x."
         text = (
             f"{figure} per inference, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
-            f"(max_slowdown={limit.max_slowdown}, {conditions}).\n{text}{drift}\n"
+            f"(max_slowdown={limit.max_slowdown}, {_conditions(found)}).\n{text}{drift}\n"
             "Look for operators that were added or that lost their fused or quantized form; if the cost is meant, "
             f"accept it with: {SAVE} --onnxlite-accept"
         )
     elif interval.upper < comparison.most / (1 + limit.max_slowdown) * (1 - limit.max_slowdown):
         outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}. Keep it with: {SAVE}"
-    return [*verdicts, Verdict(NAME, BASELINE, outcome, figure, text, _evidence(comparison, since))]
+    return Verdict(NAME, BASELINE, outcome, figure, text, _evidence(found, comparison, since))
 
 
-def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float, figure: str) -> Verdict:
+def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float) -> Verdict:
     """Judge by the seconds that were saved on a machine like this."""
-    interval = median_interval(found.sessions, CONFIDENCE)
-    evidence = LatencyEvidence(reference="absolute", saved=saved)
+    interval, figure = median_interval(found.sessions, CONFIDENCE), time_text(found.seconds)
+    evidence = LatencyEvidence(reference="absolute", saved=saved, shapes=found.shapes)
     if interval.lower > saved * (1 + limit.max_slowdown):
         message = (
-            f"{figure} per inference ({percent(CONFIDENCE)} ≥ {time_text(interval.lower)}), {time_text(saved)} were saved "
-            f"on a machine like this; at most {percent(limit.max_slowdown)} more allowed. A saved time is a weak "
+            f"{figure} per inference{_at(found)} ({percent(CONFIDENCE)} ≥ {time_text(interval.lower)}), {time_text(saved)} "
+            f"were saved on a machine like this; at most {percent(limit.max_slowdown)} more allowed. A saved time is a weak "
             "reference: keep the file (onnxlite_keep_artefact) to have the last release timed in turns with this one."
         )
         return Verdict(NAME, BASELINE, Outcome.FAIL, figure, message, evidence)

@@ -6,7 +6,7 @@ import random
 import sys
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -16,6 +16,7 @@ from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
 from pytest_onnxlite.checks.latency.schedule import STEP, Plan, conduct
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.variants.running import shapes_of
 
 # Pairs of blocks from one pair of sessions: for this many seconds, within these numbers.
 _PAIR_SECONDS = 0.04
@@ -78,7 +79,8 @@ def measure(
         # As pytest-benchmark does around the candidate's rounds: a coverage tool would slow the reference alone.
         sys.settrace(None)
         sys.setprofile(None)
-        return _measure(stopwatch, references, batch_size, runtime, resolution, max_time, rng or random.Random())
+        found = _measure(stopwatch, references, batch_size, runtime, resolution, max_time, rng or random.Random())
+        return replace(found, shapes=shapes_of(feeds))
 
     # In a thread of its own, whose stack is nearly empty. CPython (3.11 and later) keeps its frames in chunks, and a
     # call that crosses the end of a chunk allocates one and frees it again, each time: up to 25 µs. The candidate's

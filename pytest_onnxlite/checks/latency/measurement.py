@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pytest_onnxlite.baseline.record import Count, Factor, Positive
+from pytest_onnxlite.text import Shapes
 
 # The best reference: the file of the last release.
 LAST_RELEASE = "last release"
@@ -60,6 +61,8 @@ class Latency:
         threads: ONNX Runtime's intra-op threads.
         comparisons: by what for: `baseline`, `float` or `sibling`.
         duration: seconds that measuring took.
+        shapes: what it was fed with, by input; empty in reports of versions that did not say.
+        others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
     """
 
     seconds: float
@@ -70,6 +73,25 @@ class Latency:
     threads: int
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     duration: float = 0.0
+    shapes: Shapes = field(default_factory=dict)
+    others: tuple[Latency, ...] = ()
+
+    @property
+    def each(self) -> tuple[Latency, ...]:
+        """The times at each shape, the longest first."""
+        return (self, *self.others)
+
+    def at(self, shapes: Shapes) -> Latency:
+        """Return the times at these shapes; those at the longest where there are none."""
+        return next((one for one in self.each if one.shapes == shapes), self)
+
+
+class AtShapes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a baseline keeps of the times at one more shape; see `LatencySection`."""
+
+    shapes: Mapping[str, tuple[Count, ...]]
+    seconds: Factor
+    sibling_ratio: Factor | None = None
 
 
 class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,12 +102,28 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         batch_size: samples per inference.
         threads: intra-op threads.
         sibling_ratio: to the time of the float model; None where that was not timed.
+        shapes: what it was fed with, by input; empty in baselines of versions that did not say.
+        others: the same at the other shapes that count, where samples differ in shape.
     """
 
     seconds: Factor
     batch_size: Positive
     threads: Positive
     sibling_ratio: Factor | None = None
+    shapes: Mapping[str, tuple[Count, ...]] = {}
+    others: tuple[AtShapes, ...] = ()
+
+    def at(self, shapes: Shapes, alone: bool) -> AtShapes | None:
+        """Return what was saved at these shapes; None for nothing.
+
+        Args:
+            shapes: what is timed.
+            alone: whether it is all that is timed. What does not say its shape was timed with the first samples: it
+                means something where all have one shape.
+        """
+        if self.shapes == shapes or (alone and not self.shapes):
+            return AtShapes(shapes=shapes, seconds=self.seconds, sibling_ratio=self.sibling_ratio)
+        return next((other for other in self.others if other.shapes == shapes), None)
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -109,6 +147,7 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         self_check: of the reference against itself.
         ratio_since_first: how much slower than the first release it is, each release's ratio multiplied.
         saved: the saved seconds, where nothing was timed beside.
+        shapes: what it was fed with, by input: of several shapes those that decided.
     """
 
     reference: str
@@ -118,3 +157,4 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     self_check: Interval | None = None
     ratio_since_first: float | None = None
     saved: float | None = None
+    shapes: Mapping[str, tuple[int, ...]] = {}

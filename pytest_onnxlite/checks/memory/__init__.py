@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytest_onnxlite.baseline.record import Factor
 from pytest_onnxlite.checks.blocks import Block, bars
@@ -25,7 +26,7 @@ from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Me
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
-from pytest_onnxlite.text import at_most, growth, size_text
+from pytest_onnxlite.text import Shapes, at_most, growth, shapes_text, size_text
 
 
 class MemoryCheck(Check[MemoryLimit, Memory]):
@@ -47,16 +48,19 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         return bool(kind.runtime)
 
     def judge(self, task: Task[MemoryLimit]) -> Judged[Memory]:
-        """Measure the candidate and the last release's file."""
+        """Measure the candidate and the last release's file, at each shape that counts."""
         from pytest_onnxlite.checks.memory.measure import measure
-        from pytest_onnxlite.variants.running import one_batch
+        from pytest_onnxlite.variants.running import batches
 
         reference = _reference(task)
         if isinstance(reference, Absent) and task.mode != "save":
             return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
-        variant, feeds = one_batch(task.builder, task.variant, task.batch_size)
+        variant, shapes = batches(task.builder, task.variant, task.batch_size)
         task.progress(f"measuring the memory of {task.name}")
-        found = measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime)
+        main, *others = (
+            measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime) for feeds in shapes
+        )
+        found = replace(main, others=tuple(others))
         return Judged(found, judge_memory(task.limit, found, reference))
 
     def explain(self, case: Case[Memory]) -> Explanation | None:
@@ -73,6 +77,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             method=found.method,
             batch_size=found.batch_size,
             threads=found.threads,
+            shapes=found.shapes,
         )
 
     def save_first(self, kept: float | None, found: Memory, same: bool) -> float:
@@ -81,10 +86,17 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         return round((kept or 1.0) * moved, 4)
 
     def notes(self, found: Memory, verdicts: Sequence[Verdict]) -> list[str]:
-        """Return the ratio to the last release."""
-        if found.reference is None:
+        """Return the ratio to the last release, at the shape that decided."""
+        evidence = next((v.evidence for v in verdicts if isinstance(v.evidence, MemoryEvidence)), MemoryEvidence())
+        one = found.at(evidence.shapes)
+        if one.reference is None:
             return []
-        return [f"{found.candidate.highest / max(found.reference.highest, 1):.2f}x last"]
+        where = f" at {shapes_text(one.shapes)}" if found.others else ""
+        return [f"{one.candidate.highest / max(one.reference.highest, 1):.2f}x last{where}"]
+
+    def shapes(self, found: Memory) -> Sequence[Shapes]:
+        """Return what was run."""
+        return [one.shapes for one in found.each if one.shapes]
 
     def drift(self, verdict: Verdict) -> str:
         """Say how much more it needs since the first release."""

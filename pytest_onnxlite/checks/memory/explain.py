@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_onnxlite.checks.check import Case
-from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.size.explain import count_bytes
 from pytest_onnxlite.checks.verdict import Explanation
 from pytest_onnxlite.explain.provenance import Origins
@@ -28,7 +28,9 @@ class NodeBytes:
 
 def explain_memory(case: Case[Memory]) -> Explanation:
     """Explain a peak that is higher than the last release's."""
-    ours, theirs = case.found.candidate, case.found.reference
+    evidence = case.verdict.evidence
+    found = case.found.at(evidence.shapes) if isinstance(evidence, MemoryEvidence) else case.found
+    ours, theirs = found.candidate, found.reference
     if theirs is None:
         return Explanation("there is no release to compare with.")
     phases = {"load": (ours.load, theirs.load), "run": (ours.run, theirs.run)}

@@ -6,7 +6,7 @@ from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.text import percent, size_text
+from pytest_onnxlite.text import percent, shapes_text, size_text
 
 NAME = "memory"
 FIRST_KEY = "memory_ratio"
@@ -14,24 +14,41 @@ FIRST_KEY = "memory_ratio"
 MEMORY_FLOOR = 1 << 20
 
 
+# The worst first: where a model is run at several shapes, the worst decides.
+_WORST_FIRST = (Outcome.FAIL, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.PASS, Outcome.IMPROVED)
+
+
 def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> list[Verdict]:
-    """Judge the peaks of loading and of running, each against the last release's."""
-    figure = size_text(found.candidate.highest)
+    """Judge the peaks of loading and of running, each against the last release's, at each shape; the worst decides."""
     if isinstance(reference, Absent):
-        return [absent(NAME, figure, reference)]
+        return [absent(NAME, size_text(found.candidate.highest), reference)]
+    kept = reference.first_of(FIRST_KEY, float)
+    since = None if kept is None else round(kept * _ratio(found), 4)
+    judged = [(one, _judge_one(limit, one, since)) for one in found.each]
+    return [max(judged, key=lambda pair: (-_WORST_FIRST.index(pair[1].outcome), _ratio(pair[0])))[1]]
+
+
+def _ratio(found: Memory) -> float:
     assert found.reference is not None
+    return found.candidate.highest / max(found.reference.highest, 1)
+
+
+def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdict:
+    """Judge the peaks at one shape."""
+    assert found.reference is not None
+    figure = size_text(found.candidate.highest)
     was, now = found.reference.highest, found.candidate.highest
-    since = reference.first_of(FIRST_KEY, float)
     evidence = MemoryEvidence(
         load=found.candidate.load,
         run=found.candidate.run,
         reference_load=found.reference.load,
         reference_run=found.reference.run,
-        ratio_since_first=None if since is None else round(since * now / max(was, 1), 4),
+        ratio_since_first=since,
+        shapes=found.shapes,
     )
 
-    def verdict(outcome: Outcome, message: str = "") -> list[Verdict]:
-        return [Verdict(NAME, BASELINE, outcome, figure, message, evidence)]
+    def verdict(outcome: Outcome, message: str = "") -> Verdict:
+        return Verdict(NAME, BASELINE, outcome, figure, message, evidence)
 
     if found.method != found.reference_method:
         return verdict(
@@ -51,10 +68,11 @@ def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> lis
         if (text := _growth(phase, found.candidate, found.reference, limit.max_growth)) is not None
     ]
     if grown:
+        shapes = f"{shapes_text(found.shapes)}, " if found.shapes else ""
         return verdict(
             Outcome.FAIL,
             f"needs more memory than the last release: {'; '.join(grown)}; at most {percent(limit.max_growth)} "
-            f"allowed (max_growth={limit.max_growth}, batch size {found.batch_size}, read by {found.method}).\n"
+            f"allowed (max_growth={limit.max_growth}, {shapes}batch size {found.batch_size}, read by {found.method}).\n"
             f"{_node_bytes(found.candidate, found.reference)}"
             "Growth while loading comes from weights, growth while running from activations: look for wider layers, "
             f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
@@ -11,6 +12,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, peak
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.variants.running import shapes_of
 
 # Two children that agree settle a figure, of three at least: now and then, in about one of a hundred, an allocator
 # lays things out so that the peak is some MiB higher. Before a difference is believed, as many are asked again.
@@ -33,6 +35,12 @@ def measure(
     Raises:
         OnnxliteError: a child could not load or run a model.
     """
+    return replace(_measure(candidate, reference, feeds, batch_size, runtime), shapes=shapes_of(feeds))
+
+
+def _measure(
+    candidate: Path, reference: Path | None, feeds: Mapping[str, Array], batch_size: int, runtime: Runtime
+) -> Memory:
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         path = Path(folder) / "feeds.npz"
         arrays.save(path, dict(feeds))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
 from pytest_onnxlite.baseline.record import Count, Positive
+from pytest_onnxlite.text import Shapes
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Memory:
         reference_method: how the reference's child did.
         batch_size: samples per inference.
         threads: intra-op threads.
+        shapes: what the model was fed with, by input; empty in reports of versions that did not say.
+        others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
     """
 
     candidate: Peak
@@ -53,16 +57,28 @@ class Memory:
     reference_method: str | None
     batch_size: int
     threads: int
+    shapes: Shapes = field(default_factory=dict)
+    others: tuple[Memory, ...] = ()
+
+    @property
+    def each(self) -> tuple[Memory, ...]:
+        """The peaks at each shape, the longest first."""
+        return (self, *self.others)
+
+    def at(self, shapes: Shapes) -> Memory:
+        """Return the peaks at these shapes; those at the longest where there are none."""
+        return next((one for one in self.each if one.shapes == shapes), self)
 
 
-class MemorySection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a baseline keeps, on one machine: bytes, and how they were read."""
+class MemorySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a baseline keeps, on one machine: bytes, how they were read, and the longest shape that was run."""
 
     load: Count
     run: Count
     method: str
     batch_size: Positive
     threads: Positive
+    shapes: Mapping[str, tuple[Count, ...]] = {}
 
     @property
     def highest(self) -> int:
@@ -79,6 +95,7 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         reference_load: the last release's while loading.
         reference_run: its peak while running.
         ratio_since_first: how much more than the first release it needs, each release's ratio multiplied.
+        shapes: what the model was fed with, by input: of several shapes those that decided.
     """
 
     load: int | None = None
@@ -86,3 +103,4 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     reference_load: int | None = None
     reference_run: int | None = None
     ratio_since_first: float | None = None
+    shapes: Mapping[str, tuple[int, ...]] = {}
