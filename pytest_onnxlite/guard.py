@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
-from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
-from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
+from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.check import Case, Check, Clock, Task
 from pytest_onnxlite.checks.limit import Limit
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
 from pytest_onnxlite.checks.suspects import NO_TIME
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.last import Last, load_last
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
@@ -33,20 +33,6 @@ from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Varian
 
 # What there are figures for; of the rest the verdict's own message says all there is.
 _MEASURED = (Outcome.PASS, Outcome.IMPROVED, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE)
-
-
-@dataclass(frozen=True)
-class Last:
-    """The last release of a variant: its baseline, or why there is none; its file, or why there is none.
-
-    Attributes:
-        broken: why the baseline there is cannot be read; None where it can, or there is none.
-    """
-
-    reference: Reference
-    file: Path | None = None
-    no_file: str = ""
-    broken: str | None = None
 
 
 @dataclass(frozen=True)
@@ -265,27 +251,8 @@ class Guardian:
     def _last_of(self, model: str, kind: str) -> Last:
         key = model, kind
         if key not in self._last:
-            self._last[key] = self._load_last(model, kind)
+            self._last[key] = load_last(self._store, self._settings.mode, model, kind)
         return self._last[key]
-
-    def _load_last(self, model: str, kind: str) -> Last:
-        """Return the last release; its file is checked whatever is judged, so that no broken baseline passes."""
-        if self._settings.mode == "plain":
-            return Last(Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline"))
-        try:
-            baseline = self._store.load(model, kind)
-        except BrokenBaseline as error:
-            return Last(Absent(Outcome.NOT_COMPARABLE, str(error)), broken=str(error))
-        if baseline is None:
-            path = self._store.path(model, kind)
-            text = f"there is no baseline {path}. Save one of a release that is good with: {SAVE}"
-            return Last(Absent(Outcome.MISSING, text))
-        try:
-            return Last(baseline, self._store.artefact(baseline))
-        except NoArtefact as error:
-            return Last(baseline, no_file=str(error))
-        except BrokenBaseline as error:
-            return Last(Absent(Outcome.NOT_COMPARABLE, str(error)))
 
     # -- why, and what to do -----------------------------------------------------------------------------
 
