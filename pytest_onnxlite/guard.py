@@ -12,9 +12,11 @@ from typing import Any
 
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.baseline.runtime import runtime_here, shipped_with
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.check import Case, Check, Clock, Task
 from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.suspects import NO_TIME
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
@@ -191,8 +193,9 @@ class Guardian:
         if isinstance(last.reference, Baseline):
             found, machine = last.reference, fingerprint(describe_machine())
             here = found.machines[machine].sections if machine in found.machines else {}
-            baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first)
-        return Record(
+            shipped = shipped_with(found, builder.kind(kind))
+            baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first, shipped)
+        record = Record(
             test,
             spec.name,
             kind,
@@ -201,7 +204,12 @@ class Guardian:
             baseline=baseline,
             broken_baseline=last.broken,
             recipe=builder.recipe_text(kind),
+            runtime=runtime_here(builder.kind(kind), spec.runtime),
         )
+        if self._settings.runtime_change == "fail" and record.runtime_change:
+            changed = _changed(record)
+            return replace(record, verdicts=(replace(changed, red=self._is_red(changed)),))
+        return record
 
     def _judge_limit(
         self,
@@ -339,6 +347,15 @@ class Guardian:
         """Judge one limit of a builder's INT8 variant, as a test would; returns the measurement and the verdicts."""
         judged = self.registry.checks[check].judge(self._task(builder, builder.int8, limit, clock))
         return judged.found, [replace(verdict, red=self._is_red(verdict)) for verdict in judged.verdicts]
+
+
+def _changed(record: Record) -> Verdict:
+    """Return the verdict of a runtime that is not the last release's, where that is to be red."""
+    message = (
+        f"{record.runtime_change}: the last release was accepted with another runtime, and onnxlite_runtime_change = fail "
+        f"makes that red. Install what it shipped with, or, if the change is meant, accept it with: {SAVE} --onnxlite-accept"
+    )
+    return Verdict("runtime", BASELINE, Outcome.FAIL, "changed", message)
 
 
 def _silence(check: str) -> Verdict:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from pytest_onnxlite.baseline.record import Artefact
+from pytest_onnxlite.baseline.record import Artefact, ShippedRuntime
+from pytest_onnxlite.baseline.runtime import runtime_change
 from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
@@ -46,11 +47,13 @@ class LastRelease:
         artefact: its file.
         sections: by check.
         first: by the checks' keys.
+        runtime: what it shipped with; None where nobody knows.
     """
 
     artefact: Artefact
     sections: Mapping[str, object] = field(default_factory=dict)
     first: Mapping[str, object] = field(default_factory=dict)
+    runtime: ShippedRuntime | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ class Record:
         suggestion: a recipe that passes, or that none was found; None where none was looked for.
         file: the test's file, relative to pytest's root folder.
         line: its line there.
+        runtime: what runs the variant; None for one that its own library calls.
     """
 
     test: str
@@ -157,6 +161,12 @@ class Record:
     suggestion: Suggestion | None = None
     file: str = ""
     line: int = 0
+    runtime: ShippedRuntime | None = None
+
+    @property
+    def runtime_change(self) -> str:
+        """How the runtime differs from the last release's; empty where it does not, or nobody knows."""
+        return runtime_change(self.baseline.runtime if self.baseline else None, self.runtime)
 
     @property
     def name(self) -> str:
@@ -197,7 +207,9 @@ def to_data(record: Record) -> dict[str, Any]:
             verdict["explanation"] = {**explanation["figures"], **kept}
     if record.baseline is not None:
         inner = data["baseline"]
-        data["baseline"] = {"artefact": inner["artefact"], **inner["sections"], "first": inner["first"]}
+        kept = {name: inner[name] for name in ("artefact", "first", "runtime")}
+        data["baseline"] = {**inner["sections"], **kept}
+    data["runtime_change"] = record.runtime_change
     return data
 
 
@@ -231,6 +243,7 @@ class _Reader:
             verdicts=tuple(self._verdict(value) for value in data["verdicts"]),
             forecast=msgspec.convert(data.get("forecast"), Forecast | None),
             suggestion=msgspec.convert(data.get("suggestion"), Suggestion | None),
+            runtime=msgspec.convert(data.get("runtime"), ShippedRuntime | None),
         )
 
     def _limit(self, name: str, value: Any) -> Limit:
@@ -247,7 +260,7 @@ class _Reader:
             return None
         sections: dict[str, object] = {}
         for name, value in data.items():
-            if name not in ("artefact", "first") and value is not None:
+            if name not in ("artefact", "first", "runtime") and value is not None:
                 check = self._checks.get(name)
                 sections[name] = value if check is None else msgspec.convert(value, check.section, strict=False)
         kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
@@ -255,7 +268,8 @@ class _Reader:
             key: msgspec.convert(value, kinds[key], strict=False) if key in kinds else value
             for key, value in data["first"].items()
         }
-        return LastRelease(msgspec.convert(data["artefact"], Artefact), sections, first)
+        runtime = msgspec.convert(data.get("runtime"), ShippedRuntime | None)
+        return LastRelease(msgspec.convert(data["artefact"], Artefact), sections, first, runtime)
 
     def _verdict(self, data: Any) -> Verdict:
         check = self._checks.get(data["check"])

@@ -179,7 +179,9 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
     again = _Again()
     limits: list[tuple[str, str, Limit]] = []
     for check in checks:
-        if check not in registry.checks:
+        if check == "runtime":
+            again.reasons[check] = "it is about the version that was installed there."
+        elif check not in registry.checks:
             again.reasons[check] = "it is a check of the project's own."
         elif check == "accuracy" and not manifest.metric_is_built_in:
             again.reasons[check] = f"its metric, {manifest.conditions.metric}, is code of the project's."

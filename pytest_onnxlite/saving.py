@@ -52,7 +52,7 @@ def merge(
     """
     same = before is not None and before.artefact.sha256 == fresh.artefact.sha256
     if before is not None and same:
-        fresh = replace(before, artefact=fresh.artefact)
+        fresh = replace(before, artefact=fresh.artefact, runtime=fresh.runtime)
         if dropped:
             fresh = fresh.only([name for name in before.checks if name not in dropped])
     first = dict(before.first) if before else {}
@@ -116,7 +116,7 @@ def _save_one(
     gone = [check for check, state in states.items() if state is State.GONE]
     try:
         before = store.load(model, variant)
-        fresh = Baseline(model, variant, artefact)
+        fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
         baseline = merge(before, fresh, measured, describe_machine(), checks, gone)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]

@@ -76,6 +76,11 @@ INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
     ("artefact_dir", "folder where saved artefacts are kept instead of beside their baselines", ""),
     ("keep_artefact", "false: do not keep the artefact with a saved baseline (default: true)", True),
     ("inference_time", "seconds that one inference may take before it is ended (default: 600)", "600"),
+    (
+        "runtime_change",
+        "fail: another runtime than the last release's is red until it is accepted; report: it is said (default: report)",
+        "report",
+    ),
     ("cache_size", "MiB that the cache may take; what was not used for the longest goes (default: 4096)", "4096"),
 )
 # What a run is for.
@@ -112,6 +117,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         markdown: the Markdown file to write.
         bundle: where a folder is written for each failed test.
         bundle_data: whether it holds the whole evaluation data.
+        runtime_change: whether another runtime than the last release's is red: `report` or `fail`.
         rootdir: pytest's root folder, to which the tests' files are relative.
     """
 
@@ -136,6 +142,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     markdown: Path | None = None
     bundle: Path | None = None
     bundle_data: bool = False
+    runtime_change: str = "report"
     rootdir: Path = Path()
 
     @classmethod
@@ -175,6 +182,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             markdown=read.path("markdown"),
             bundle=read.path("bundle"),
             bundle_data=read.flag("bundle_data"),
+            runtime_change=_runtime_change(str(config.getini("onnxlite_runtime_change"))),
             rootdir=config.rootpath,
         )
 
@@ -247,6 +255,12 @@ def _inference_time(text: str) -> float:
     if not 0 < found < math.inf:
         raise UsageMistake(f"onnxlite_inference_time = {text}: expected seconds, more than 0.")
     return found
+
+
+def _runtime_change(text: str) -> str:
+    if text.strip() not in ("report", "fail"):
+        raise UsageMistake(f"onnxlite_runtime_change = {text}: expected report or fail.")
+    return text.strip()
 
 
 def _mebibytes(text: str) -> int:

@@ -14,7 +14,7 @@ from pytest_onnxlite.errors import OnnxliteError
 SCHEMA = 1
 _RESTORE = "Restore the file (git checkout), or delete it and save anew."
 # What stands in a file that is no check's section.
-_ENVELOPE = ("schema", "model", "variant", "artefact", "machines", "first", "tests")
+_ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests")
 _DESCRIPTION = "description"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -41,6 +41,22 @@ class Artefact(msgspec.Struct, frozen=True):
     sha256: str
     bytes: Count
     kept: bool
+
+
+class ShippedRuntime(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The runtime that a release ships with.
+
+    Attributes:
+        library: `onnxruntime` or `litert`.
+        version: its version.
+        provider: its execution provider; empty where it has none.
+        options: how the spec says the file is run, by name.
+    """
+
+    library: str
+    version: str
+    provider: str = ""
+    options: Mapping[str, str] = {}
 
 
 class Sections(Protocol):
@@ -90,6 +106,7 @@ class Baseline:
         machines: by fingerprint, what depends on the machine.
         first: what checks keep of the first release, by their keys.
         tests: by id, the tests that guard it, each with its checks; none in what earlier versions saved.
+        runtime: what the release was accepted with; None in a baseline of a version that did not keep it.
     """
 
     model: str
@@ -99,6 +116,7 @@ class Baseline:
     machines: Mapping[str, OnMachine] = field(default_factory=dict)
     first: Mapping[str, object] = field(default_factory=dict)
     tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    runtime: ShippedRuntime | None = None
 
     def section(self, kind: type[S], machine: str = "") -> S | None:
         """Return the section of a type, on a machine where one is named; None where there is none."""
@@ -136,6 +154,7 @@ class Baseline:
             "model": self.model,
             "variant": self.variant,
             "artefact": self.artefact,
+            **({} if self.runtime is None else {"runtime": self.runtime}),
             **self.sections,
             "machines": machines,
             "first": self.first,
@@ -259,6 +278,7 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
         read.machines(content),
         read.first(content),
         read.part(content.get("tests", {}), dict[str, tuple[str, ...]], "tests"),
+        read.part(content["runtime"], ShippedRuntime, "runtime") if content.get("runtime") is not None else None,
     )
     for name, section in baseline.sections.items():
         contradiction = checks[name].contradiction(section, artefact) if name in checks else ""

@@ -111,6 +111,8 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
         if ": " in recipe  # chosen here, or something was gone without
     ]
     lines += [] if verbosity is None else _shape_lines(records, checks, verbosity > 0)
+    changes = {record.name: record.runtime_change for record in records if record.runtime_change}
+    lines += [f"{name}: runtime changed {change} since the last release" for name, change in changes.items()]
     forecasts = {record.name: record.forecast.text for record in records if record.forecast}
     lines += [f"{name}: {text}" for name, text in forecasts.items()]
     for record in records:
