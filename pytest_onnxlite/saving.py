@@ -10,6 +10,7 @@ from pytest_onnxlite import gitignore
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
 from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.checks.verdict import RUNTIME, Outcome
 from pytest_onnxlite.coverage import State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Checks, Record
@@ -36,6 +37,7 @@ def merge(
     machine: Machine,
     checks: Checks,
     dropped: Collection[str] = (),
+    accepted: Collection[str] = (),
 ) -> Baseline:
     """Return the baseline of a measured artefact.
 
@@ -49,6 +51,7 @@ def merge(
         machine: the machine it was measured on.
         checks: the checks by name.
         dropped: the checks that no test of the project asks for any more.
+        accepted: the checks by which the same file is worse than when it was saved, which was accepted.
     """
     same = before is not None and before.artefact.sha256 == fresh.artefact.sha256
     if before is not None and same:
@@ -66,7 +69,8 @@ def merge(
     machines = dict(fresh.machines)
     if here:
         key = fingerprint(machine)
-        known = machines[key].sections if key in machines else {}
+        known = dict(machines[key].sections) if key in machines else {}
+        known = {name: section for name, section in known.items() if name not in accepted}
         machines[key] = OnMachine(machine, {**here, **known})
     return replace(fresh, sections=sections, machines=machines, first=first)
 
@@ -117,7 +121,9 @@ def _save_one(
     try:
         before = store.load(model, variant)
         fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
-        baseline = merge(before, fresh, measured, describe_machine(), checks, gone)
+        worse = [v for record in records for v in record.verdicts if v.outcome is Outcome.FAIL]
+        accepted = {verdict.check for verdict in worse if verdict.against == RUNTIME}
+        baseline = merge(before, fresh, measured, describe_machine(), checks, gone, accepted)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
         refusal = _refused_loss(lost, states, settings.accept)

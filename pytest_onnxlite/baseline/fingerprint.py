@@ -50,6 +50,10 @@ class Machine(msgspec.Struct, frozen=True):
     provider: str = "unknown"
     optimization: str = "unknown"
 
+    def is_like(self, other: Machine) -> bool:
+        """Tell whether another machine is of the same kind, whatever runtime is installed there."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("os", "architecture", "cpu", "isa", "cpus"))
+
 
 @lru_cache(maxsize=1)
 def describe_machine() -> Machine:

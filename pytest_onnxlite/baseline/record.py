@@ -123,6 +123,21 @@ class Baseline:
         sections = self.machines[machine].sections if machine in self.machines else {} if machine else self.sections
         return next((found for found in sections.values() if isinstance(found, kind)), None)
 
+    def sections_alike(self, kind: type[S], machine: Machine) -> list[S]:
+        """Return the sections of a type that were saved on machines of a kind.
+
+        Those that were saved with the release's own runtime, where there are any; else all.
+        """
+        found = [
+            (on.description.onnxruntime, section)
+            for on in self.machines.values()
+            if machine.is_like(on.description)
+            for section in on.sections.values()
+            if isinstance(section, kind)
+        ]
+        own = [section for version, section in found if self.runtime is not None and version == self.runtime.version]
+        return own or [section for _, section in found]
+
     def first_of(self, key: str, kind: type[S]) -> S | None:
         """Return what stands under a key about the first release, where it is of a type."""
         found = self.first.get(key)

@@ -17,7 +17,7 @@ from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.settings import Mode, Settings
 from pytest_onnxlite.text import NOISE, Shapes
 
@@ -320,7 +320,8 @@ class Check(ABC, Generic[L, M]):
 
 def against_text(verdict: Verdict) -> str:
     """Say what a verdict is against: its own limit, another variant, or the last release."""
-    return {LIMIT: "its own limit", BASELINE: "the last release"}.get(verdict.against, f"the {verdict.against} variant")
+    known = {LIMIT: "its own limit", BASELINE: "the last release", RUNTIME: "the last release as it was saved"}
+    return known.get(verdict.against, f"the {verdict.against} variant")
 
 
 def sections_text(values: Sequence[float], text: Callable[[float], str]) -> str:

@@ -10,6 +10,8 @@ from pytest_onnxlite.settings import Mode
 from pytest_onnxlite.text import shown, shown_lines
 
 BASELINE = "baseline"
+# Against the last release as it was saved: what the runtime did to it since.
+RUNTIME = "runtime"
 # Against nothing but the marker's own arguments.
 LIMIT = "limit"
 
@@ -103,7 +105,7 @@ class Verdict:
         if self.outcome in _GOOD or self.outcome is Outcome.NOT_COMPARED:
             return False
         if self.outcome is Outcome.FAIL:
-            return not (accept and mode == "save" and self.against == BASELINE)
+            return not (accept and mode == "save" and self.against in (BASELINE, RUNTIME))
         if mode == "save":
             if self.outcome is Outcome.MISSING:
                 return False

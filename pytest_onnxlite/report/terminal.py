@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.failure import explanation_lines
 from pytest_onnxlite.report.marks import remarks_of
@@ -26,7 +26,7 @@ def table(records: Sequence[Record], checks: Checks) -> list[tuple[str, str]]:
             verdicts = [verdict for verdict in record.verdicts if verdict.check == check]
             if verdicts:
                 row[check] = _cell(check, verdicts, record, checks)
-        states.setdefault(key, set()).update(map(state_of, record.verdicts))
+        states.setdefault(key, set()).update(states_of(record.verdicts))
         if record.is_red:
             reds.add(key)
     columns = [
@@ -86,6 +86,17 @@ def measured_at(measured: Mapping[str, object], checks: Checks) -> list[str]:
     return [f"{listed(names)} measured at {shapes}" for shapes, names in same.items()]
 
 
+def since_saved(verdicts: Sequence[Verdict]) -> list[str]:
+    """Say how the last release itself did since it was saved, for verdicts that are not red."""
+    kept = [verdict for verdict in verdicts if verdict.against == RUNTIME and not verdict.red]
+    return [f"{verdict.check}: {verdict.message.splitlines()[0].rstrip('.')}" for verdict in kept if verdict.message]
+
+
+def states_of(verdicts: Sequence[Verdict]) -> set[str]:
+    """Return the states by which a variant is told; that a runtime could not be held against a saved figure is none."""
+    return {state_of(v) for v in verdicts if v.against != RUNTIME or v.outcome is not Outcome.NOT_COMPARED}
+
+
 def _shape_lines(records: Sequence[Record], checks: Checks, everywhere: bool) -> list[str]:
     """Return where each variant was measured; of those that were measured at one shape only if asked."""
     several = [
@@ -113,6 +124,9 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
     lines += [] if verbosity is None else _shape_lines(records, checks, verbosity > 0)
     changes = {record.name: record.runtime_change for record in records if record.runtime_change}
     lines += [f"{name}: runtime changed {change} since the last release" for name, change in changes.items()]
+    if verbosity is not None:
+        told = [record for record in records if verbosity > 0 or record.runtime_change]
+        lines += [f"{record.name} {line}" for record in told for line in since_saved(record.verdicts)]
     forecasts = {record.name: record.forecast.text for record in records if record.forecast}
     lines += [f"{name}: {text}" for name, text in forecasts.items()]
     for record in records:

@@ -213,7 +213,7 @@ def _summary_row(key: tuple[str, str], group: Sequence[Record], names: Sequence[
         own = [verdict for verdict in verdicts if verdict.check == name]
         notes = tuple(terminal.notes_of(name, own, measured.get(name), checks))
         cells.append(Cell(own[-1].figure, notes, worst(own)) if own else None)
-    word = terminal.overall({terminal.state_of(verdict) for verdict in verdicts}, any(r.is_red for r in group))
+    word = terminal.overall(terminal.states_of(verdicts), any(r.is_red for r in group))
     return SummaryRow(*key, anchor("variant", *key), tuple(cells), worst(verdicts), word)
 
 
@@ -338,7 +338,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         ),
         history(group, checks),
         tuple(_placed(block, model, kind) if isinstance(block, Ratios) else block for block in blocks),
-        tuple(terminal.measured_at(measured, checks)),
+        (*terminal.measured_at(measured, checks), *terminal.since_saved(verdicts)),
         tuple(dict.fromkeys(remarks)),
         tuple(line for record in group for line in flatten(_plain(record))),
     )

@@ -105,3 +105,105 @@ def test_a_wrong_word_is_a_usage_error(release: Project) -> None:
     result = release.compare()
     assert result.ret == 4
     assert "onnxlite_runtime_change = yes: expected report or fail" in result.stderr.str() + result.stdout.str()
+
+
+# -- what the runtime does to a release --------------------------------------------------------------------------
+
+LATENCY = "@pytest.mark.onnxlite_latency(max_slowdown=0.5, max_time=2)"
+# A runtime that runs everything five times, and holds on to 40 MiB for each session.
+PATCHED = """
+import onnxruntime
+
+opened, ran = onnxruntime.InferenceSession.__init__, onnxruntime.InferenceSession.run
+
+def init(self, *arguments, **options):
+    opened(self, *arguments, **options)
+    self.held = b"x" * (40 << 20)
+
+def run(self, *arguments, **options):
+    for _ in range(4):
+        ran(self, *arguments, **options)
+    return ran(self, *arguments, **options)
+
+onnxruntime.InferenceSession.__init__, onnxruntime.InferenceSession.run = init, run
+"""
+
+
+def timed(project: Project, tmp_path: Path, markers: str = LATENCY) -> Project:
+    """A saved release whose time is guarded."""
+    x = np.ones((4, 256), np.float32)
+    project.write({"onnx": dense(tmp_path / "a.onnx", 6)}, x, variant="onnx", markers=markers)
+    project.save()
+    return project
+
+
+@pytest.mark.alone
+def test_a_runtime_that_does_everything_five_times_is_red(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed(project, tmp_path, f"{LATENCY}\n@pytest.mark.onnxlite_memory(max_growth=0.2)")
+    clean = project.compare("--onnxlite-report=r.json", "--onnxlite-markdown=r.md", "-v")
+    clean.assert_outcomes(passed=1)
+    clean.stdout.fnmatch_lines(
+        [
+            "digits onnx latency: the last release's own time per inference: * were saved on a machine like this (*x; at most 2x *"
+        ]
+    )
+    assert "the last release's own peak memory: " in (project.path / "r.md").read_text()
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    for verdict in record["verdicts"]:
+        if verdict["against"] == "runtime":
+            assert 0.2 < verdict["evidence"]["ratio_since_saved"] < 2
+
+    # It does so to both, and their ratio is what it was.
+    (tmp_path / "sitecustomize.py").write_text(PATCHED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = project.run("--onnxlite-baseline", "--onnxlite-report=r.json", subprocess=True)
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert "times slower than when it was saved. Its own time per inference: " in text
+    assert "times hungrier than when it was saved. Its own peak memory: " in text
+    assert f"The runtime is onnxruntime {HERE}, as it was: look for another build" in text
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    outcomes = {(v["check"], v["against"]): v["outcome"] for v in record["verdicts"]}
+    assert outcomes == {
+        ("latency", "baseline"): "pass",
+        ("latency", "runtime"): "fail",
+        ("memory", "baseline"): "pass",
+        ("memory", "runtime"): "fail",
+    }
+
+
+@pytest.mark.alone
+def test_another_version_is_held_against_what_the_last_one_needed(project: Project, tmp_path: Path) -> None:
+    timed(project, tmp_path)
+
+    def older(content: dict[str, Any]) -> None:
+        set_version(content)
+        (machine,) = content["machines"].values()
+        machine["description"]["onnxruntime"] = "1.2.3"
+        machine["latency"]["seconds"] /= 8
+        content["machines"] = {"under the version before": machine}
+
+    rewrite(project, older)
+    red = project.compare()
+    red.assert_outcomes(failed=1)
+    assert f"Runtime changed 1.2.3 → {HERE}: ship the one that the release had" in red.stdout.str()
+    # A change that is meant: what it needs in the new runtime is what counts from here on.
+    project.save("--onnxlite-accept")
+    project.compare().assert_outcomes(passed=1)
+
+    def moved(content: dict[str, Any]) -> None:
+        for machine in content["machines"].values():
+            machine["description"]["cpu"] = "another"
+
+    rewrite(project, moved)
+    elsewhere = project.compare("-v", "--onnxlite-report=r.json")
+    elsewhere.assert_outcomes(passed=1)
+    elsewhere.stdout.re_match_lines([r"digits +onnx +.* pass$"])
+    assert (
+        "latency: the last release's own time per inference is not held against what it was" in elsewhere.stdout.str()
+    )
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    states = [v["outcome"] for v in record["verdicts"] if v["against"] == "runtime"]
+    assert states == ["not compared"]

@@ -52,7 +52,7 @@ def test_attention_that_costs_at_the_longest_samples_is_red(project: Project, tm
             {"x": [1, 400, 8]},
             {"x": [1, 4, 8]},
         ]
-        (verdict,) = (v for v in record["verdicts"] if v["check"] == check)
+        (verdict,) = (v for v in record["verdicts"] if (v["check"], v["against"]) == (check, "baseline"))
         assert verdict["evidence"]["shapes"] == {"x": [1, 400, 8]}
     assert "Latency and memory measured at x (1, 400, 8) and x (1, 4, 8)." in (project.path / "r.md").read_text()
     assert "Latency and memory measured at x (1, 400, 8) and x (1, 4, 8)." in (project.path / "r.html").read_text()

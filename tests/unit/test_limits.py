@@ -12,7 +12,7 @@ from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Recount
 from pytest_onnxlite.checks.latency import LatencyCheck
-from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_text, why_it_passes
+from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_since_saved, ratio_text, why_it_passes
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, AtShapes, Comparison, Latency
 from pytest_onnxlite.checks.latency.ratios import is_suspicious
@@ -21,6 +21,7 @@ from pytest_onnxlite.checks.memory.judge import judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
 from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.since_saved import SinceSaved
 from pytest_onnxlite.checks.size.judge import judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeSection
@@ -336,6 +337,35 @@ def test_the_worst_of_several_shapes_decides(swapped: bool) -> None:
     faster = replace(latency(0.8), shapes={"x": (1, 4)})
     mixed = replace(replace(latency(1.0), shapes={"x": (1, 800)}), others=(faster,))
     assert only(judge_latency(LatencyLimit(), mixed, SAVED), BASELINE).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("now", "pace", "saved_pace", "ratio"),
+    [
+        (5.0, None, None, 5.0),
+        (5.0, 1.0, None, 5.0),
+        (5.0, 1.0, 1.0, 5.0),
+        # A machine that is slower at everything, such as a laptop on its battery.
+        (3.0, 3.0, 1.0, 1.0),
+        (6.0, 3.0, 1.0, 2.0),
+        # One that is faster is not expected to be so for a model.
+        (1.0, 0.5, 1.0, 1.0),
+    ],
+)
+def test_a_machine_that_is_slower_at_everything_is_no_runtime(
+    now: float, pace: float | None, saved_pace: float | None, ratio: float
+) -> None:
+    assert ratio_since_saved(now, 1.0, pace, saved_pace) == ratio
+
+
+@pytest.mark.parametrize(("now", "outcome"), [(200, Outcome.PASS), (201, Outcome.FAIL), (50, Outcome.PASS)])
+def test_a_runtime_is_red_beyond_its_bound(now: float, outcome: Outcome) -> None:
+    rule = SinceSaved("latency", "1 ms", "time", str, "{:.2f} times slower".format, 2.0)
+    assert rule.judge(100, now, now / 100, "", "Runtime changed.", None).outcome is outcome
+    # A difference that is none, whatever its ratio.
+    small = replace(rule, trifle=150.0)
+    assert small.judge(100, 240, 2.4, "", "", None).outcome is Outcome.PASS
+    assert small.judge(100, 260, 2.6, "", "", None).outcome is Outcome.FAIL
 
 
 def memory(load: int, run: int, settled: bool = True, method: str = "VmHWM") -> Memory:

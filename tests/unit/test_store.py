@@ -16,7 +16,7 @@ import pytest
 from msgspec import structs
 
 from pytest_onnxlite.baseline.fingerprint import Machine
-from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline
+from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, OnMachine, ShippedRuntime
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.checks.latency.measurement import Comparison, Latency, LatencySection
@@ -287,6 +287,42 @@ def merged(before: Baseline | None, sha256: str, found: dict[str, object], machi
 def test_noise_of_the_same_artefact_changes_nothing() -> None:
     first = merged(None, "0", measured(1.0, 100))
     assert merged(first, "0", measured(1.3, 110, 1.02)) == first
+
+
+def test_what_a_runtime_made_worse_and_was_accepted_is_what_counts_from_then_on() -> None:
+    first = merged(None, "0", measured(1.0, 100))
+    fresh = Baseline("digits", "int8", Artefact("a", "0", 1, True))
+    second = merge(first, fresh, measured(5.0, 900), MACHINE, CHECKS, accepted={"latency"})
+    (machine,) = second.machines.values()
+    assert [
+        getattr(machine.sections[name], figure) for name, figure in (("latency", "seconds"), ("memory", "load"))
+    ] == [
+        5.0,
+        100,
+    ]
+
+
+def test_machines_of_a_kind_are_those_of_other_runtimes_too() -> None:
+    here = Machine("linux", "x86_64", "a cpu", ("avx2",), 2, "1.2", "CPUExecutionProvider", "all")
+    saved = {
+        "same": (here, 1.0),
+        "other version": (structs.replace(here, onnxruntime="1.1"), 2.0),
+        "other processor": (structs.replace(here, cpu="another"), 3.0),
+        "fewer": (structs.replace(here, cpus=1), 4.0),
+    }
+    machines = {
+        key: OnMachine(machine, {"latency": LatencySection(seconds=seconds, batch_size=1, threads=1)})
+        for key, (machine, seconds) in saved.items()
+    }
+    baseline = Baseline("digits", "int8", Artefact("a", "0", 1, True), machines=machines)
+
+    def seconds(version: str = "") -> list[float]:
+        runtime = ShippedRuntime("onnxruntime", version) if version else None
+        return [s.seconds for s in replace(baseline, runtime=runtime).sections_alike(LatencySection, here)]
+
+    assert seconds() == [1.0, 2.0]
+    # Those that the release itself was accepted with, if there are any.
+    assert (seconds("1.1"), seconds("1.2"), seconds("1.0")) == ([2.0], [1.0], [1.0, 2.0])
 
 
 def test_another_machine_gets_a_section_of_its_own() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, Ratios
 from pytest_onnxlite.checks.check import (
@@ -22,7 +23,17 @@ from pytest_onnxlite.checks.check import (
     ratio_drift,
     sections_text,
 )
-from pytest_onnxlite.checks.latency.judge import FIRST_KEY, NAME, against_text, bounds_of, judge_latency, why_it_passes
+from pytest_onnxlite.checks.latency.judge import (
+    FIRST_KEY,
+    LOOK_SECONDS,
+    NAME,
+    SINCE_SAVED,
+    against_text,
+    bounds_of,
+    judge_latency,
+    ratio_since_saved,
+    why_it_passes,
+)
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
     FLOAT,
@@ -35,13 +46,15 @@ from pytest_onnxlite.checks.latency.measurement import (
     is_last_release,
 )
 from pytest_onnxlite.checks.reference import Absent, Reference
-from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
+from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, percent, shapes_text, time_text
 
 if TYPE_CHECKING:
     from pytest_onnxlite.checks.latency import measure as timing
+    from pytest_onnxlite.spec import Array
     from pytest_onnxlite.variants.variant import Variant
 
 # No ratio is too large where it is only to be stored.
@@ -100,7 +113,49 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             for number, feeds in enumerate(found)
         ]
         latency = replace(times[0], others=tuple(times[1:]))
-        return Judged(latency, judge_latency(limit, latency, reference, saved))
+        verdicts = judge_latency(limit, latency, reference, saved)
+        return Judged(latency, [*verdicts, *self._judge_runtime(task, latency, found)])
+
+    def _judge_runtime(
+        self, task: Task[LatencyLimit], latency: Latency, feeds: Sequence[Mapping[str, Array]]
+    ) -> list[Verdict]:
+        """Hold the last release's own times against the saved ones, at each shape; the worst decides."""
+        from pytest_onnxlite.checks.latency import measure as timing
+
+        if task.last_file is None or not isinstance(task.reference, Baseline):
+            return []
+        rule = SinceSaved(NAME, time_text(latency.seconds), "time per inference", time_text, _slower, SINCE_SAVED)
+        runtime, found = runtime_text(task), []
+        for one, batch in zip(latency.each, feeds, strict=True):
+            fastest = one.comparisons[BASELINE].fastest
+            seconds, saved_pace = self._saved_alike(task, one.shapes, alone=not latency.others)
+            if fastest is None or seconds is None:
+                continue
+            # What a slower machine would take for what was saved; a faster one is not expected to be so.
+            expected = fastest / ratio_since_saved(fastest, seconds, one.pace, saved_pace)
+            if fastest > SINCE_SAVED * expected:
+                task.progress(f"timing the last release of {task.name} for longer")
+                longest = min(LOOK_SECONDS, task.limit.max_time)
+                again = timing.look_longer(task.last_file, batch, task.runtime, SINCE_SAVED * expected, longest)
+                fastest = min(fastest, again)
+            ratio = fastest / expected
+            evidence = LatencyEvidence(
+                reference="saved", saved=seconds, ratio_since_saved=ratio, most=SINCE_SAVED, shapes=one.shapes
+            )
+            where = f" at {shapes_text(one.shapes)}" if latency.others else ""
+            found.append((ratio, rule.judge(seconds, fastest, ratio, where, runtime, evidence)))
+        return [max(found, key=lambda pair: pair[0])[1] if found else rule.nothing_saved()]
+
+    def _saved_alike(self, task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> tuple[float | None, float | None]:
+        """Return the longest time that was saved on a machine of this kind under the same conditions, and its pace."""
+        assert isinstance(task.reference, Baseline)
+        found = [
+            (at.seconds, section.pace)
+            for section in task.reference.sections_alike(LatencySection, describe_machine())
+            if (section.batch_size, section.threads) == (task.batch_size, task.runtime.threads)
+            and (at := section.at(shapes, alone)) is not None
+        ]
+        return max(found, key=lambda pair: pair[0], default=(None, None))
 
     def _siblings(self, task: Task[LatencyLimit]) -> dict[str, timing.Reference]:
         """Return the float model to time beside: to judge by, or only to be stored."""
@@ -155,7 +210,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         return saved.at(shapes, alone)
 
     def explain(self, case: Case[Latency]) -> Explanation | None:
-        """Say which operators and nodes take longer."""
+        """Say which operators and nodes take longer; what the runtime did is in no node's time."""
+        if case.verdict.against == RUNTIME:
+            return None
         from pytest_onnxlite.checks.latency.explain import explain_latency
 
         return explain_latency(case)
@@ -173,6 +230,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             sibling_ratio=main.sibling_ratio,
             shapes=main.shapes,
             others=tuple(others),
+            pace=float(f"{found.pace:.3g}") if found.pace else None,
         )
 
     def save_first(self, kept: float | None, found: Latency, same: bool) -> float:
@@ -293,6 +351,10 @@ def _sibling_ratio(found: Latency) -> float | None:
     """Return the ratio to the float model; None where that was not timed."""
     sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
     return round(median(sibling.first), 4) if sibling else None
+
+
+def _slower(ratio: float) -> str:
+    return f"{ratio:.1f} times slower"
 
 
 def _float_model(task: Task[LatencyLimit]) -> Variant | None:

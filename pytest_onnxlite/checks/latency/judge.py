@@ -28,8 +28,27 @@ _CURE = "INT8 is not always faster; max_ratio=1.0 makes such a model red."
 _TWINS, _SAVED_TWINS = 0.05, 0.15
 
 
+# How many times slower than it was saved, on a machine of the same kind, the last release may be: what neighbours, the
+# place in memory and the processor's clock do to one file in two processes, with room. Measured by
+# benchmarks/runtime_study.py.
+SINCE_SAVED = 2.0
+# Before it is believed, it is looked for a block that nothing disturbed, for so long.
+LOOK_SECONDS = 20.0
 # The worst first: where a model is timed at several shapes, the worst decides.
 _WORST_FIRST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS, Outcome.IMPROVED)
+
+
+def ratio_since_saved(now: float, saved: float, pace: float | None, saved_pace: float | None) -> float:
+    """Return how much slower a file is than it was saved, beyond what the machine itself is slower.
+
+    Args:
+        now: seconds per inference today.
+        saved: those that were saved.
+        pace: seconds of a fixed piece of work today; None where nobody knows.
+        saved_pace: those that were saved.
+    """
+    machine = pace / saved_pace if pace and saved_pace else 1.0
+    return now / saved / max(machine, 1.0)
 
 
 def ratio_text(comparison: Comparison, second: bool = False) -> str:

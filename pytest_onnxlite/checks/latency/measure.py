@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, TypeVar
 
 from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.pace import pace
 from pytest_onnxlite.checks.latency.schedule import STEP, Plan, conduct
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
+from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.variants.running import shapes_of
+
+T = TypeVar("T")
 
 # Pairs of blocks from one pair of sessions: for this many seconds, within these numbers.
 _PAIR_SECONDS = 0.04
@@ -28,6 +32,10 @@ _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 40
 # An inference that is longer than this never has a busy machine for itself. And its threads stay where the scheduler
 # once put them, for a session's life, unless they rest in between.
 _LONG_SECONDS = 0.002
+
+
+# Between two blocks of a longer look, so that the scheduler's next slice begins with one.
+_LOOK_REST = 0.005
 
 
 @dataclass(frozen=True)
@@ -76,17 +84,28 @@ def measure(
     stopwatch = Stopwatch(candidate, feeds, runtime, benchmark)
 
     def measured() -> Latency:
+        found = _measure(stopwatch, references, batch_size, runtime, resolution, max_time, rng or random.Random())
+        return replace(found, shapes=shapes_of(feeds), pace=pace())
+
+    return _in_a_thread(stopwatch, measured)
+
+
+def _in_a_thread(stopwatch: Stopwatch, work: Callable[[], T]) -> T:
+    """Do what is timed in a thread of its own, whose stack is nearly empty.
+
+    CPython (3.11 and later) keeps its frames in chunks, and a call that crosses the end of a chunk allocates one and frees
+    it again, each time: up to 25 µs. The candidate's blocks and the reference's lie at different depths below pytest, so
+    that one of the two would pay for it.
+    """
+
+    def untraced() -> T:
         # As pytest-benchmark does around the candidate's rounds: a coverage tool would slow the reference alone.
         sys.settrace(None)
         sys.setprofile(None)
-        found = _measure(stopwatch, references, batch_size, runtime, resolution, max_time, rng or random.Random())
-        return replace(found, shapes=shapes_of(feeds))
+        return work()
 
-    # In a thread of its own, whose stack is nearly empty. CPython (3.11 and later) keeps its frames in chunks, and a
-    # call that crosses the end of a chunk allocates one and frees it again, each time: up to 25 µs. The candidate's
-    # blocks and the reference's lie at different depths below pytest, so that one of the two would pay for it.
     with ThreadPoolExecutor(1, thread_name_prefix="onnxlite-timing") as pool:
-        future = pool.submit(measured)
+        future = pool.submit(untraced)
         try:
             return future.result()
         except BaseException:  # Ctrl-C, or a time limit's signal
@@ -120,7 +139,8 @@ def _measure(
                 is_long=seconds > _LONG_SECONDS,
                 max_time=max_time,
             )
-            found[purpose] = yield from conduct(stopwatch, plan, rng)
+            comparison = yield from conduct(stopwatch, plan, rng)
+            found[purpose] = replace(comparison, fastest=stopwatch.fastest)
         if not references:
             for _ in range(STEP):
                 stopwatch.open_alone()
@@ -139,3 +159,38 @@ def _measure(
         comparisons=comparisons,
         duration=perf_counter() - start,
     )
+
+
+def look_longer(path: Path, feeds: Mapping[str, Array], runtime: Runtime, until: float, seconds: float) -> float:
+    """Time a file in fresh sessions until a block is as fast as that, or the time is up; returns the fastest.
+
+    What else runs on a machine only ever adds time, and sooner or later leaves a block alone. With one thread the time on
+    the processor counts too: an inference that is longer than a busy machine leaves alone waits in every block.
+
+    Args:
+        path: the model's file.
+        feeds: one batch, by input name.
+        runtime: how it is run.
+        until: seconds per inference that are fast enough.
+        seconds: after which it is given up.
+
+    Raises:
+        OnnxliteError: the model cannot be loaded or run.
+    """
+    stopwatch = Stopwatch(path, feeds, runtime, Timer())
+
+    def look() -> float:
+        stopwatch.calibrate()
+        start, fastest = stopwatch.now(), stopwatch.fastest
+        while fastest > until and stopwatch.now() - start < seconds:
+            stopwatch.open_reference()
+            for _ in range(_FEWEST_ROUNDS):
+                began = process_time()
+                wall = stopwatch.time_reference()
+                on_processor = (process_time() - began) / stopwatch.iterations if runtime.threads == 1 else wall
+                fastest = min(fastest, wall, on_processor)
+                stopwatch.rest(_LOOK_REST)
+        stopwatch.close()
+        return fastest
+
+    return _in_a_thread(stopwatch, look)

@@ -34,6 +34,7 @@ class Comparison:
             two such pairs where it matters which session was created first.
         second: the same of the independent second set; empty where the first raised no suspicion.
         self_check: the same of the reference against itself; empty where nothing hung on it.
+        fastest: seconds per inference in the reference's fastest block; None in reports of versions that did not say.
     """
 
     reference: str
@@ -41,6 +42,7 @@ class Comparison:
     first: tuple[float, ...]
     second: tuple[float, ...] = ()
     self_check: tuple[float, ...] = ()
+    fastest: float | None = None
 
     @property
     def is_last_release(self) -> bool:
@@ -63,6 +65,7 @@ class Latency:
         duration: seconds that measuring took.
         shapes: what it was fed with, by input; empty in reports of versions that did not say.
         others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
+        pace: seconds that the machine takes for a fixed piece of work, see `pace`; None where a report does not say.
     """
 
     seconds: float
@@ -75,6 +78,7 @@ class Latency:
     duration: float = 0.0
     shapes: Shapes = field(default_factory=dict)
     others: tuple[Latency, ...] = ()
+    pace: float | None = None
 
     @property
     def each(self) -> tuple[Latency, ...]:
@@ -104,6 +108,7 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         sibling_ratio: to the time of the float model; None where that was not timed.
         shapes: what it was fed with, by input; empty in baselines of versions that did not say.
         others: the same at the other shapes that count, where samples differ in shape.
+        pace: seconds that the machine took for a fixed piece of work; None in baselines of versions that did not say.
     """
 
     seconds: Factor
@@ -112,6 +117,7 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     sibling_ratio: Factor | None = None
     shapes: Mapping[str, tuple[Count, ...]] = {}
     others: tuple[AtShapes, ...] = ()
+    pace: Factor | None = None
 
     def at(self, shapes: Shapes, alone: bool) -> AtShapes | None:
         """Return what was saved at these shapes; None for nothing.
@@ -146,7 +152,8 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         second: of the independent second set.
         self_check: of the reference against itself.
         ratio_since_first: how much slower than the first release it is, each release's ratio multiplied.
-        saved: the saved seconds, where nothing was timed beside.
+        saved: the saved seconds, where nothing was timed beside, or where the last release itself is held against them.
+        ratio_since_saved: how much slower the last release itself is than when it was saved.
         shapes: what it was fed with, by input: of several shapes those that decided.
     """
 
@@ -157,4 +164,5 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     self_check: Interval | None = None
     ratio_since_first: float | None = None
     saved: float | None = None
+    ratio_since_saved: float | None = None
     shapes: Mapping[str, tuple[int, ...]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Generator, Mapping
+from math import inf
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -61,10 +62,12 @@ class Stopwatch:
         self.iterations = 1
         self.data: list[float] = []
         self.sessions: list[int] = []
+        self.fastest = inf
 
     def compare_with(self, reference: Path) -> None:
         """Take another reference from here on."""
         self._reference_path = reference
+        self.fastest = inf
 
     def calibrate(self) -> float:
         """Choose how many inferences make a block; returns the seconds of one."""
@@ -111,6 +114,11 @@ class Stopwatch:
         if not candidate_first:
             self._open_candidate()
 
+    def open_reference(self) -> None:
+        """Open a fresh session of the reference alone."""
+        self.close()
+        self._reference = self._open(self._reference_path)
+
     def open_self_pair(self) -> None:
         """Open two fresh sessions of the reference."""
         self.close()
@@ -118,8 +126,10 @@ class Stopwatch:
         self._twin = self._open(self._reference_path)
 
     def time_reference(self) -> float:
-        """Time a block of the reference."""
-        return self._timed(self._run_reference, self.iterations)
+        """Time a block of the reference, and note the fastest."""
+        seconds = self._timed(self._run_reference, self.iterations)
+        self.fastest = min(self.fastest, seconds)
+        return seconds
 
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second session."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_onnxlite.baseline.record import Factor
+from pytest_onnxlite.baseline.fingerprint import describe_machine
+from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, bars
 from pytest_onnxlite.checks.check import (
     NONE,
@@ -20,11 +21,12 @@ from pytest_onnxlite.checks.check import (
     ratio_drift,
     sections_text,
 )
-from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, judge_memory
+from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, SINCE_SAVED, SINCE_SAVED_FLOOR, judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
 from pytest_onnxlite.checks.reference import Absent, Reference
-from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
+from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, growth, shapes_text, size_text
 
@@ -61,10 +63,31 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime) for feeds in shapes
         )
         found = replace(main, others=tuple(others))
-        return Judged(found, judge_memory(task.limit, found, reference))
+        return Judged(found, [*judge_memory(task.limit, found, reference), *self._judge_runtime(task, found)])
+
+    def _judge_runtime(self, task: Task[MemoryLimit], found: Memory) -> list[Verdict]:
+        """Hold the last release's own peak against the saved one, at the longest shape."""
+        if found.reference is None or not isinstance(task.reference, Baseline):
+            return []
+        conditions = found.batch_size, found.threads, found.reference_method
+        saved = [
+            section.highest
+            for section in task.reference.sections_alike(MemorySection, describe_machine())
+            if (section.batch_size, section.threads, section.method) == conditions
+            and (section.shapes == found.shapes or (not section.shapes and not found.others))
+        ]
+        figure, now = size_text(found.candidate.highest), found.reference.highest
+        rule = SinceSaved(NAME, figure, "peak memory", size_text, _hungrier, SINCE_SAVED, SINCE_SAVED_FLOOR)
+        if not saved:
+            return [rule.nothing_saved()]
+        was = max(*saved, 1)
+        evidence = MemoryEvidence(saved=was, ratio_since_saved=now / was, shapes=found.shapes)
+        return [rule.judge(was, now, now / was, "", runtime_text(task), evidence)]
 
     def explain(self, case: Case[Memory]) -> Explanation | None:
-        """Say which nodes and weights take more."""
+        """Say which nodes and weights take more; what the runtime did is in none of them."""
+        if case.verdict.against == RUNTIME:
+            return None
         from pytest_onnxlite.checks.memory.explain import explain_memory
 
         return explain_memory(case)
@@ -140,6 +163,10 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     def saved_text(self, sections: Sequence[MemorySection]) -> str:
         """Return the saved peaks."""
         return sections_text([section.highest for section in sections], size_text)
+
+
+def _hungrier(ratio: float) -> str:
+    return f"{ratio:.1f} times hungrier"
 
 
 def _reference(task: Task[MemoryLimit]) -> Reference:

@@ -14,6 +14,9 @@ FIRST_KEY = "memory_ratio"
 MEMORY_FLOOR = 1 << 20
 
 
+# How many times as much memory as when it was saved, on a machine of the same kind, the last release may need, and a
+# difference that is none. Measured by benchmarks/runtime_study.py.
+SINCE_SAVED, SINCE_SAVED_FLOOR = 1.25, 4 << 20
 # The worst first: where a model is run at several shapes, the worst decides.
 _WORST_FIRST = (Outcome.FAIL, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.PASS, Outcome.IMPROVED)
 

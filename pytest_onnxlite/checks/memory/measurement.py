@@ -96,6 +96,8 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         reference_run: its peak while running.
         ratio_since_first: how much more than the first release it needs, each release's ratio multiplied.
         shapes: what the model was fed with, by input: of several shapes those that decided.
+        saved: the saved peak, where the last release itself is held against it.
+        ratio_since_saved: how much more the last release itself needs than when it was saved.
     """
 
     load: int | None = None
@@ -104,3 +106,5 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     reference_run: int | None = None
     ratio_since_first: float | None = None
     shapes: Mapping[str, tuple[int, ...]] = {}
+    saved: int | None = None
+    ratio_since_saved: float | None = None
