@@ -362,7 +362,7 @@ def _against(verdict: Verdict, checks: Checks) -> str:
 def _plain(record: Record) -> dict[str, Any]:
     """Return a record's figures; what the verdicts say in words is shown elsewhere."""
     data: dict[str, Any] = rounded(to_data(record))
-    kept = {name: data[name] for name in ("artefact", "limits", "baseline", "measured")}
+    kept = {name: data[name] for name in ("artefact", "limits", "baseline", "measured", "runtime")}
     return {
         **kept,
         "conditions": {**data["conditions"], "recipe": record.recipe},

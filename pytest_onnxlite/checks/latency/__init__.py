@@ -114,17 +114,17 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         ]
         latency = replace(times[0], others=tuple(times[1:]))
         verdicts = judge_latency(limit, latency, reference, saved)
-        return Judged(latency, [*verdicts, *self._judge_runtime(task, latency, found)])
+        return Judged(latency, [*verdicts, *self._judge_runtime(task, latency, verdicts[-1].figure, found)])
 
     def _judge_runtime(
-        self, task: Task[LatencyLimit], latency: Latency, feeds: Sequence[Mapping[str, Array]]
+        self, task: Task[LatencyLimit], latency: Latency, figure: str, feeds: Sequence[Mapping[str, Array]]
     ) -> list[Verdict]:
         """Hold the last release's own times against the saved ones, at each shape; the worst decides."""
         from pytest_onnxlite.checks.latency import measure as timing
 
         if task.last_file is None or not isinstance(task.reference, Baseline):
             return []
-        rule = SinceSaved(NAME, time_text(latency.seconds), "time per inference", time_text, _slower, SINCE_SAVED)
+        rule = SinceSaved(NAME, figure, "time per inference", time_text, _slower, SINCE_SAVED)
         runtime, found = runtime_text(task), []
         for one, batch in zip(latency.each, feeds, strict=True):
             fastest = one.comparisons[BASELINE].fastest
@@ -150,7 +150,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         """Return the longest time that was saved on a machine of this kind under the same conditions, and its pace."""
         assert isinstance(task.reference, Baseline)
         found = [
-            (at.seconds, section.pace)
+            (at.fast or at.seconds, section.pace)
             for section in task.reference.sections_alike(LatencySection, describe_machine())
             if (section.batch_size, section.threads) == (task.batch_size, task.runtime.threads)
             and (at := section.at(shapes, alone)) is not None
@@ -220,7 +220,12 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def save(self, found: Latency) -> LatencySection:
         """Keep the seconds, and the ratio to the float model."""
         main, *others = (
-            AtShapes(shapes=one.shapes, seconds=float(f"{one.seconds:.3g}"), sibling_ratio=_sibling_ratio(one))
+            AtShapes(
+                shapes=one.shapes,
+                seconds=float(f"{one.seconds:.3g}"),
+                sibling_ratio=_sibling_ratio(one),
+                fast=_three_digits(one.fast),
+            )
             for one in found.each
         )
         return LatencySection(
@@ -230,7 +235,8 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             sibling_ratio=main.sibling_ratio,
             shapes=main.shapes,
             others=tuple(others),
-            pace=float(f"{found.pace:.3g}") if found.pace else None,
+            pace=_three_digits(found.pace),
+            fast=main.fast,
         )
 
     def save_first(self, kept: float | None, found: Latency, same: bool) -> float:
@@ -351,6 +357,10 @@ def _sibling_ratio(found: Latency) -> float | None:
     """Return the ratio to the float model; None where that was not timed."""
     sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
     return round(median(sibling.first), 4) if sibling else None
+
+
+def _three_digits(seconds: float | None) -> float | None:
+    return float(f"{seconds:.3g}") if seconds else None
 
 
 def _slower(ratio: float) -> str:

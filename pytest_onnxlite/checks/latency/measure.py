@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -12,9 +13,10 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any, TypeVar
 
+from pytest_onnxlite.baseline.fingerprint import usable_cpus
 from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
 from pytest_onnxlite.checks.latency.pace import pace
-from pytest_onnxlite.checks.latency.schedule import STEP, Plan, conduct
+from pytest_onnxlite.checks.latency.schedule import FAST, STEP, Plan, conduct, quantile
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.spec import Array, Runtime
@@ -158,14 +160,22 @@ def _measure(
         threads=runtime.threads,
         comparisons=comparisons,
         duration=perf_counter() - start,
+        fast=quantile(stopwatch.data, FAST),
     )
+
+
+def _is_crowded() -> bool:
+    """Tell whether more wants to run than there are processors; no where the system does not say."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > usable_cpus()
 
 
 def look_longer(path: Path, feeds: Mapping[str, Array], runtime: Runtime, until: float, seconds: float) -> float:
     """Time a file in fresh sessions until a block is as fast as that, or the time is up; returns the fastest.
 
     What else runs on a machine only ever adds time, and sooner or later leaves a block alone. With one thread the time on
-    the processor counts too: an inference that is longer than a busy machine leaves alone waits in every block.
+    the processor counts too: an inference that is longer than a busy machine leaves alone waits in every block. With more,
+    it counts where more runs than there are processors, as each thread's share: elsewhere a runtime that lost its
+    parallelism would hide behind it.
 
     Args:
         path: the model's file.
@@ -187,8 +197,8 @@ def look_longer(path: Path, feeds: Mapping[str, Array], runtime: Runtime, until:
             for _ in range(_FEWEST_ROUNDS):
                 began = process_time()
                 wall = stopwatch.time_reference()
-                on_processor = (process_time() - began) / stopwatch.iterations if runtime.threads == 1 else wall
-                fastest = min(fastest, wall, on_processor)
+                on_processor = (process_time() - began) / stopwatch.iterations / runtime.threads
+                fastest = min(fastest, wall, on_processor if runtime.threads == 1 or _is_crowded() else wall)
                 stopwatch.rest(_LOOK_REST)
         stopwatch.close()
         return fastest

@@ -66,6 +66,7 @@ class Latency:
         shapes: what it was fed with, by input; empty in reports of versions that did not say.
         others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
         pace: seconds that the machine takes for a fixed piece of work, see `pace`; None where a report does not say.
+        fast: seconds of one inference in the fast tenth of the blocks; None where a report does not say.
     """
 
     seconds: float
@@ -79,6 +80,7 @@ class Latency:
     shapes: Shapes = field(default_factory=dict)
     others: tuple[Latency, ...] = ()
     pace: float | None = None
+    fast: float | None = None
 
     @property
     def each(self) -> tuple[Latency, ...]:
@@ -96,6 +98,7 @@ class AtShapes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shapes: Mapping[str, tuple[Count, ...]]
     seconds: Factor
     sibling_ratio: Factor | None = None
+    fast: Factor | None = None
 
 
 class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,6 +112,7 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         shapes: what it was fed with, by input; empty in baselines of versions that did not say.
         others: the same at the other shapes that count, where samples differ in shape.
         pace: seconds that the machine took for a fixed piece of work; None in baselines of versions that did not say.
+        fast: per inference, in the fast tenth of the blocks; None in baselines of versions that did not say.
     """
 
     seconds: Factor
@@ -118,6 +122,7 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     shapes: Mapping[str, tuple[Count, ...]] = {}
     others: tuple[AtShapes, ...] = ()
     pace: Factor | None = None
+    fast: Factor | None = None
 
     def at(self, shapes: Shapes, alone: bool) -> AtShapes | None:
         """Return what was saved at these shapes; None for nothing.
@@ -128,7 +133,7 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
                 means something where all have one shape.
         """
         if self.shapes == shapes or (alone and not self.shapes):
-            return AtShapes(shapes=shapes, seconds=self.seconds, sibling_ratio=self.sibling_ratio)
+            return AtShapes(shapes=shapes, seconds=self.seconds, sibling_ratio=self.sibling_ratio, fast=self.fast)
         return next((other for other in self.others if other.shapes == shapes), None)
 
 

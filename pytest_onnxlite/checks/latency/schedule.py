@@ -24,7 +24,7 @@ _LONGER = 3
 # Where the paired ratios spread too far, a session is known by the fast tenth of its blocks: what else runs only ever
 # adds time. Not by the fastest: that one is now and then a lucky state of the machine. Measured in
 # benchmarks/estimator_study.py.
-_FAST = 0.1
+FAST = 0.1
 
 
 _REST_SECONDS = 0.02
@@ -141,7 +141,7 @@ def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
 
 def _compare(one: Sequence[float], other: Sequence[float]) -> _Pair:
     ratios = [a / b for a, b in zip(one, other, strict=True)]
-    return _Pair(median(ratios), quantile(one, _FAST) / quantile(other, _FAST))
+    return _Pair(median(ratios), quantile(one, FAST) / quantile(other, FAST))
 
 
 def _ratios(pairs: Sequence[_Pair], plan: Plan) -> list[float]:

@@ -63,9 +63,10 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime) for feeds in shapes
         )
         found = replace(main, others=tuple(others))
-        return Judged(found, [*judge_memory(task.limit, found, reference), *self._judge_runtime(task, found)])
+        verdicts = judge_memory(task.limit, found, reference)
+        return Judged(found, [*verdicts, *self._judge_runtime(task, found, verdicts[-1].figure)])
 
-    def _judge_runtime(self, task: Task[MemoryLimit], found: Memory) -> list[Verdict]:
+    def _judge_runtime(self, task: Task[MemoryLimit], found: Memory, figure: str) -> list[Verdict]:
         """Hold the last release's own peak against the saved one, at the longest shape."""
         if found.reference is None or not isinstance(task.reference, Baseline):
             return []
@@ -76,7 +77,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             if (section.batch_size, section.threads, section.method) == conditions
             and (section.shapes == found.shapes or (not section.shapes and not found.others))
         ]
-        figure, now = size_text(found.candidate.highest), found.reference.highest
+        now = found.reference.highest
         rule = SinceSaved(NAME, figure, "peak memory", size_text, _hungrier, SINCE_SAVED, SINCE_SAVED_FLOOR)
         if not saved:
             return [rule.nothing_saved()]
