@@ -245,6 +245,10 @@ class RuntimeVariant(Variant):
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         """Run one batch; what the runtime raises passes through."""
 
+    def _prepare_to_end(self) -> None:
+        """Forget how the inference before was ended."""
+        self._began = None
+
     def _end_inference(self) -> None:
         """Let the inference under way end, where the runtime can."""
 
@@ -271,6 +275,7 @@ class RuntimeVariant(Variant):
                 f"{self.model} {self.kind}: {self.path.name} takes batches of {frozen} only, and is run with "
                 f"{batch_size}. Give batch_size={frozen}, or export the model with a dynamic first dim."
             )
+        self._prepare_to_end()
         try:
             parts = interruptible(
                 lambda: list(self.parts(feeds, batch_size)),
@@ -337,16 +342,23 @@ class OnnxVariant(RuntimeVariant):
 
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         names = [info.name for info in self.outputs_info]
+        return dict(zip(names, self._session.run(names, feeds, self._options), strict=True))
+
+    @cached_property
+    def _options(self) -> Any:
         import onnxruntime
 
-        self._options = onnxruntime.RunOptions()
-        return dict(zip(names, self._session.run(names, feeds, self._options), strict=True))
+        return onnxruntime.RunOptions()
+
+    def _prepare_to_end(self) -> None:
+        super()._prepare_to_end()
+        # Once set, its flag ends every run that is begun with it: so they have it before there is anybody to set it.
+        self.__dict__.pop("_options", None)
+        _ = self._options
 
     def _end_inference(self) -> None:
         # ONNX Runtime looks at it between two nodes, in loops and branches too.
-        options = self.__dict__.get("_options")
-        if options is not None:
-            options.terminate = True
+        self._options.terminate = True
 
 
 class TfliteVariant(RuntimeVariant):
