@@ -14,6 +14,7 @@ from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
 from pytest_onnxlite.lint.signatures import compare_signatures, signature_of
+from pytest_onnxlite.lint.training import check_training
 
 
 def check_signature(context: Context) -> Iterator[Finding]:
@@ -58,6 +59,7 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     validity.check_reference,
     validity.check_leftovers,
     validity.check_portability,
+    check_training,
     validity.check_opset_versions,
     validity.check_metadata,
     parameters.check_scales,
@@ -76,6 +78,7 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     values.check_float_tensors,
     values.check_likeness,
     coverage.check_coverage,
+    coverage.check_dequantized,
     coverage.check_exclusions,
     sizes.check_size,
     sizes.check_operators,

@@ -10,13 +10,27 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context, matches
 from pytest_onnxlite.lint.finding import Finding, Severity, report
-from pytest_onnxlite.lint.model_index import FLOATS, Constant, ModelIndex, Place, attribute, operator
-from pytest_onnxlite.lint.operators import DEQUANTIZE, QUANTIZE, WEIGHTED, takes_weight
+from pytest_onnxlite.lint.model_index import (
+    FLOATS,
+    Constant,
+    ModelIndex,
+    Place,
+    attribute,
+    dequantizer,
+    input_of,
+    operator,
+    producer,
+)
+from pytest_onnxlite.lint.operators import DEQUANTIZE, ONNX_DOMAINS, QUANTIZE, QUANTIZED, WEIGHTED, takes_weight
 from pytest_onnxlite.lint.validity import LARGE
 
-# Operators that hand a weight on as it is.
-_CARRIERS = frozenset({"Identity", "Transpose"})
+# Operators that hand a weight on, in another form at most.
+_CARRIERS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _BLIND = "where the quantizer does not look: fold constants first"
+# What quantizes activations, or takes quantized ones.
+_ACTIVATIONS = frozenset(
+    name for name, row in QUANTIZED.items() if row.pattern != "weight-only" and not name.startswith("Dequantize")
+)
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormalization"})
 
@@ -47,19 +61,44 @@ class FloatWeight:
 
 
 def float_weights(index: ModelIndex) -> Iterator[FloatWeight]:
-    """Yield every float tensor with each of its readers, seen through Identity and Transpose."""
+    """Yield every float tensor with each of its readers, seen through what hands it on."""
     for constant in index.constants:
         if constant.tensor.dtype in FLOATS:
-            for node, slot, via in _readers(constant.value, ()):
+            for node, slot, via in _readers(constant.value):
                 yield FloatWeight(constant, node, slot, via)
 
 
-def _readers(value: ir.Value, via: tuple[str, ...]) -> Iterator[tuple[ir.Node, int, tuple[str, ...]]]:
-    for use in value.uses():
-        if use.node.op_type in _CARRIERS:
-            yield from _readers(use.node.outputs[0], (*via, use.node.op_type))
-        else:
-            yield use.node, use.idx, via
+def dequantized_weights(index: ModelIndex) -> Iterator[FloatWeight]:
+    """Yield every stored integer weight that is dequantized, with each of its readers; `via` names the way."""
+    for place in index.places:
+        node = place.node
+        if operator(node).rpartition(".")[2] != DEQUANTIZE or attribute(node, "block_size", 0):
+            continue
+        value, before = _origin_of(input_of(node, 0))
+        constant = index.constant(value)
+        if constant is not None:
+            for reader, slot, after in _readers(node.outputs[0]):
+                yield FloatWeight(constant, reader, slot, (*before, DEQUANTIZE, *after))
+
+
+def _readers(value: ir.Value) -> Iterator[tuple[ir.Node, int, tuple[str, ...]]]:
+    waiting: list[tuple[ir.Value, tuple[str, ...]]] = [(value, ())]
+    while waiting:
+        value, via = waiting.pop()
+        for use in value.uses():
+            if use.node.op_type not in _CARRIERS or use.node.domain not in ONNX_DOMAINS:
+                yield use.node, use.idx, via
+            elif use.idx == 0:
+                # A long way is told by its kinds.
+                name = use.node.op_type
+                waiting.append((use.node.outputs[0], via if name in via else (*via, name)))
+
+
+def _origin_of(value: ir.Value | None) -> tuple[ir.Value | None, tuple[str, ...]]:
+    via: tuple[str, ...] = ()
+    while (node := producer(value)) is not None and node.op_type in _CARRIERS and node.domain in ONNX_DOMAINS:
+        value, via = input_of(node, 0), (node.op_type, *via)
+    return value, via
 
 
 def must_be_quantized(index: ModelIndex, op: str) -> bool:
@@ -131,6 +170,27 @@ def check_coverage(context: Context) -> Iterator[Finding]:
             yield report("OLX601", where, f"an integer weight for {op}", found, severity=severity)
         elif size >= LARGE:
             yield report("OLX602", where, f"an integer weight for {op}, or an exclusion", found)
+
+
+def check_dequantized(context: Context) -> Iterator[Finding]:
+    """No stored integer weight is dequantized and multiplied in float, where products are to run in integers."""
+    index = context.index
+    # Weights alone may be stored in integers on purpose; then nothing quantizes activations.
+    if not any(place.quantized and place.quantized.name in _ACTIVATIONS for place in index.places):
+        return
+    for weight in dequantized_weights(index):
+        node = weight.node
+        if not weight.is_weight or not must_be_quantized(index, node.op_type) or context.exclusion(node) is not None:
+            continue
+        values = (input_of(node, slot) for slot in (0, 1))
+        if index.pattern != "dynamic" and any(dequantizer(value) is not None for value in values):
+            continue  # a pair for the runtime to fuse, or a broken one, which has its own code
+        size = weight.constant.tensor.nbytes
+        severity: Severity = "error" if size >= LARGE else "warning"
+        way = " and ".join(weight.via)
+        found = f"{size:,} bytes of {weight.constant.tensor.dtype.name} that reach it through {way}: it runs in float"
+        where = f"{index.where[node]} ({weight.constant.name})"
+        yield report("OLX601", where, f"an integer weight for {operator(node)}", found, severity=severity)
 
 
 def check_exclusions(context: Context) -> Iterator[Finding]:

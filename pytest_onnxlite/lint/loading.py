@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import GraphError
-from pytest_onnxlite.lint.protobuf import load_graph
+from pytest_onnxlite.lint.protobuf import Owner, load_graph, walk
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
 """What every function of this package takes: a file, a proto in memory, or an onnx-ir model."""
@@ -127,7 +127,47 @@ def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
             slim.graph.input.append(onnx.helper.make_tensor_value_info(node.output[0], value.data_type, value.dims))
         else:
             slim.graph.node.append(node)
+    for owner in (slim.graph, *slim.functions):
+        for _, inner in walk(owner):
+            _stand_in(inner)
     return slim
+
+
+def _stand_in(owner: Owner) -> None:
+    """Put nodes that give the same type and shape in place of external tensors, which a checker would look for.
+
+    In branches, bodies and functions no tensor can be declared as an input.
+    """
+    tensors = list(owner.initializer) if isinstance(owner, onnx.GraphProto) else []
+    external = [(tensor.name, tensor) for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if external and isinstance(owner, onnx.GraphProto):
+        del owner.initializer[:]
+        owner.initializer.extend(t for t in tensors if t.data_location != onnx.TensorProto.EXTERNAL)
+    kept = []
+    for node in owner.node:
+        value = next((a.t for a in node.attribute if a.HasField("t")), None)
+        if node.op_type == "Constant" and value is not None and value.data_location == onnx.TensorProto.EXTERNAL:
+            external.append((node.output[0], value))
+        else:
+            kept.append(node)
+    if not external:
+        return
+    made = [node for name, tensor in external for node in _empty(name, tensor)]
+    kept = [*made, *kept]
+    del owner.node[:]
+    owner.node.extend(kept)
+
+
+def _empty(name: str, tensor: onnx.TensorProto) -> list[onnx.NodeProto]:
+    """Return nodes that give a tensor of the same type and shape, and of no size in the file."""
+    dims = onnx.helper.make_tensor("", onnx.TensorProto.INT64, [len(tensor.dims)], list(tensor.dims))
+    shape = f"{name} has the shape"
+    one = onnx.TensorProto(data_type=tensor.data_type, dims=[1])
+    one.raw_data = bytes(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return [
+        onnx.helper.make_node("Constant", [], [shape], value=dims),
+        onnx.helper.make_node("ConstantOfShape", [shape], [name], value=one),
+    ]
 
 
 def _keep_or_declare(tensor: onnx.TensorProto, name: str, graph: onnx.GraphProto, given: set[str]) -> None:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint import protobuf
 from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
-from pytest_onnxlite.lint.operators import ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
+from pytest_onnxlite.lint.operators import DEQUANTIZE, ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
 from pytest_onnxlite.lint.storage import Problem, problem, release
 
 Array = npt.NDArray[Any]
@@ -23,6 +23,8 @@ FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, 
 CARRIERS = frozenset(
     {"Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 )
+# Operators that a runtime folds into the stored integers in front of a DequantizeLinear.
+_FOLDED = frozenset({"Cast", "Identity", "Transpose"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class ModelIndex:
         """Every graph and function with its path, outer before inner."""
         paths = {self.model.graph: ""}
         for function in self.model.functions.values():
-            paths[function.graph] = f"function {function.domain}::{function.name}/"
+            paths[function.graph] = _function_path(function)
         for top in list(paths):
             for node in ir.traversal.RecursiveGraphIterator(top, recursive=_has_its_graphs):
                 for name, graph in _subgraphs(node):
@@ -121,6 +123,29 @@ class ModelIndex:
     def places(self) -> list[Place]:
         """Every node."""
         return [Place(node, path, _name(node, self._names)) for path, graph in self.scopes for node in graph]
+
+    @cached_property
+    def _functions(self) -> dict[str, ir.Function]:
+        """The functions by the path of what lies in them."""
+        return {_function_path(function): function for function in self.model.functions.values()}
+
+    def function_of(self, place: Place) -> ir.Function | None:
+        """Return the function that a node lies in, None for the main graph and what is in it."""
+        return self._functions.get(place.path[: place.path.find("/") + 1])
+
+    @cached_property
+    def _calls(self) -> dict[tuple[str, str], list[Place]]:
+        found: dict[tuple[str, str], list[Place]] = {}
+        names = {(function.domain, function.name) for function in self.model.functions.values()}
+        for place in self.places:
+            key = (place.node.domain, place.node.op_type)
+            if key in names:
+                found.setdefault(key, []).append(place)
+        return found
+
+    def calls(self, function: ir.Function) -> list[Place]:
+        """Return the nodes that call a function."""
+        return self._calls.get((function.domain, function.name), [])
 
     @cached_property
     def where(self) -> dict[ir.Node, str]:
@@ -195,6 +220,18 @@ class ModelIndex:
         constant = self.constant(value)
         return None if constant is None or constant.value in self.unreadable else constant
 
+    def dtype_of(self, value: ir.Value | None) -> ir.DataType | None:
+        """Return a value's dtype, which nothing but the tensor itself says of a Constant in a function."""
+        constant = self.constant(value)
+        return constant.tensor.dtype if constant is not None else value.dtype if value is not None else None
+
+    def dims_of(self, value: ir.Value | None) -> list[int | ir.SymbolicDim] | None:
+        """Return a value's dims, None where they are unknown."""
+        constant = self.constant(value)
+        if constant is not None:
+            return list(constant.tensor.shape.numpy())
+        return None if value is None or value.shape is None else list(value.shape)
+
     @cached_property
     def _names(self) -> frozenset[str]:
         """The names the file gives: onnx-ir makes up names for nodes without one."""
@@ -232,6 +269,20 @@ def producer(value: ir.Value | None) -> ir.Node | None:
     return None if value is None else value.producer()
 
 
+def dequantizer(value: ir.Value | None) -> ir.Node | None:
+    """Return the DequantizeLinear that gives a value, None without one.
+
+    Where stored integers are dequantized, it is seen through what runtimes fold into them (seen with ONNX Runtime 1.32).
+    """
+    node = first = producer(value)
+    while node is not None and node.op_type in _FOLDED and node.domain in ONNX_DOMAINS:
+        node = producer(input_of(node, 0))
+    if node is None or operator(node).rpartition(".")[2] != DEQUANTIZE:
+        return None
+    origin = source(input_of(node, 0))
+    return node if node is first or (origin is not None and origin.const_value is not None) else None
+
+
 @contextmanager
 def reading(tensor: ir.TensorProtocol) -> Iterator[Array]:
     """Give a tensor's values, and let go of the mapped file behind them afterwards.
@@ -250,6 +301,10 @@ def scalar_or_vector(tensor: ir.TensorProtocol) -> Array:
     """Return a scale or zero point as a flat float64 array."""
     with reading(tensor) as values:
         return np.array(values, dtype=np.float64).reshape(-1)
+
+
+def _function_path(function: ir.Function) -> str:
+    return f"function {function.domain}::{function.name}/"
 
 
 def _subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:

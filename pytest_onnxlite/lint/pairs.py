@@ -9,9 +9,18 @@ import numpy as np
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
-from pytest_onnxlite.lint.finding import Finding, report
-from pytest_onnxlite.lint.model_index import ModelIndex, input_of, operator, producer, scalar_or_vector
-from pytest_onnxlite.lint.operators import DEQUANTIZE, QUANTIZE, WEIGHTED
+from pytest_onnxlite.lint.finding import Finding, Severity, report
+from pytest_onnxlite.lint.model_index import (
+    ModelIndex,
+    dequantizer,
+    input_of,
+    operator,
+    producer,
+    scalar_or_vector,
+    source,
+)
+from pytest_onnxlite.lint.operators import DEQUANTIZE, QUANTIZE, WEIGHTED, float_operator
+from pytest_onnxlite.lint.quantized_tensors import QuantizedTensor
 
 # Operators that run in integers where each of their data inputs is dequantized in front of them.
 _QUANTIZED_OPS = frozenset(name for name, row in WEIGHTED.items() if "QDQ" in row.patterns)
@@ -45,7 +54,7 @@ def check_inputs(context: Context) -> Iterator[Finding]:
     for place in index.places:
         if place.node.op_type not in _QUANTIZED_OPS or context.exclusion(place.node) is not None:
             continue
-        dequantized = [_is_made_by(input_of(place.node, slot), DEQUANTIZE) for slot in (0, 1)]
+        dequantized = [dequantizer(input_of(place.node, slot)) is not None for slot in (0, 1)]
         # A stored float weight is a matter of coverage, with its own code.
         floats = [
             value
@@ -75,22 +84,41 @@ def check_movers(context: Context) -> Iterator[Finding]:
 
 
 def check_calibration(context: Context) -> Iterator[Finding]:
-    """Activations do not all have the parameters that calibration writes when it saw nothing."""
+    """Activations do not have the parameters that calibration writes when it saw nothing."""
     index = context.index
-    blank, total = [], 0
-    for place in index.places:
-        if place.node.op_type != QUANTIZE:
+    blank, known = [], 0
+    seen: set[ir.Value] = set()
+    for quantized in context.quantized_tensors.of_role("activation"):
+        scale, zero = index.readable(quantized.scale), index.readable(quantized.zero_point)
+        if scale is None or scale.tensor.size != 1 or quantized.data is None or quantized.data in seen:
             continue
-        scale, zero = (index.readable(input_of(place.node, slot)) for slot in (1, 2))
-        if scale is None or scale.tensor.size != 1:
+        seen.add(quantized.data)
+        if _is_given(index, quantized):
             continue
-        total += 1
+        known += 1
         at_zero = zero is None or not scalar_or_vector(zero.tensor).any()
         if at_zero and scalar_or_vector(scale.tensor)[0] == 1.0:
-            blank.append(place.where)
-    if len(blank) >= _BLANK_LEAST and len(blank) * 2 > total:
-        found = f"scale 1 with zero point 0 for {len(blank)} of {total} activations"
-        yield report("OLX325", blank[0], "scales that fit the values", found)
+            blank.append(quantized.place.where)
+    if len(blank) >= _BLANK_LEAST and len(blank) * 2 > known:
+        found = f"scale 1 with zero point 0 for {len(blank)} of {known} activations"
+        severity: Severity = "warning" if len(blank) < known else "error"
+        yield report("OLX325", blank[0], "scales that fit the values", found, severity=severity)
+
+
+def _is_given(index: ModelIndex, quantized: QuantizedTensor) -> bool:
+    """Tell whether a tensor's parameters come from elsewhere than calibration: it was only moved, or has a known range."""
+    value = quantized.data
+    maker = producer(value)
+    if maker is not None and maker.op_type == QUANTIZE:
+        value = input_of(maker, 0)
+        maker = producer(value)
+    if maker is not None and float_operator(maker) == "Softmax":
+        return True
+    if index.constant(value) is not None or (maker is None and value is quantized.data):  # stored, or given in integers
+        return True
+    origin = source(value)
+    # Moved integers, or moved values of a tensor that is quantized in front of what moves them.
+    return origin is not value and (quantized.place.node.op_type != QUANTIZE or _is_made_by(origin, DEQUANTIZE))
 
 
 def _maker(node: ir.Node) -> ir.Node | None:

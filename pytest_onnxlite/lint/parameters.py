@@ -46,9 +46,9 @@ def check_zero_points(context: Context) -> Iterator[Finding]:
         if zero is None:
             continue
         # QuantizeLinear takes its output's dtype from the zero point: only a declared one can differ.
-        data = quantized.data.dtype if quantized.data is not None else None
-        if data is not None and zero.dtype is not None and data != zero.dtype:
-            yield report("OLX305", quantized.where, f"{data.name}, the dtype of {quantized.name!r}", zero.dtype.name)
+        data, own = context.index.dtype_of(quantized.data), context.index.dtype_of(zero)
+        if data is not None and own is not None and data != own:
+            yield report("OLX305", quantized.where, f"{data.name}, the dtype of {quantized.name!r}", own.name)
         scale, point = context.index.constant(quantized.scale), context.index.constant(zero)
         if scale is not None and point is not None and scale.tensor.size != point.tensor.size:
             expected = f"shape {scale.tensor.shape}, that of its scale"
@@ -68,9 +68,9 @@ def check_shapes(context: Context) -> Iterator[Finding]:
         if len(shape) > 1:
             yield report("OLX304", scale.where, "shape [], [1] or [channels]", f"shape {list(shape)}")
             continue
-        if scale.tensor.size == 1 or quantized.data is None or quantized.data.shape is None:
+        dims = context.index.dims_of(quantized.data)
+        if scale.tensor.size == 1 or dims is None:
             continue
-        dims = list(quantized.data.shape)
         yield from _check_axis(quantized, scale.where, scale.tensor.size, dims)
 
 

@@ -179,9 +179,7 @@ def check_weight_types(index: ModelIndex) -> Iterator[Finding]:
     slow = [
         place
         for place in index.places
-        if place.node.op_type == "ConvInteger"
-        and (weight := input_of(place.node, 1)) is not None
-        and weight.dtype == ir.DataType.INT8
+        if place.node.op_type == "ConvInteger" and index.dtype_of(input_of(place.node, 1)) == ir.DataType.INT8
     ]
     if slow:
         found = f"int8 weights in {len(slow)} ConvInteger node{'s' if len(slow) > 1 else ''}"

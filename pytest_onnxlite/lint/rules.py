@@ -59,7 +59,7 @@ _RULES = (
     Rule("OLX108", "error", "every operator domain used is imported",
          "without a version the operator is not defined",
          "add the domain to opset_import"),
-    Rule("OLX109", "error", "each domain is imported once",
+    Rule("OLX109", "error", "each domain is imported in one version",
          "it depends on the tool which of the versions is used",
          "keep one entry for the domain in opset_import"),
     Rule("OLX110", "warning", "every imported domain is used",
@@ -91,6 +91,11 @@ _RULES = (
          "processor, or with another runtime, the file fails to load or is slow",
          "ship the model as it was before, and let ONNX Runtime optimize it where it runs; to save an optimized "
          "file, use ORT_ENABLE_EXTENDED"),
+    Rule("OLX119", "error", "no node is in training mode",
+         "a BatchNormalization that trains normalizes by the statistics of the batch at hand, a Dropout that trains drops "
+         "values by chance: answers depend on the other samples of a batch, or change from run to run",
+         "export the model in inference mode: model.eval() and training=TrainingMode.EVAL in PyTorch, training=False in "
+         "Keras"),
     # Inputs and outputs
     Rule("OLX201", "error", "inputs and outputs keep their names",
          "programs pass inputs and fetch outputs by name",
@@ -171,7 +176,7 @@ _RULES = (
          "leave the node in float: its input or weight scale is too small for its bias"),
     Rule("OLX325", "warning", "activation scales come from real calibration data",
          "calibration writes scale 1 and zero point 0 for a tensor if it saw only zeros, or no data: values are "
-         "then rounded to whole numbers",
+         "then rounded to whole numbers. An error if all activations have them",
          "calibrate with data like that in production, and check that the data reader returns samples"),
     Rule("OLX326", "error", "initializers hold no NaN",
          "NaN spreads to every output that depends on it",
@@ -179,6 +184,9 @@ _RULES = (
     Rule("OLX327", "error", "weights hold no infinity",
          "infinity times zero is NaN, and a range with infinity in it cannot be quantized",
          "find where it came from in training or export"),
+    Rule("OLX328", "error", "a weight that is not zero in float is not zero throughout",
+         "nothing of the weight is left: the node gives the same for every input",
+         "quantize the float model again, and look for an outlier or an infinity in the weight"),
     # Dynamic pattern
     Rule("OLX401", "error", "an activation's integers and parameters come from one DynamicQuantizeLinear",
          "the integers are read with the scale or zero point of another tensor",
@@ -221,8 +229,9 @@ _RULES = (
          "calibrate with data for which the node's output is not zero, or keep the node with ActivationSymmetric"),
     # Coverage and size
     Rule("OLX601", "error", "no float weight feeds a quantizable operator",
-         "the operator runs in float, and its weights are four times as large as intended",
-         "quantize it, or name the node in excluded= to say that it stays float on purpose"),
+         "the operator runs in float, and a weight that is stored in float is four times as large as intended",
+         "quantize it, or name the node in excluded= to say that it stays float on purpose; pre-process the model first "
+         "if its weight is transposed or reshaped in the graph"),
     Rule("OLX602", "warning", "large float weights of other operators are intended",
          "they keep their full size",
          "if that is intended, name the operator in excluded= or the code in ignore="),

@@ -13,7 +13,7 @@ from pytest_onnxlite.lint import protobuf
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
 from pytest_onnxlite.lint.loading import LoadedModel, skeleton
-from pytest_onnxlite.lint.model_index import Place, attribute
+from pytest_onnxlite.lint.model_index import ModelIndex, Place, attribute
 from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE, ONNX_DOMAINS, PROCESSOR_DOMAINS, QUANTIZE
 
 # Bytes at which a float tensor counts as a weight that matters, rather than a constant.
@@ -106,15 +106,16 @@ def check_node_names(loaded: LoadedModel) -> Iterator[Finding]:
 
 
 def check_opset_imports(loaded: LoadedModel) -> Iterator[Finding]:
-    """The domains used are imported, each once, and no others."""
+    """The domains used are imported, each in one version, and no others."""
     proto = loaded.proto
     used = {_domain(node.domain) for node in protobuf.nodes(proto)}
-    imported = Counter(_domain(entry.domain) for entry in proto.opset_import)
+    imported: dict[str, list[int]] = defaultdict(list)
+    for entry in proto.opset_import:
+        imported[_domain(entry.domain)].append(entry.version)
     for domain in sorted(used - set(imported)):
         yield report("OLX108", loaded.label, f"an opset import of {_spell(domain)!r}", "none")
-    for domain, count in sorted(imported.items()):
-        if count > 1:
-            versions = [entry.version for entry in proto.opset_import if _domain(entry.domain) == domain]
+    for domain, versions in sorted(imported.items()):
+        if len(set(versions)) > 1:  # the same one twice says nothing new, and tools leave such
             yield report("OLX109", loaded.label, f"one opset import of {_spell(domain)!r}", f"versions {versions}")
     # ONNX's own domain is imported by convention, even where only contrib operators are used.
     unused = sorted(set(imported) - used - {""})
@@ -125,14 +126,20 @@ def check_opset_imports(loaded: LoadedModel) -> Iterator[Finding]:
 
 def check_leftovers(context: Context) -> Iterator[Finding]:
     """What is stored is used, and what is computed reaches an output."""
+    large = set()
     for constant in context.index.constants:
-        if constant.stored == "initializer" and not constant.used:
-            size = constant.tensor.nbytes
-            severity: Severity = "error" if size >= LARGE else "warning"
-            found = f"{size:,} bytes of {constant.tensor.dtype.name} that are unused"
-            yield report("OLX105", constant.where, "a node that reads it", found, severity=severity)
+        if constant.used:
+            continue
+        size = constant.tensor.nbytes
+        if size >= LARGE:
+            large.add(constant.value)
+        elif constant.stored == "Constant":
+            continue  # a node like others
+        severity: Severity = "error" if size >= LARGE else "warning"
+        found = f"{size:,} bytes of {constant.tensor.dtype.name} that are unused"
+        yield report("OLX105", constant.where, "a node that reads it", found, severity=severity)
     for place in context.index.places:
-        if not any(value.uses() or value.is_graph_output() for value in place.node.outputs):
+        if not any(value in large or value.uses() or value.is_graph_output() for value in place.node.outputs):
             names = ", ".join(repr(value.name) for value in place.node.outputs)
             yield report("OLX106", place.where, "its result to be used", f"nothing reads {names} of {place.op}")
 
@@ -150,7 +157,7 @@ def check_opset_versions(context: Context) -> Iterator[Finding]:
     opset = context.index.opset
     shared: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for place in context.index.places:
-        needed, what = _opset_needed(place)
+        needed, what = _opset_needed(context.index, place)
         if place.node.domain in ONNX_DOMAINS and needed > opset:
             shared["OLX111", f"opset {needed} or later for {what}", f"opset {opset}"].append(place.where)
         misfit = _misfit(place, opset)
@@ -163,7 +170,7 @@ def check_opset_versions(context: Context) -> Iterator[Finding]:
         yield from _check_silent_changes(context, context.reference.opset, opset)
 
 
-def _opset_needed(place: Place) -> tuple[int, str]:
+def _opset_needed(index: ModelIndex, place: Place) -> tuple[int, str]:
     node = place.node
     if node.op_type == DYNAMIC_QUANTIZE:
         return 11, node.op_type
@@ -173,7 +180,7 @@ def _opset_needed(place: Place) -> tuple[int, str]:
         if attribute(node, "block_size", 0):
             return 21, f"{node.op_type} in blocks"
         values = [*node.inputs, *node.outputs]
-        if any(value is not None and value.dtype in _FOUR_BITS for value in values):
+        if any(index.dtype_of(value) in _FOUR_BITS for value in values):
             return 21, f"{node.op_type} of 4 bits"
         if "axis" in node.attributes:
             return 13, f"{node.op_type} with an axis"

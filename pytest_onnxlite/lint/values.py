@@ -22,6 +22,8 @@ _SPAN, _REDUCED_SPAN = 120, 60
 _NEAR_INT32 = 1 << 29
 # The share of pairs that saturate: static per-channel models have some per cent, dynamic ones less than this.
 _SATURATION = 0.01
+# Weights below this have a scale that is denormal, in whose place quantizers write 1.
+_LEAST = 255 * float(np.finfo(np.float32).tiny)
 _PIECE = 1 << 20
 
 
@@ -91,9 +93,10 @@ def check_likeness(context: Context) -> Iterator[Finding]:
         elif not weight.span.any():
             with reading(twin[0].tensor) as values:
                 largest = float(np.abs(values).max())
-            if largest > 0:
+            # Of weights that are zero in float too the quantizer cannot keep more, nor of ones that no scale can tell apart.
+            if largest > _LEAST:
                 found = f"the zero point everywhere, although the largest float weight is {largest:.3g}"
-                yield report("OLX312", weight.where, "a scale that keeps the weights", found)
+                yield report("OLX328", weight.where, "a scale that keeps the weights", found)
 
 
 def check_float_tensors(context: Context) -> Iterator[Finding]:

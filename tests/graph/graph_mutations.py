@@ -261,3 +261,69 @@ def _(model):
 def _(model):
     values = array(model, "fc_w_quantized")
     put(model, "fc_w_quantized", (values.astype(np.int16) - 128).astype(np.int8))
+
+
+@mutation("calibrated with no data", "static", "OLX325")
+def _(model):
+    for name in ("x", "relu", "y"):
+        put(model, f"{name}_scale", np.float32(1))
+        put(model, f"{name}_zero_point", np.zeros_like(array(model, f"{name}_zero_point")))
+
+
+@mutation("weight zero throughout", "static", "OLX328")
+def _(model):
+    put(model, "fc_w_quantized", np.zeros_like(array(model, "fc_w_quantized")))
+    put(model, "fc_w_scale", np.full_like(array(model, "fc_w_scale"), 1e3))
+
+
+def insert_behind(model: onnx.ModelProto, name: str, made: onnx.NodeProto, stored: dict[str, np.ndarray]) -> None:
+    """Put a node behind another one, whose first output it takes."""
+    giver = node(model, name)
+    made.input.insert(0, f"{giver.output[0]}_before")
+    made.output.insert(0, giver.output[0])
+    giver.output[0] = made.input[0]
+    model.graph.node.insert(list(model.graph.node).index(giver) + 1, made)
+    model.graph.initializer.extend(numpy_helper.from_array(values, key) for key, values in stored.items())
+
+
+@mutation("Dropout in training mode", "static", "OLX119")
+def _(model):
+    stored = {"ratio": np.array(0.5, np.float32), "training": np.array(True)}
+    insert_behind(model, "flatten", helper.make_node("Dropout", list(stored), [], "drop"), stored)
+
+
+@mutation("BatchNormalization in training mode", "dynamic", "OLX119")
+def _(model):
+    stored = {name: np.ones(8, np.float32) for name in ("gamma", "beta", "mean", "var")}
+    made = helper.make_node("BatchNormalization", list(stored), ["mean_now", "var_now"], "norm", training_mode=1)
+    insert_behind(model, "relu", made, stored)
+
+
+@mutation("weight dequantized and multiplied in float", "dynamic", "OLX601")
+def _(model):
+    dequantize_fc(model, [])
+
+
+@mutation("weight dequantized, reshaped and multiplied in float", "dynamic", "OLX601")
+def _(model):
+    put(model, "fc_w_quantized", array(model, "fc_w_quantized").reshape(256, 20))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([512, 10]), "dims"))
+    dequantize_fc(model, [helper.make_node("Reshape", ["fc_w_float", "dims"], ["fc_w_shaped"], "shape")])
+
+
+def dequantize_fc(model: onnx.ModelProto, more: list[onnx.NodeProto]) -> None:
+    """Compute the last product in float, with what is left of its integers."""
+    gone = (
+        "flat_QuantizeLinear",
+        "fc_quant",
+        "fc_quant_scales_mul",
+        "y_output_quantized_cast",
+        "fc_quant_output_scale_mul",
+    )
+    for name in gone:
+        model.graph.node.remove(node(model, name))
+    parameters = ["fc_w_quantized", "fc_w_scale", "fc_w_zero_point"]
+    model.graph.node.append(helper.make_node("DequantizeLinear", parameters, ["fc_w_float"], "fc_w_back"))
+    model.graph.node.extend(more)
+    last = more[-1].output[0] if more else "fc_w_float"
+    model.graph.node.append(helper.make_node("MatMul", ["flat", last], ["y"], "fc"))

@@ -52,7 +52,9 @@ def most_are_sound():
     yield
     for name, counts in tallies.items():
         print(f"{name}: {dict(counts.most_common())}")  # noqa: T201
-        assert counts["sound"] > 0.5 * counts.total(), name
+        # To refuse what has no weights, or what calibration saw nothing of, is right.
+        refused = counts["quantization changed nothing"] + counts["calibration saw nothing but zeros"]
+        assert counts["sound"] > 0.5 * (counts.total() - refused), name
 
 
 @given(models(), st.data())
