@@ -61,7 +61,7 @@ def _report(arguments: argparse.Namespace) -> int:
         content = replace(content, trend=tuple(trend.history(arguments.history, checks)))
     _write_pages(arguments, content, checks)
     if arguments.annotations:
-        _say("\n".join(annotate(content)))
+        _say("\n".join(annotate(content, checks)))
     if arguments.html is None and arguments.markdown is None and not arguments.annotations:
         _say(markdown.render(content, checks).rstrip())
     return 0

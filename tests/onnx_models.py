@@ -270,3 +270,33 @@ def attention(path: Path, heads: int, width: int = 8) -> Path:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", width])],
         {"query": rng.normal(size=(1, heads, width, width)).astype(np.float32), "one": np.array([1], np.int64)},
     )
+
+
+def tied(path: Path, words: int = 200, width: int = 32, *, gemm: bool = False, seed: int = 0) -> Path:
+    """A table of words that is looked up at the start and multiplied with at the end: `(batch, 5) int64` to scores of words.
+
+    The product is a Transpose and a MatMul, as exporters write it for sentences, or a Gemm that reads the table transposed.
+    """
+    rng = np.random.default_rng(seed)
+    weights = {
+        "table": rng.normal(size=(words, width)).astype(np.float32),
+        "w": (rng.normal(size=(width, width)) / np.sqrt(width)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "token"], ["e"], name="embed"),
+        helper.make_node("MatMul", ["e", "w"], ["h"], name="layer"),
+        helper.make_node("Tanh", ["h"], ["a"], name="tanh"),
+        helper.make_node("ReduceMean", ["a"], ["m"], name="mean", axes=[1], keepdims=0),
+    ]
+    if gemm:
+        nodes.append(helper.make_node("Gemm", ["m", "table"], ["y"], name="head", transB=1))
+    else:
+        nodes.append(helper.make_node("Transpose", ["table"], ["turned"], name="turn", perm=[1, 0]))
+        nodes.append(helper.make_node("MatMul", ["m", "turned"], ["y"], name="head"))
+    return save_graph(
+        path,
+        nodes,
+        [helper.make_tensor_value_info("token", TensorProto.INT64, ["batch", 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", words])],
+        weights,
+    )

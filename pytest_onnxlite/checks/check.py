@@ -282,6 +282,10 @@ class Check(ABC, Generic[L, M]):
         """Say what is worth knowing about a verdict that is not red; else empty."""
         return ""
 
+    def warnings(self, verdict: Verdict) -> list[str]:
+        """Return what is wrong and does not break the limit, a line each; every report shows it, in CI at the test's line."""
+        return []
+
     def course(self, found: M, section: Any, first: Any, limit: L | None) -> Course | None:
         """Return the figure in the first release, in the last release and today; None where that means nothing.
 

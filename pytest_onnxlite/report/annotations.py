@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_onnxlite.checks.verdict import Outcome
+from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.failure import explanation_lines
 from pytest_onnxlite.text import shown, shown_lines
@@ -44,18 +45,23 @@ def _note(text: str, title: str, file: str = "", line: int = 0, level: str = "er
     return f"::{level} {place}title={_property(title)}::{_message(chr(10).join(lines))}"
 
 
-def annotate(document: Document, prefix: str = "") -> list[str]:
-    """Return a line for each red verdict, each guarded test that failed without one, and the run.
+def annotate(document: Document, checks: Checks, prefix: str = "") -> list[str]:
+    """Return a line for each red verdict, warning, guarded test that failed without a verdict, and for the run.
 
     Remarks on limits that hold, and that the run is partial, are notices.
 
     Args:
         document: the report's content.
+        checks: the checks by name, which know what to warn of.
         prefix: from the repository's root to pytest's root folder, see `workspace_prefix`.
     """
     notes = []
     for record in document.records:
         for verdict in record.verdicts:
+            if not verdict.red and verdict.check in checks:
+                for text in checks[verdict.check].warnings(verdict):
+                    title = f"{record.name}: {verdict.check} warning"
+                    notes.append(_note(text, title, f"{prefix}{record.file}", record.line, "warning"))
             if verdict.red:
                 state = "" if verdict.outcome is Outcome.FAIL else f" {verdict.outcome}"
                 title = f"{record.name}: {verdict.check}{state}"

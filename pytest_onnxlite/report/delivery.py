@@ -53,7 +53,7 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
         except OSError as error:
             run.remarks.append(f"the job summary {summary} cannot be written: {error.strerror or error}.")
     if environ.get("GITHUB_ACTIONS") == "true":
-        run.annotations = annotate(content, workspace_prefix(settings.rootdir, environ))
+        run.annotations = annotate(content, checks, workspace_prefix(settings.rootdir, environ))
     return problems
 
 

@@ -50,8 +50,11 @@ def remarks_of(verdict: Verdict, checks: Checks) -> list[str]:
     """Return what is worth knowing about a limit that holds."""
     if verdict.red:
         return []
-    of_check = checks[verdict.check].remark(verdict) if verdict.check in checks else ""
-    return [*verdict.remarks, *([of_check] if of_check else [])]
+    check = checks.get(verdict.check)
+    if check is None:
+        return [*verdict.remarks]
+    warnings = [f"warning: {text}" for text in check.warnings(verdict)]
+    return [*verdict.remarks, *filter(None, [check.remark(verdict)]), *warnings]
 
 
 def verdicts_of(group: Sequence[Record]) -> list[Verdict]:

@@ -135,7 +135,9 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
         if any(drift):
             lines.append(f"{record.name} since the first release: {', '.join(filter(None, drift))}")
         for verdict in record.verdicts:
-            lines += [f"{record.name}: {remark}" for remark in remarks_of(verdict, checks)]
+            remarks = [f"{record.name}: {remark}" for remark in remarks_of(verdict, checks)]
+            # Of several tests that judge one variant each says the same.
+            lines += [line for line in remarks if line not in lines]
             lines += _verdict_notes(record, verdict)
     return list(map(shown, lines))
 

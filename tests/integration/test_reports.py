@@ -329,7 +329,8 @@ def test_explanations_are_shown_everywhere(reported: Reported) -> None:
     assert missing_figures({"sqnr": verdict["explanation"]["sqnr"]}, Outline(text).text) == []
     assert "the layer dense_7 loses most: 3.25 dB" in markdown.render(read(document), CHECKS)
     assert any(
-        "the layer dense_7 loses most%3A 3.25 dB" in n or "loses most: 3.25 dB" in n for n in annotate(read(document))
+        "the layer dense_7 loses most%3A 3.25 dB" in n or "loses most: 3.25 dB" in n
+        for n in annotate(read(document), CHECKS)
     )
 
 

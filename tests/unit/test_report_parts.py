@@ -58,13 +58,17 @@ def document(*records: Record, **more: Any) -> Document:
 
 def test_an_annotation_escapes_what_ends_a_part_of_it() -> None:
     odd = record(message="100 %\r\nof a:b,c", file="a,b/c:d%.py")
-    assert annotate(document(odd)) == ["::error file=a%2Cb/c%3Ad%25.py,line=7,title=m int8%3A size::100 %25%0Aof a:b,c"]
+    assert annotate(document(odd), CHECKS) == [
+        "::error file=a%2Cb/c%3Ad%25.py,line=7,title=m int8%3A size::100 %25%0Aof a:b,c"
+    ]
 
 
 def test_annotations_are_of_what_is_red_and_of_the_run() -> None:
     what = "failed before its limits were judged"
     lost = Unjudged("t.py::test_b", "t.py", 3, "def test_b():\nE   ValueError: no model", what)
-    notes = annotate(document(record(red=False), record(), unjudged=(lost,), session=("nothing was guarded",)), "sub/")
+    notes = annotate(
+        document(record(red=False), record(), unjudged=(lost,), session=("nothing was guarded",)), CHECKS, "sub/"
+    )
     assert notes == [
         "::error file=sub/tests/test_a.py,line=7,title=m int8%3A size::too large",
         "::error file=sub/t.py,line=3,title=test_b%3A failed before its limits were judged::E   ValueError: no model",
@@ -73,7 +77,7 @@ def test_annotations_are_of_what_is_red_and_of_the_run() -> None:
 
 
 def test_a_long_annotation_is_cut_where_a_line_ends() -> None:
-    (note,) = annotate(document(record(message="\n".join(map(str, range(40))))))
+    (note,) = annotate(document(record(message="\n".join(map(str, range(40))))), CHECKS)
     assert note.endswith("%0A11%0A...")
 
 

@@ -48,6 +48,15 @@ class GraphCheck(Check[GraphLimit, Graph]):
         changed = verdict.evidence.operator_changes if isinstance(verdict.evidence, GraphEvidence) else ""
         return f"operators changed since the last release: {changed}" if changed else ""
 
+    def warnings(self, verdict: Verdict) -> list[str]:
+        """Return what is wrong with the graph and no error, each with what to do."""
+        evidence = verdict.evidence if isinstance(verdict.evidence, GraphEvidence) else GraphEvidence()
+        return [
+            f"{finding.code} {finding.where}: expected {finding.expected}, found {finding.found}; to do: {finding.hint}"
+            for finding in evidence.findings
+            if finding.severity == "warning"
+        ]
+
     def details(self, found: Graph, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return the operators whose number quantization changed; the note names those it left alone."""
         added, removed, now = found.quantization.added, found.quantization.removed, found.operators

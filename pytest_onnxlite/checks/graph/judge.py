@@ -10,6 +10,14 @@ from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
 NAME = "graph"
 
 
+def figure_text(errors: int, warnings: int) -> str:
+    """Return what was found in a few words: `sound`, `sound, 2 warnings`, `1 finding, 1 warning`."""
+    parts = [f"{errors} finding{'s' if errors > 1 else ''}" if errors else "sound"]
+    if warnings:
+        parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
+    return ", ".join(parts)
+
+
 def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, reference: Reference) -> list[Verdict]:
     """Judge the findings, and what callers and readers of the graph rely on against the baseline's.
 
@@ -19,10 +27,13 @@ def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, r
         changes: how the graph differs from the baseline's; None where there is none to compare with.
         reference: the baseline, or why there is none.
     """
-    errors = tuple(finding for finding in found.findings if finding.severity == "error")
-    figure = "sound" if not errors else f"{len(errors)} finding{'s' if len(errors) > 1 else ''}"
+    errors, warnings = (tuple(f for f in found.findings if f.severity == severity) for severity in ("error", "warning"))
+    findings = (*errors, *warnings)
+    figure = figure_text(len(errors), len(warnings))
     outcome = Outcome.FAIL if errors else Outcome.PASS
-    own = Verdict(NAME, LIMIT, outcome, figure, "\n".join(map(str, errors)), GraphEvidence(findings=errors))
+    # What passes has its warnings shown by `GraphCheck.warnings`.
+    message = "\n".join(map(str, findings)) if errors else ""
+    own = Verdict(NAME, LIMIT, outcome, figure, message, GraphEvidence(findings=findings))
     if isinstance(reference, Absent):
         return [own, absent(NAME, figure, reference)]
     if reference.section(GraphSection) is None or changes is None:

@@ -61,7 +61,7 @@ class GraphEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What is behind a verdict.
 
     Attributes:
-        findings: the errors.
+        findings: the faults, errors first, then warnings.
         signature_changes: what changed of inputs and outputs since the last release.
         operator_changes: what changed of the operators since then.
     """
