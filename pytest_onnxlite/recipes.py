@@ -15,7 +15,7 @@ Integer = Literal["uint8", "int8"]
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 # Counts changes of what is made from one and the same recipe: an INT8 file that was cached before one is not today's.
-_EDITION = 2
+_EDITION = 3
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,6 +54,8 @@ STORED_CHECKS: tuple[Callable[[LoadedModel], Iterable[Finding]], ...] = (
     validity.check_node_names,
     validity.check_opset_imports,
 )
+# Codes of outputs whose shapes differ.
+_SHAPES = ("OLX204", "OLX205", "OLX206", "OLX207")
 CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     check_signature,
     check_storage,
@@ -84,6 +87,17 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     sizes.check_operators,
     sizes.check_external_files,
 )
+
+
+def _blame(findings: list[Finding], reference: ModelIndex | None) -> list[Finding]:
+    """Put the float model's own fault in the place of those that follow from it: types and shapes that it declares wrongly."""
+    followed = {f for f in findings if f.code == "OLX102" or (f.code in _SHAPES and f.where.startswith("output "))}
+    own = [] if reference is None or not followed else list(validity.check_checker(reference.loaded))
+    if [finding.code for finding in own] != ["OLX102"]:
+        return findings
+    text = "correct the declaration in the float model; what was made from it is not at fault"
+    blamed = [replace(finding, where=f"the float model {finding.where}", hint=text) for finding in own]
+    return [*(finding for finding in findings if finding not in followed), *blamed]
 
 
 def check_graph(
@@ -119,6 +133,7 @@ def check_graph(
         if loaded.model is not None:
             context = Context(ModelIndex(loaded), None if float_model is None else ModelIndex(float_model), excluded)
             findings += [finding for check in CHECKS for finding in check(context)]
+            findings = _blame(findings, context.reference)
         elif not findings:
             findings.append(report("OLX101", loaded.label, "a graph that can be read", loaded.unreadable))
     findings = list(dict.fromkeys(findings))

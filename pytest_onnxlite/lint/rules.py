@@ -108,7 +108,8 @@ _RULES = (
          "keep quantization inside the graph, between float inputs and outputs"),
     Rule("OLX204", "error", "inputs and outputs keep their rank",
          "programs pass and unpack arrays of that rank",
-         "restore the shape in the graph's inputs and outputs"),
+         "restore the shape in the graph's inputs and outputs; if it is the float model that declares another one than it "
+         "gives, correct it there"),
     Rule("OLX205", "error", "fixed dims keep their size",
          "arrays of the size that always worked are refused",
          "export with the shapes of the float model"),

@@ -18,8 +18,43 @@ from pytest_onnxlite.variants.external import external_files
 
 # Scales for each channel are written with an axis, which QuantizeLinear has from here on.
 _STATIC_OPSET = 13
+# From here on an initializer that is listed as an input is one that callers may give.
+_OPTIONAL_INPUTS = 4
 # A protobuf message ends at 2 GiB, and what preparing adds has to have room in it.
 IN_ONE_FILE = 3 << 29
+
+
+def settle(proto: onnx.ModelProto, model: str) -> bool:
+    """Mend what the quantizer stumbles over in a model that is right; return whether anything was.
+
+    Before IR version 4 each initializer is listed as an input, which the scales that the quantizer adds are not. A domain
+    that is imported twice in one version is no fault, and more than it reads.
+
+    Raises:
+        OnnxliteError: a domain is imported in several versions.
+    """
+    versions: dict[str, set[int]] = {}
+    for entry in proto.opset_import:
+        versions.setdefault("" if entry.domain == "ai.onnx" else entry.domain, set()).add(entry.version)
+    torn = {domain: sorted(found) for domain, found in versions.items() if len(found) > 1}
+    if torn:
+        domain, found = next(iter(torn.items()))
+        raise OnnxliteError(
+            f"{model}: the float model imports {domain or 'ai.onnx'!r} in the versions {found}, and it depends on the tool which "
+            "is used. Keep one of them in opset_import."
+        )
+    twice = len(proto.opset_import) > len(versions)
+    if twice:
+        del proto.opset_import[:]
+        proto.opset_import.extend(onnx.helper.make_opsetid(domain, min(found)) for domain, found in versions.items())
+    old = proto.ir_version < _OPTIONAL_INPUTS
+    if old:
+        proto.ir_version = _OPTIONAL_INPUTS
+        stored = {tensor.name for tensor in proto.graph.initializer}
+        inputs = [value for value in proto.graph.input if value.name not in stored]
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
+    return twice or old
 
 
 def prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]:
@@ -68,7 +103,7 @@ def name_nodes(prepared: Path) -> None:
 def raise_opset(prepared: Path, model: str) -> list[str]:
     """Bring an old model to the opset that static quantization writes."""
     proto = onnx.load(prepared, load_external_data=False)
-    (version,) = (entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    version = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
     if version >= _STATIC_OPSET:
         return []
     try:
@@ -144,14 +179,48 @@ def prepare_all(source: Path, before: onnx.ModelProto, folder: Path, model: str)
     prepared = folder / "prepared.onnx"
     beside = external_files(source, before)
     large = source.stat().st_size + sum(file.used for file in beside) > IN_ONE_FILE
-    if beside and not large:
+    settled = onnx.ModelProto()
+    settled.CopyFrom(before)
+    mended = settle(settled, model)
+    if (beside or mended) and not large:
         # Where symbolic shape inference fails, what it does next forgets the files beside the model.
         whole = folder / "whole" / source.name
         whole.parent.mkdir()
-        onnx.save(onnx.load(source), whole)
+        loaded = onnx.load(source) if beside else settled
+        settle(loaded, model)
+        onnx.save(loaded, whole)
         source = whole
     # Where symbolic shape inference fails, it leaves a work file in the current folder.
     with contextlib.chdir(folder):
         notes = prepare(source, prepared, model, large)
     name_nodes(prepared)
-    return prepared, large, notes
+    return prepared, large, [*notes, *_false_claims(before, onnx.load(prepared, load_external_data=False))]
+
+
+def _false_claims(before: onnx.ModelProto, prepared: onnx.ModelProto) -> list[str]:
+    """Say which outputs the float file declares in another shape than its own nodes give."""
+    found = {value.name: _dims(value) for value in prepared.graph.output}
+    notes = []
+    for value in before.graph.output:
+        declared, inferred = _dims(value), found.get(value.name)
+        if declared is None or inferred is None:
+            continue
+        pairs = zip(declared, inferred, strict=False)
+        if len(declared) != len(inferred) or any(a != b for a, b in pairs if isinstance(a, int) and isinstance(b, int)):
+            notes.append(
+                f"the float file declares its output {value.name!r} as {_spell(declared)}, and its nodes give {_spell(inferred)}: "
+                "correct the declaration where the file is made"
+            )
+    return notes
+
+
+def _dims(value: onnx.ValueInfoProto) -> list[int | str] | None:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in tensor.shape.dim]
+
+
+def _spell(dims: list[int | str]) -> str:
+    # What shape inference calls a computed dim is a formula, and may be long.
+    return f"[{', '.join(str(dim) if isinstance(dim, int) or dim.isidentifier() else '?' for dim in dims)}]"

@@ -322,6 +322,11 @@ def _finish(
             "name, or give an INT8 file of your own as ModelSpec(int8=...)."
         )
     drop_unused_opsets(proto)
+    # Preparation writes what it infers; callers know the outputs by what the float file declares.
+    declared = {value.name: value for value in before.graph.output}
+    for value in proto.graph.output:
+        if value.name in declared:
+            value.type.CopyFrom(declared[value.name].type)
     if not proto.metadata_props:
         proto.metadata_props.extend(before.metadata_props)
     proto.doc_string = before.doc_string
