@@ -272,7 +272,9 @@ def attention(path: Path, heads: int, width: int = 8) -> Path:
     )
 
 
-def tied(path: Path, words: int = 200, width: int = 32, *, gemm: bool = False, seed: int = 0) -> Path:
+def tied(
+    path: Path, words: int = 200, width: int = 32, *, gemm: bool = False, bias: bool = False, seed: int = 0
+) -> Path:
     """A table of words that is looked up at the start and multiplied with at the end: `(batch, 5) int64` to scores of words.
 
     The product is a Transpose and a MatMul, as exporters write it for sentences, or a Gemm that reads the table transposed.
@@ -289,10 +291,13 @@ def tied(path: Path, words: int = 200, width: int = 32, *, gemm: bool = False, s
         helper.make_node("ReduceMean", ["a"], ["m"], name="mean", axes=[1], keepdims=0),
     ]
     if gemm:
-        nodes.append(helper.make_node("Gemm", ["m", "table"], ["y"], name="head", transB=1))
+        nodes.append(helper.make_node("Gemm", ["m", "table", *(["b"] if bias else [])], ["y"], name="head", transB=1))
     else:
         nodes.append(helper.make_node("Transpose", ["table"], ["turned"], name="turn", perm=[1, 0]))
-        nodes.append(helper.make_node("MatMul", ["m", "turned"], ["y"], name="head"))
+        nodes.append(helper.make_node("MatMul", ["m", "turned"], ["p" if bias else "y"], name="head"))
+        nodes += [helper.make_node("Add", ["p", "b"], ["y"], name="bias")] if bias else []
+    if bias:
+        weights["b"] = rng.normal(size=words).astype(np.float32)
     return save_graph(
         path,
         nodes,

@@ -19,7 +19,7 @@ from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, ch
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants import preparation
+from pytest_onnxlite.variants import preparation, tying
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.silence import silence
 
@@ -85,6 +85,8 @@ def quantize(
         else:
             proto = preparation.split_gemms(prepared, large)
         excluded = match_exclusions(proto, recipe, model)
+        if isinstance(recipe, StaticInt8) and tying.untie(proto):
+            onnx.save(proto, prepared)
         weights = choose_weights(recipe, _operators(proto))
         try:
             if isinstance(recipe, StaticInt8):
@@ -99,6 +101,7 @@ def quantize(
     quantized = onnx.load(target, load_external_data=False)
     if isinstance(recipe, StaticInt8):
         _refuse_infinite(proto, quantized, model)
+    notes += tying.share(quantized, proto)
     if weights.type == "uint8":
         _store_unsigned(quantized, target.parent)
     _finish(before, source.name, quantized, target, excluded, model, isinstance(recipe, StaticInt8))
