@@ -11,7 +11,7 @@ from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, v
 from pytest_onnxlite.lint.biases import check_bias
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, report
-from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
+from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model, no_collections
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
 from pytest_onnxlite.lint.signatures import compare_signatures, signature_of
@@ -128,7 +128,7 @@ def check_graph(
     excluded, ignore = ((names,) if isinstance(names, str) else tuple(names) for names in (excluded, ignore))
     loaded = load_model(quantized)
     # Scales of zero, infinity and NaN are what is looked for, and no news to NumPy.
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), no_collections():
         findings = [finding for check in STORED_CHECKS for finding in check(loaded)]
         if loaded.model is not None:
             context = Context(ModelIndex(loaded), None if float_model is None else ModelIndex(float_model), excluded)

@@ -16,7 +16,6 @@ from pytest_onnxlite.lint.model_index import (
     ModelIndex,
     Place,
     attribute,
-    dequantizer,
     input_of,
     operator,
     producer,
@@ -74,9 +73,9 @@ def dequantized_weights(index: ModelIndex) -> Iterator[FloatWeight]:
         node = place.node
         if operator(node).rpartition(".")[2] != DEQUANTIZE or attribute(node, "block_size", 0):
             continue
-        value, before = _origin_of(input_of(node, 0))
-        constant = index.constant(value)
+        constant = index.constant(index.source(input_of(node, 0)))
         if constant is not None:
+            before = _way_from(constant.value, input_of(node, 0))
             for reader, slot, after in _readers(node.outputs[0]):
                 yield FloatWeight(constant, reader, slot, (*before, DEQUANTIZE, *after))
 
@@ -94,11 +93,12 @@ def _readers(value: ir.Value) -> Iterator[tuple[ir.Node, int, tuple[str, ...]]]:
                 waiting.append((use.node.outputs[0], via if name in via else (*via, name)))
 
 
-def _origin_of(value: ir.Value | None) -> tuple[ir.Value | None, tuple[str, ...]]:
-    via: tuple[str, ...] = ()
-    while (node := producer(value)) is not None and node.op_type in _CARRIERS and node.domain in ONNX_DOMAINS:
-        value, via = input_of(node, 0), (node.op_type, *via)
-    return value, via
+def _way_from(origin: ir.Value, value: ir.Value | None) -> tuple[str, ...]:
+    via: dict[str, None] = {}
+    while value is not origin and (node := producer(value)) is not None:
+        via[node.op_type] = None
+        value = input_of(node, 0)
+    return tuple(reversed(via))
 
 
 def must_be_quantized(index: ModelIndex, op: str) -> bool:
@@ -183,7 +183,7 @@ def check_dequantized(context: Context) -> Iterator[Finding]:
         if not weight.is_weight or not must_be_quantized(index, node.op_type) or context.exclusion(node) is not None:
             continue
         values = (input_of(node, slot) for slot in (0, 1))
-        if index.pattern != "dynamic" and any(dequantizer(value) is not None for value in values):
+        if index.pattern != "dynamic" and any(index.dequantizer(value) is not None for value in values):
             continue  # a pair for the runtime to fuse, or a broken one, which has its own code
         size = weight.constant.tensor.nbytes
         severity: Severity = "error" if size >= LARGE else "warning"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,8 +16,8 @@ import onnx_ir as ir
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import Owner, load_graph, walk
 
-ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
-"""What every function of this package takes: a file, a proto in memory, or an onnx-ir model."""
+ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model | LoadedModel"
+"""What every function of this package takes: a file, a proto in memory, an onnx-ir model, or what `load_model` made of one."""
 
 _HINT = "Export it again, or check the download."
 # Larger values say nothing about shapes, and the checker would copy them.
@@ -50,7 +53,19 @@ class LoadedModel:
         return self.model
 
 
-def load_model(source: ModelLike | LoadedModel) -> LoadedModel:
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Look for no cycles of garbage meanwhile: among the many objects of a large graph that takes as long as all else."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def load_model(source: ModelLike) -> LoadedModel:
     """Open a model without reading its external data.
 
     Raises:
@@ -97,7 +112,8 @@ def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Loade
     if damaged:
         raise GraphError(f"{path or label}: is damaged: {damaged}. {_HINT}")
     try:
-        model = ir.from_proto(proto)
+        with no_collections():
+            model = ir.from_proto(proto)
     except Exception as error:  # onnx-ir wraps whatever it met
         cause: BaseException = error
         while cause.__cause__ is not None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from pytest_onnxlite.lint import protobuf
-from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model
+from pytest_onnxlite.lint.loading import ModelLike, load_model
 from pytest_onnxlite.lint.operators import DEQUANTIZE, ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
 from pytest_onnxlite.lint.storage import Problem, problem, release
 
@@ -97,7 +97,7 @@ class ModelIndex:
         model: the same as onnx-ir.
     """
 
-    def __init__(self, source: ModelLike | LoadedModel) -> None:
+    def __init__(self, source: ModelLike) -> None:
         """Index a model.
 
         Raises:
@@ -105,6 +105,7 @@ class ModelIndex:
         """
         self.loaded = load_model(source)
         self.model = self.loaded.require()
+        self._sources: dict[ir.Value, ir.Value | None] = {}
 
     @cached_property
     def scopes(self) -> list[tuple[str, ir.Graph]]:
@@ -220,6 +221,37 @@ class ModelIndex:
         constant = self.constant(value)
         return None if constant is None or constant.value in self.unreadable else constant
 
+    def source(self, value: ir.Value | None) -> ir.Value | None:
+        """Return where a tensor's values come from, past the operators that only pick or move them."""
+        passed: dict[ir.Value, None] = {}
+        while (
+            value is not None and value not in self._sources and value not in passed
+        ):  # a broken file may go in circles
+            node = value.producer()
+            if node is None or node.op_type not in CARRIERS or node.domain not in ONNX_DOMAINS:
+                self._sources[value] = value
+                break
+            passed[value] = None
+            value = input_of(node, 0)
+        found = None if value is None else self._sources.get(value)
+        # A long chain may be asked about at each of its values.
+        self._sources.update(dict.fromkeys(passed, found))
+        return found
+
+    def dequantizer(self, value: ir.Value | None) -> ir.Node | None:
+        """Return the DequantizeLinear that gives a value, None without one.
+
+        Where stored integers are dequantized, it is seen through what runtimes fold into them (seen with ONNX Runtime 1.32).
+        """
+        node = first = producer(value)
+        seen = set()
+        while node is not None and node.op_type in _FOLDED and node.domain in ONNX_DOMAINS and node not in seen:
+            seen.add(node)
+            node = producer(input_of(node, 0))
+        if node is None or operator(node).rpartition(".")[2] != DEQUANTIZE:
+            return None
+        return node if node is first or self.constant(self.source(input_of(node, 0))) is not None else None
+
     def dtype_of(self, value: ir.Value | None) -> ir.DataType | None:
         """Return a value's dtype, which nothing but the tensor itself says of a Constant in a function."""
         constant = self.constant(value)
@@ -254,33 +286,9 @@ def input_of(node: ir.Node, position: int) -> ir.Value | None:
     return node.inputs[position] if position < len(node.inputs) else None
 
 
-def source(value: ir.Value | None) -> ir.Value | None:
-    """Return where a tensor's values come from, past the operators that only pick or move them."""
-    while value is not None:
-        node = value.producer()
-        if node is None or node.op_type not in CARRIERS or node.domain not in ONNX_DOMAINS:
-            return value
-        value = input_of(node, 0)
-    return None
-
-
 def producer(value: ir.Value | None) -> ir.Node | None:
     """Return the node that computes a value, None for one that is given or stored."""
     return None if value is None else value.producer()
-
-
-def dequantizer(value: ir.Value | None) -> ir.Node | None:
-    """Return the DequantizeLinear that gives a value, None without one.
-
-    Where stored integers are dequantized, it is seen through what runtimes fold into them (seen with ONNX Runtime 1.32).
-    """
-    node = first = producer(value)
-    while node is not None and node.op_type in _FOLDED and node.domain in ONNX_DOMAINS:
-        node = producer(input_of(node, 0))
-    if node is None or operator(node).rpartition(".")[2] != DEQUANTIZE:
-        return None
-    origin = source(input_of(node, 0))
-    return node if node is first or (origin is not None and origin.const_value is not None) else None
 
 
 @contextmanager

@@ -12,12 +12,10 @@ from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
 from pytest_onnxlite.lint.model_index import (
     ModelIndex,
-    dequantizer,
     input_of,
     operator,
     producer,
     scalar_or_vector,
-    source,
 )
 from pytest_onnxlite.lint.operators import DEQUANTIZE, QUANTIZE, WEIGHTED, float_operator
 from pytest_onnxlite.lint.quantized_tensors import QuantizedTensor
@@ -54,7 +52,7 @@ def check_inputs(context: Context) -> Iterator[Finding]:
     for place in index.places:
         if place.node.op_type not in _QUANTIZED_OPS or context.exclusion(place.node) is not None:
             continue
-        dequantized = [dequantizer(input_of(place.node, slot)) is not None for slot in (0, 1)]
+        dequantized = [index.dequantizer(input_of(place.node, slot)) is not None for slot in (0, 1)]
         # A stored float weight is a matter of coverage, with its own code.
         floats = [
             value
@@ -116,7 +114,7 @@ def _is_given(index: ModelIndex, quantized: QuantizedTensor) -> bool:
         return True
     if index.constant(value) is not None or (maker is None and value is quantized.data):  # stored, or given in integers
         return True
-    origin = source(value)
+    origin = index.source(value)
     # Moved integers, or moved values of a tensor that is quantized in front of what moves them.
     return origin is not value and (quantized.place.node.op_type != QUANTIZE or _is_made_by(origin, DEQUANTIZE))
 

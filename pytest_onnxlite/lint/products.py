@@ -14,7 +14,6 @@ from pytest_onnxlite.lint.model_index import (
     attribute,
     input_of,
     producer,
-    source,
 )
 from pytest_onnxlite.lint.operators import DEQUANTIZE, DYNAMIC_QUANTIZE
 
@@ -83,7 +82,7 @@ def _readers(value: ir.Value) -> tuple[ir.Node, ...]:
 
 def _operand(index: ModelIndex, node: ir.Node, slot: int, factors: tuple[ir.Value, ...]) -> Operand:
     data, zero_point = input_of(node, slot), input_of(node, slot + 2)
-    origin = source(data)
+    origin = index.source(data)
     maker = producer(origin)
     if maker is not None and maker.op_type == DYNAMIC_QUANTIZE:
         own = maker.outputs[1]

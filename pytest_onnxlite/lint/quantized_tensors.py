@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.model_index import ModelIndex, Place, attribute, input_of, source
+from pytest_onnxlite.lint.model_index import ModelIndex, Place, attribute, input_of
 from pytest_onnxlite.lint.operators import (
     DEQUANTIZE,
     OUTPUT,
@@ -125,7 +125,7 @@ def _of_pair(index: ModelIndex, place: Place) -> QuantizedTensor:
         return QuantizedTensor(place, "activation", node.outputs[0], scale, zero_point, axis, block)
     data = input_of(node, 0)
     readers = tuple(Reader(use.node, use.idx) for use in node.outputs[0].uses())
-    origin = source(data)
+    origin = index.source(data)
     if index.constant(origin) is None:
         return QuantizedTensor(place, "activation", data, scale, zero_point, axis, block, readers)
     role: Role = "constant"

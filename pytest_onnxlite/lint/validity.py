@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -40,14 +41,20 @@ def check_checker(loaded: LoadedModel) -> Iterator[Finding]:
 
 def check_names(loaded: LoadedModel) -> Iterator[Finding]:
     """Each name is produced once and before use; onnx-ir cannot hold duplicates, so the file is asked."""
-    yield from _check_graph_names(loaded.proto.graph, "", frozenset(), frozenset())
+    yield from _check_graph_names(loaded.proto.graph, "", ())
     for function in loaded.proto.functions:
         yield from _check_function_names(function)
 
 
-def _check_graph_names(
-    graph: onnx.GraphProto, path: str, outer: frozenset[str], later: frozenset[str]
-) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class _Names:
+    """What a graph has named so far, and what its nodes will have named at its end."""
+
+    known: set[str]
+    all: frozenset[str]
+
+
+def _check_graph_names(graph: onnx.GraphProto, path: str, outer: tuple[_Names, ...]) -> Iterator[Finding]:
     inputs = [value.name for value in graph.input]
     initializers = [tensor.name for tensor in graph.initializer]
     initializers += [tensor.values.name for tensor in graph.sparse_initializer]
@@ -59,25 +66,27 @@ def _check_graph_names(
             yield report("OLX103", path + name, "one initializer of this name", f"{count} initializers")
     # An initializer may give an input its default: only other pairs clash.
     known = set(inputs) | set(initializers)
-    yield from _check_nodes(graph.node, path, known, outer, later)
+    yield from _check_nodes(graph.node, path, known, outer)
     for value in graph.output:
-        if value.name not in known and value.name not in outer:
+        if value.name not in known and not any(value.name in names.known for names in outer):
             yield report("OLX104", path + value.name, "a node that produces this output", "none does")
 
 
 def _check_nodes(
-    nodes: Iterable[onnx.NodeProto], path: str, known: set[str], outer: frozenset[str], later: frozenset[str]
+    nodes: Iterable[onnx.NodeProto], path: str, known: set[str], outer: tuple[_Names, ...]
 ) -> Iterator[Finding]:
     nodes = list(nodes)
-    later |= {name for node in nodes for name in node.output}
+    # The names of each graph around it are kept apart: a set of them all for each branch would grow with the model.
+    scopes = (*outer, _Names(known, frozenset(name for node in nodes for name in node.output)))
     for node in nodes:
         where = f"{path}{node.name or node.op_type}"
         for name in node.input:
-            if name and name not in known and name not in outer:
-                found = "it is produced by a later node" if name in later else "nothing produces it"
+            if name and name not in known and not any(name in names.known for names in outer):
+                later = any(name in names.all for names in scopes)
+                found = "it is produced by a later node" if later else "nothing produces it"
                 yield report("OLX104", where, f"its input {name!r} to be produced before it", found)
         for name, graph in protobuf.subgraphs(node):
-            yield from _check_graph_names(graph, f"{where}/{name}/", outer | known, later)
+            yield from _check_graph_names(graph, f"{where}/{name}/", scopes)
         for name in node.output:
             if name and name in known:
                 yield report("OLX103", where, f"{name!r} to be produced once", "this node produces it again")
@@ -87,7 +96,7 @@ def _check_nodes(
 def _check_function_names(function: onnx.FunctionProto) -> Iterator[Finding]:
     path = f"function {function.domain}::{function.name}/"
     known = set(function.input)
-    yield from _check_nodes(function.node, path, known, frozenset(), frozenset())
+    yield from _check_nodes(function.node, path, known, ())
     for name in function.output:
         if name not in known:
             yield report("OLX104", path + name, "a node that produces this output", "none does")
@@ -96,12 +105,15 @@ def _check_function_names(function: onnx.FunctionProto) -> Iterator[Finding]:
 def check_node_names(loaded: LoadedModel) -> Iterator[Finding]:
     """A node's name, where it has one, is its own: exclusions go by it."""
     for path, graph in protobuf.walk(loaded.proto.graph):
-        for name, count in Counter(node.name for node in graph.node if node.name).items():
-            if count > 1:
-                operators = sorted({node.op_type for node in graph.node if node.name == name})
+        named: dict[str, list[str]] = defaultdict(list)
+        for node in graph.node:
+            named[node.name].append(node.op_type)
+        for name, found_here in named.items():
+            if name and len(found_here) > 1:
+                operators = sorted(set(found_here))
                 # Runtimes turn Constant nodes into tensors, and do not mind their names.
                 severity: Severity = "warning" if operators == ["Constant"] else "error"
-                found = f"{count}: {', '.join(operators)}"
+                found = f"{len(found_here)}: {', '.join(operators)}"
                 yield report("OLX107", path + name, "one node of this name", found, severity=severity)
 
 

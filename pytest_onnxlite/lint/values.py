@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from pytest_onnxlite.lint.biases import Bias
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, Severity, report
 from pytest_onnxlite.lint.model_index import FLOATS, Array, Constant, input_of, producer, reading
@@ -48,10 +49,13 @@ def check_range(context: Context) -> Iterator[Finding]:
     weights = [weight for weight in context.weights if weight.dtype in _EIGHT_BITS]
     signed = [weight.range for weight in weights if weight.dtype == ir.DataType.INT8]
     reduced = bool(signed) and all(r.low.min() >= -64 and r.high.max() <= 64 for r in signed)
+    biases: dict[ir.Node, list[Bias]] = {}
+    for bias in context.biases:
+        biases.setdefault(bias.node, []).append(bias)
     for weight in weights:
         least = _REDUCED_SPAN if reduced or (weight.dtype == ir.DataType.UINT8 and _halved(weight)) else _SPAN
         small = (weight.span > 0) & (weight.span < least)
-        small &= ~_widened(context, weight, small.shape)
+        small &= ~_widened(biases, weight, small.shape)
         if small.any():
             first = int(np.flatnonzero(small)[0])
             found = f"{int(weight.span.ravel()[first])} steps"
@@ -64,14 +68,13 @@ def _halved(weight: Weight) -> bool:
     return bool(weight.range.high.max() <= 127)
 
 
-def _widened(context: Context, weight: Weight, shape: tuple[int, ...]) -> Array:
+def _widened(biases: dict[ir.Node, list[Bias]], weight: Weight, shape: tuple[int, ...]) -> Array:
     """Say for which channels a large bias made the quantizer choose a wider scale than the weight needs."""
     wide = np.zeros(shape, dtype=bool)
     for reader in weight.quantized.readers:
-        for bias in context.biases:
-            if bias.node is reader.node:
-                near = np.abs(bias.integers) >= _NEAR_INT32
-                wide |= near.reshape(shape) if near.size == wide.size else near.any()
+        for bias in biases.get(reader.node, ()):
+            near = np.abs(bias.integers) >= _NEAR_INT32
+            wide |= near.reshape(shape) if near.size == wide.size else near.any()
     return wide
 
 

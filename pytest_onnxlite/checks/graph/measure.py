@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pytest_onnxlite.checks.graph.measurement import Graph, GraphChanges, GraphSection, OperatorChange
 from pytest_onnxlite.lint import check_graph, compare_operators, compare_signatures, signature, summarize
+from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Variant
 
@@ -17,13 +18,14 @@ def measure(builder: Builder, variant: Variant, ignore: Sequence[str]) -> Graph:
         OnnxliteError: a variant cannot be built or read.
     """
     reference = builder.made_from(variant.kind) if builder.kind(variant.kind).quantized else None
-    float_path = reference.path if reference is not None else None
-    findings = check_graph(variant.path, float_path, excluded=builder.excluded(variant.kind), ignore=ignore)
-    operators = dict(summarize(variant.path).operators)
-    change = compare_operators(summarize(float_path).operators, operators) if float_path is not None else None
+    # A graph of many nodes takes longer to load than to look at.
+    model, float_model = load_model(variant.path), load_model(reference.path) if reference is not None else None
+    findings = check_graph(model, float_model, excluded=builder.excluded(variant.kind), ignore=ignore)
+    operators = dict(summarize(model).operators)
+    change = compare_operators(summarize(float_model).operators, operators) if float_model is not None else None
     return Graph(
         findings=tuple(findings),
-        signature=signature(variant.path),
+        signature=signature(model),
         operators=operators,
         quantization=OperatorChange(dict(change.added), dict(change.removed)) if change else OperatorChange(),
     )
