@@ -62,7 +62,7 @@ def test_checking_changes_nothing():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no graph"),
+        (b"", "is empty"),
         (b"\x00" * 100, "not an ONNX model"),
         (b"PK\x03\x04 a zip", "not an ONNX model"),
         (None, "cannot be read"),
