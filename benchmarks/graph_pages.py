@@ -19,6 +19,15 @@ sys.path.insert(0, str(ROOT / "tests" / "graph"))
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
+from float_mutations import (  # noqa: E402
+    FLOAT_MUTATIONS,
+    SCOPES,
+    STORAGES,
+    FloatMutation,
+    candidate,
+    source,
+    stored_as,
+)
 from graph_cases import CASES  # noqa: E402
 from graph_models import convnet  # noqa: E402
 from graph_mutations import MUTATIONS  # noqa: E402
@@ -34,6 +43,7 @@ FAMILIES = {
     "5": "The QDQ pattern",
     "6": "Coverage and size",
     "7": "Likeness to the float model",
+    "8": "The whole graph next to the float model's",
     "9": "The call itself",
 }
 _CHECKS_HEAD = """# What the graph checks look at
@@ -55,6 +65,13 @@ An **error** is a graph that is wrong, or not what it claims to be. A **warning*
 everywhere. Subgraphs, functions and external data are looked at like the rest; a finding in a branch is
 reported with its path, as in `If_3/then_branch/MatMul_1`. Weights are read one by one. Without a float model,
 what needs one is not asked: metadata and signature, likeness, size.
+
+With a float model the whole graph is compared, from the outputs backwards: operators, attributes, wiring, constants, inputs and
+outputs, through branches, loops and local functions. Quantization is undone first, in whatever form it is written, and both models
+are brought into one form, so that what ONNX Runtime's preparation changes is no difference: constants computed beforehand,
+BatchNormalization in the weights of a Conv, Gemm for MatMul and Add, Transposes moved, functions written out. Weights are found by
+what they feed, whatever they are called. What cannot be compared, because an optimizer has made one node of several, is counted and
+named (`OLX808`, `OLX809`).
 
 What that costs, as `python benchmarks/graph_time.py` printed it (onnx 1.23.2, ONNX Runtime 1.32.0, AMD EPYC):
 
@@ -78,6 +95,14 @@ the tool refused the model; the code is that of the finding meant for the fault.
 `python benchmarks/graph_pages.py` writes this page; a test checks that it is still true with the versions
 installed.
 """
+
+_FLOAT_HEAD = """
+## What stays in float
+
+INT8 models that are broken in what no quantizer touches: each change in the main graph, in a branch of `If`, in the body of
+`Loop` and in a local function, with the tensors in the file and in files next to it. A code stands where it was found with both.
+"""
+PLACES = {"main": "the main graph", "If": "a branch", "Loop": "a loop", "function": "a function"}
 
 
 def checks_page() -> str:
@@ -113,7 +138,32 @@ def mutations_page() -> str:
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     versions = f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}"
-    return f"{_TABLE_HEAD}\nWith {versions}:\n\n{table}\n"
+    return f"{_TABLE_HEAD}\nWith {versions}:\n\n{table}\n{_FLOAT_HEAD}\n{_float_table()}\n"
+
+
+def _float_table() -> str:
+    head = ["what was done", "full check", "load", *(f"in {PLACES[scope]}" for scope in SCOPES)]
+    rows = []
+    for mutation in FLOAT_MUTATIONS:
+        mutant = candidate("main")
+        mutation.apply(mutant)
+        marks = ["×" if _refuses(judge, mutant) else "" for judge in (_check_fully, session)]
+        rows.append([mutation.name, *marks, *(_code(mutation, scope) for scope in SCOPES)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+
+
+def _code(mutation: FloatMutation, scope: str) -> str:
+    """Return the code that is found with the tensors in the file and next to it, empty where one of both is not."""
+    if mutation.top and scope != "main":
+        return "-"
+    for storage in STORAGES:
+        mutant = candidate(scope)
+        mutation.apply(mutant)
+        with tempfile.TemporaryDirectory() as folder:
+            found = check_graph(stored_as(mutant, storage, Path(folder)), source(scope))
+        if mutation.code not in {finding.code for finding in found}:
+            return ""
+    return mutation.code
 
 
 def _check(model: onnx.ModelProto) -> None:

@@ -11,6 +11,7 @@ from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, v
 from pytest_onnxlite.lint.biases import check_bias
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, report
+from pytest_onnxlite.lint.likeness.check import check_source
 from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model, no_collections
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
@@ -133,6 +134,9 @@ def check_graph(
         if loaded.model is not None:
             context = Context(ModelIndex(loaded), None if float_model is None else ModelIndex(float_model), excluded)
             findings += [finding for check in CHECKS for finding in check(context)]
+            # A weight that is off by its name is off by its place too.
+            known = {(finding.code, finding.where) for finding in findings}
+            findings += [finding for finding in check_source(context) if (finding.code, finding.where) not in known]
             findings = _blame(findings, context.reference)
         elif not findings:
             findings.append(report("OLX101", loaded.label, "a graph that can be read", loaded.unreadable))

@@ -2,7 +2,7 @@
 
 Codes are stable: one is never reused for another rule. The first digit is the family: 1 structure, 2 inputs
 and outputs, 3 quantization parameters, 4 the dynamic pattern, 5 the QDQ pattern, 6 coverage and size,
-7 likeness to the float model, 9 the call itself.
+7 likeness to the float model, 8 the whole graph next to the float model's, 9 the call itself.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Rule:
 
 
 _QUANTIZE_AGAIN = "quantize the float model again, and do not edit the result"
+_COMPARE = "compare both models at this place, and quantize the float model again"
 _RULES = (
     # Structure
     Rule("OLX101", "error", "onnx.checker accepts the model",
@@ -272,6 +273,34 @@ _RULES = (
     Rule("OLX703", "error", "each bias is within half a step of its float value",
          "the outputs of the channel are shifted",
          _QUANTIZE_AGAIN),
+    # The float model, dequantized
+    Rule("OLX801", "error", "each operator of the float model is there",
+         "the model computes something else, which evaluation data may not show",
+         _COMPARE),
+    Rule("OLX802", "error", "no operator is added",
+         "the model computes something else, which evaluation data may not show",
+         _COMPARE),
+    Rule("OLX803", "error", "attributes are the float model's",
+         "the operator computes something else",
+         _COMPARE),
+    Rule("OLX804", "error", "each node reads what it reads in the float model",
+         "it computes with another tensor",
+         _COMPARE),
+    Rule("OLX805", "error", "constants are the float model's, under whatever name",
+         "limits, shapes, epsilons and normalizations decide on the answers as weights do",
+         _COMPARE),
+    Rule("OLX806", "error", "each input reaches the outputs that it reaches in the float model",
+         "what callers pass there has no effect any more, or cannot be passed",
+         "restore the input and what reads it; evaluation data that never uses it does not show this"),
+    Rule("OLX807", "error", "each output is computed from the tensor that it is computed from in the float model",
+         "callers get another tensor under this name",
+         _COMPARE),
+    Rule("OLX808", "info", "each node can be compared with the float model's",
+         "what an optimizer has fused, or has computed beforehand, cannot be compared: a change there would not be seen",
+         "quantize before optimizing, or compare the outputs of both models"),
+    Rule("OLX809", "info", "each weight can be compared with the float model's",
+         "a change of these weights would not be seen",
+         "quantize before optimizing, or compare the outputs of both models"),
     # The call
     Rule("OLX901", "error", "each exclusion matches a node",
          "a node that should stay float may be quantized, or no longer exists",

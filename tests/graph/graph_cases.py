@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from graph_models import FLOAT, convnet, dense, dynamic, finish, initializer, static, value
+from float_mutations import FLOAT_MUTATIONS, candidate, source
+from graph_models import FLOAT, computed_weight, convnet, dense, dynamic, finish, gelu, initializer, static, value
 from graph_mutations import MUTATIONS, array, node, put, tensor
+from graph_running import LEVELS, optimized, prepared
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
@@ -31,6 +33,20 @@ def _of_mutation(mutation) -> Callable[[Path], list[Finding]]:
 
 for _mutation in MUTATIONS:
     CASES.setdefault(_mutation.code, _of_mutation(_mutation))
+
+
+def _of_float_mutation(mutation) -> Callable[[Path], list[Finding]]:
+    def broken(folder: Path) -> list[Finding]:
+        mutant = candidate("main")
+        mutation.apply(mutant)
+        return check_graph(mutant, source("main"))
+
+    return broken
+
+
+for _float_mutation in FLOAT_MUTATIONS:
+    if _float_mutation.code.startswith("OLX8"):
+        CASES.setdefault(_float_mutation.code, _of_float_mutation(_float_mutation))
 
 
 def copy(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -380,6 +396,18 @@ def _(folder):
 @case("OLX703")
 def _(folder):
     return edited(static(convnet()), lambda m: put(m, "conv_b_quantized", array(m, "conv_b_quantized") + 40), convnet())
+
+
+@case("OLX808")
+def _(folder):
+    return check_graph(optimized(dynamic(gelu()), LEVELS.ORT_ENABLE_EXTENDED), gelu())
+
+
+@case("OLX809")
+def _(folder):
+    model = computed_weight()
+    onnx.save(model, folder / "model.onnx")
+    return check_graph(dynamic(onnx.load(prepared(folder / "model.onnx"))), model)
 
 
 @case("OLX901")

@@ -113,6 +113,34 @@ def exported_lstm() -> onnx.ModelProto:
     return finish(nodes, [value("x", ["T", 1, 64])], [value("z", ["T", 1, 1, 8])], weights)
 
 
+def gelu() -> onnx.ModelProto:
+    """A MatMul and a Gelu as exporters write it, which ONNX Runtime fuses into one node."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("Div", ["h", "root"], ["d"], "divide"),
+        helper.make_node("Erf", ["d"], ["e"], "erf"),
+        helper.make_node("Add", ["e", "one"], ["a"], "add"),
+        helper.make_node("Mul", ["h", "a"], ["m"], "multiply"),
+        helper.make_node("Mul", ["m", "half"], ["g"], "halve"),
+        helper.make_node("Tanh", ["g"], ["y"], "tanh"),
+    ]
+    weights = [initializer("w", rng(1).normal(size=(16, 16)).astype(np.float32))]
+    for name, number in (("root", 2**0.5), ("one", 1), ("half", 0.5)):
+        weights.append(numpy_helper.from_array(np.array(number, np.float32), name))
+    return finish(nodes, [value("x", ["N", 16])], [value("y", ["N", 16])], weights)
+
+
+def computed_weight() -> onnx.ModelProto:
+    """A MatMul whose weight is computed from stored tensors, which preparation does beforehand."""
+    nodes = [
+        helper.make_node("Einsum", ["a", "b"], ["w"], "join", equation="ij,jk->ik"),
+        helper.make_node("MatMul", ["x", "w"], ["y"], "fc"),
+    ]
+    random = rng(1)
+    weights = [initializer(n, random.normal(size=s).astype(np.float32)) for n, s in (("a", (8, 4)), ("b", (4, 8)))]
+    return finish(nodes, [value("x", ["N", 8])], [value("y", ["N", 8])], weights)
+
+
 def dynamic(model: onnx.ModelProto, weight_type: QuantType = QuantType.QUInt8, **options) -> onnx.ModelProto:
     """Return what `quantize_dynamic` makes of a model."""
     with tempfile.TemporaryDirectory() as folder:

@@ -233,8 +233,9 @@ UNQUANTIZABLE = {"silero_vad_op18_ifless.onnx"}
 # Static quantization leaves LSTM and subgraphs in float; pre-processing folds one weight into two branches.
 STATIC_TRUTHS = {
     "silero_vad.onnx": {"OLX601", "OLX602"},
-    "silero_vad_16k_op15.onnx": {"OLX101", "OLX104", "OLX602", "OLX604"},
-    "silero_vad_half.onnx": {"OLX101", "OLX104", "OLX602", "OLX604"},
+    # The quantizer drops a Relu that branches of an If read: see docs/known-faults.md.
+    "silero_vad_16k_op15.onnx": {"OLX101", "OLX104", "OLX602", "OLX604", "OLX801"},
+    "silero_vad_half.onnx": {"OLX101", "OLX104", "OLX602", "OLX604", "OLX801"},
     "silero_vad_16k_sequence.onnx": {"OLX602"},
     "silero_vad_op18_ifless.onnx": {"OLX601"},
     "silero_vad_openvino_16k.onnx": {"OLX602"},
