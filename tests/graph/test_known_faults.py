@@ -104,6 +104,27 @@ def _(folder):
     return refuses(lambda: session(q), "Unrecognized attribute: axis")
 
 
+@fault("quantizer-drops-relu-that-a-branch-reads")
+def _(folder):
+    def branch(name):
+        node = helper.make_node("MatMul", ["r", "v"], [f"{name}_y"], f"{name}_mm")
+        return helper.make_graph([node], name, [], [value(f"{name}_y", ["N", 4])])
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "fc"),
+        helper.make_node("Relu", ["h"], ["r"], "relu"),
+        helper.make_node("MatMul", ["r", "v"], ["z"], "fc2"),
+        helper.make_node("ReduceSum", ["z"], ["s"], "sum", keepdims=0),
+        helper.make_node("Cast", ["s"], ["c"], "cast", to=TensorProto.BOOL),
+        helper.make_node("If", ["c"], ["y"], "if", then_branch=branch("a"), else_branch=branch("b")),
+    ]
+    weights = [initializer("w", normal(16, 8)), initializer("v", normal(8, 4))]
+    model = finish(nodes, [value("x", ["N", 16])], [value("y", ["N", 4])], weights)
+    q = static(model)
+    assert "OLX801" in {finding.code for finding in check_graph(q, model)}
+    return not any(node.op_type == "Relu" for node in q.graph.node)
+
+
 @fault("quantizer-drops-relu-that-calibration-saw-silent")
 def _(folder):
     nodes = [

@@ -31,7 +31,10 @@ def check_source(context: Context) -> Iterator[Finding]:
     unread = ours.unread or theirs.unread
     if unread:
         yield report(
-            "OLX808", context.index.loaded.label, "all nodes compared with the float model's", f"none: {unread}"
+            "OLX808",
+            context.index.loaded.label,
+            "each node compared with the float model's",
+            f"no node compared: {unread}",
         )
         return
     found = compare(ours, theirs, opsets=(context.index.opset, context.reference.opset))
@@ -119,7 +122,7 @@ def _left_out(context: Context, ours: Terms, found: Comparison, compared: set[in
     """Say which nodes and weights have no like in the source, as far as that can be told."""
     missing = [where for where in found.live if where not in found.matched]
     if missing:
-        text = f"{len(missing)} of {len(found.live)} not compared ({_list(missing)})"
+        text = f"{len(missing)} of {len(found.live)} nodes not compared ({_list(missing)})"
         yield report("OLX808", context.index.loaded.label, "each node compared with the float model's", text)
     weights = _weights(context)
     # A factor of one, or an offset of zero, goes without saying.
@@ -128,7 +131,7 @@ def _left_out(context: Context, ours: Terms, found: Comparison, compared: set[in
     } - compared
     lost = [constant.where for constant in weights if id(constant.value) in used]
     if lost:
-        text = f"{len(lost)} of {len(weights)} not compared ({_list(lost)})"
+        text = f"{len(lost)} of {len(weights)} weights not compared ({_list(lost)})"
         yield report("OLX809", context.index.loaded.label, "each weight compared with the float model's", text)
 
 
