@@ -130,6 +130,17 @@ def weighted_inside(proto: onnx.ModelProto) -> int:
     return sum(node.op_type in ("Conv", "Gemm", "MatMul") for graph in inner for node in graph.node)
 
 
+def clipped_for_branches(proto: onnx.ModelProto) -> list[str]:
+    """Return the Relu and Clip nodes that branches or loop bodies read.
+
+    The quantizer drops them for the range of the integers behind them, and forgets who reads the floats.
+    """
+    inner = [graph for graph in graphs(proto.graph) if graph is not proto.graph]
+    read = {name for graph in inner for node in graph.node for name in node.input}
+    read |= {value.name for graph in inner for value in graph.output}
+    return [node.name for node in proto.graph.node if node.op_type in ("Relu", "Clip") and node.output[0] in read]
+
+
 def subgraph_notes(proto: onnx.ModelProto) -> list[str]:
     """Say how many layers static quantization will leave in float."""
     weighted = weighted_inside(proto)

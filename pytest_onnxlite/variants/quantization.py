@@ -91,7 +91,8 @@ def quantize(
         try:
             if isinstance(recipe, StaticInt8):
                 assert calibration is not None
-                _quantize_static(prepared, target, recipe, weights, excluded, calibration, large)
+                kept = [*excluded, *preparation.clipped_for_branches(proto)]
+                _quantize_static(prepared, target, recipe, weights, kept, calibration, large)
             else:
                 _quantize_dynamic(prepared, target, recipe, weights, excluded, large)
         except OnnxliteError:

@@ -142,7 +142,8 @@ LAST_CONVOLUTION = r"Why: \S+ \(Conv\) adds the largest error \(own SQNR [\d.]+ 
     [
         ("silero_vad.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
         ("silero_vad_16k_op15.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
-        ("silero_vad_16k_op15.onnx", "StaticInt8()", ["accuracy", "size"], [LAST_CONVOLUTION, LEFT_IN_FLOAT]),
+        # A branch reads what a Relu gives, which the quantizer would drop.
+        ("silero_vad_16k_op15.onnx", "StaticInt8()", ["size"], [LEFT_IN_FLOAT]),
         ("silero_vad_half.onnx", "DynamicInt8()", [], []),
         # Its branches read weights of the outer graph.
         ("silero_vad_op18_ifless.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
