@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_onnxlite.baseline.record import KeptFile
     from pytest_onnxlite.checks.check import Check, Judged, Task
     from pytest_onnxlite.checks.limit import Argument, Limit, number
     from pytest_onnxlite.checks.reference import saved_section
@@ -28,6 +29,7 @@ __all__ = [
     "DynamicInt8",
     "Finding",
     "Judged",
+    "KeptFile",
     "Kind",
     "Limit",
     "Metric",
@@ -51,6 +53,7 @@ _HOMES = {
     "DynamicInt8": "pytest_onnxlite.recipes",
     "Finding": "pytest_onnxlite.lint",
     "Judged": "pytest_onnxlite.checks.check",
+    "KeptFile": "pytest_onnxlite.baseline.record",
     "Kind": "pytest_onnxlite.kinds",
     "Limit": "pytest_onnxlite.checks.limit",
     "Metric": "pytest_onnxlite.metrics",

@@ -257,6 +257,8 @@ def _place_baseline(work: Path, failure: Failure) -> PlacedFile | None:
     target = work / "baselines" / model
     target.mkdir(parents=True)
     shutil.copyfile(source, target / source.name)
+    for data in last.data.values():
+        shutil.copyfile(data, target / data.name)
     if last.file is None or not isinstance(last.reference, Baseline):
         return PlacedFile(reason=last.no_file or getattr(last.reference, "reason", ""))
     artefact = last.reference.artefact

@@ -5,6 +5,7 @@ Knows no check by name. Everything heavy is imported here, when the first guarde
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.suspects import NO_TIME
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.last import Last, load_last
+from pytest_onnxlite.last_release import Last, load_last
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
@@ -238,6 +239,13 @@ class Guardian:
         limits = {**record.limits, name: done.task.limit}
         return replace(record, limits=limits, measured=measured, verdicts=(*record.verdicts, *done.verdicts))
 
+    def _keep(self, content: bytes, suffix: str) -> Path:
+        # In the cache, which pytest-xdist's workers and the process that saves share.
+        def write(folder: Path) -> None:
+            (folder / f"data{suffix}").write_bytes(content)
+
+        return self._cache.entry("kept", {"sha256": hashlib.sha256(content).hexdigest()}, write) / f"data{suffix}"
+
     def _task(self, builder: Builder, variant: Variant, limit: Limit, clock: Clock) -> Task[Any]:
         last = self._last_of(builder.spec.name, variant.kind)
         return Task(
@@ -247,6 +255,8 @@ class Guardian:
             reference=last.reference,
             last_file=last.file,
             no_last_file=last.no_file,
+            last_data=last.data,
+            keep=self._keep,
             machine=fingerprint(describe_machine()),
             settings=self._settings,
             clock=clock,
@@ -259,7 +269,7 @@ class Guardian:
     def _last_of(self, model: str, kind: str) -> Last:
         key = model, kind
         if key not in self._last:
-            self._last[key] = load_last(self._store, self._settings.mode, model, kind)
+            self._last[key] = load_last(self._store, model, kind, self._settings.mode)
         return self._last[key]
 
     # -- why, and what to do -----------------------------------------------------------------------------

@@ -129,7 +129,8 @@ def _save_one(
         refusal = _refused_loss(lost, states, settings.accept)
         if refusal:
             return Saved(model, variant, "refused", path, refusal)
-        changed = store.save(baseline, files)
+        data = [path for name, found in measured.items() for path in checks[name].keeps(found)]
+        changed = store.save(baseline, files, data)
     except OnnxliteError as error:
         return Saved(model, variant, "refused", path, str(error))
     return Saved(model, variant, "saved" if changed else "unchanged", path, f"without {listed(lost)}" if lost else "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -16,6 +17,7 @@ _RESTORE = "Restore the file (git checkout), or delete it and save anew."
 # What stands in a file that is no check's section.
 _ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests")
 _DESCRIPTION = "description"
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,8})?")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -59,6 +61,30 @@ class ShippedRuntime(msgspec.Struct, frozen=True, omit_defaults=True):
     options: Mapping[str, str] = {}
 
 
+class KeptFile(msgspec.Struct, frozen=True):
+    """A data file that a check keeps next to the last release's file.
+
+    Attributes:
+        file: its name, which is made here: kind, check, and the beginning of the hash.
+        sha256: the hash of its bytes.
+        bytes: its size.
+    """
+
+    file: str
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    bytes: Count
+
+    @staticmethod
+    def name(variant: str, check: str, sha256: str, suffix: str) -> str:
+        """Return the name of such a file."""
+        return f"{variant}-{check}-{sha256[:16]}{suffix}"
+
+    def is_of(self, variant: str, check: str) -> bool:
+        """Tell whether the name is one that is made here: no other is ever read or removed."""
+        start = self.name(variant, check, self.sha256, "")
+        return self.file.startswith(start) and _SUFFIX.fullmatch(self.file[len(start) :]) is not None
+
+
 class Sections(Protocol):
     """What reading a baseline needs to know of a check."""
 
@@ -84,6 +110,9 @@ class Sections(Protocol):
 
     def contradiction(self, section: Any, artefact: Artefact) -> str:
         """Say how a section contradicts the file that was measured."""
+
+    def kept(self, section: Any) -> KeptFile | None:
+        """Return the data file that a section names."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +177,12 @@ class Baseline:
         """The names of the checks that it holds figures of, on whatever machine."""
         here = (name for machine in self.machines.values() for name in machine.sections)
         return tuple(dict.fromkeys([*self.sections, *here]))
+
+    def all_sections(self) -> Iterator[tuple[str, object]]:
+        """Yield every section with the name of its check: those that no machine matters to, then each machine's."""
+        yield from self.sections.items()
+        for machine in self.machines.values():
+            yield from machine.sections.items()
 
     def only(self, checks: Collection[str]) -> Baseline:
         """Return it without the figures of all other checks."""
@@ -299,6 +334,10 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
         contradiction = checks[name].contradiction(section, artefact) if name in checks else ""
         if contradiction:
             raise read.fail(contradiction)
+    for name, section in baseline.all_sections():
+        kept = checks[name].kept(section) if name in checks else None
+        if kept is not None and not kept.is_of(variant, name):
+            raise read.fail(f"{name} names the data file {kept.file!r}, which is no name of a file of this check.")
     return baseline
 
 

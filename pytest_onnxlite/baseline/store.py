@@ -1,7 +1,7 @@
 """Baseline files and their artefacts on disk.
 
-The artefact is written first, under a name made from its hash; then the JSON is replaced in one step; then the
-artefact before is removed. Whenever a save is stopped, the JSON names an artefact that is there.
+The artefact is written first, under a name made from its hash, and so are the data files that checks keep; then the JSON
+is replaced in one step; then the files before are removed. Whenever a save is stopped, the JSON names files that are there.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, Sections, decode, parse
+from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import is_settled, problem_with, remove_leftovers, write_atomically
 from pytest_onnxlite.text import twin
@@ -164,12 +164,45 @@ class BaselineStore:
             )
         return path
 
-    def save(self, baseline: Baseline, files: Sequence[Path]) -> bool:
+    def data(self, baseline: Baseline) -> dict[str, Path]:
+        """Return the data files that checks kept, by their names.
+
+        Raises:
+            BrokenBaseline: one is not there, or is another file.
+        """
+        found = {}
+        for name, kept in self._kept(baseline).values():
+            path = found[kept.file] = self.artefact_folder(baseline.model) / kept.file
+            try:
+                is_it = hash_file(path) == kept.sha256
+            except OSError as error:
+                raise BrokenBaseline(
+                    f"{path}, which the check {name} kept of the last release, cannot be read: {error.strerror}. Restore it "
+                    "(git checkout, git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
+                ) from None
+            if not is_it:
+                raise BrokenBaseline(
+                    f"{path} is not the file that the check {name} kept of the last release: expected SHA-256 "
+                    f"{kept.sha256[:12]}…. It was changed, or is a Git LFS pointer. Restore it."
+                )
+        return found
+
+    def _kept(self, baseline: Baseline | None) -> dict[str, tuple[str, KeptFile]]:
+        """Return the data files that a baseline names, by their names, each with its check."""
+        found = {}
+        for name, section in baseline.all_sections() if baseline is not None else ():
+            kept = self._checks[name].kept(section) if name in self._checks else None
+            if kept is not None:
+                found[kept.file] = name, kept
+        return found
+
+    def save(self, baseline: Baseline, files: Sequence[Path], data: Collection[Path] = ()) -> bool:
         """Write a baseline and its artefact; an equal file is left alone.
 
         Args:
             baseline: the content.
             files: what was measured, the file that the model is opened by first.
+            data: where the data files are that checks keep and that are not here yet.
 
         Returns:
             Whether anything was written.
@@ -185,6 +218,7 @@ class BaselineStore:
         artefact = self.artefact_folder(baseline.model) / baseline.artefact.file
         try:
             changed = self._place_artefact(baseline.artefact, files, artefact)
+            changed = self._place_data(baseline, data) or changed
             if before is None or path.read_text(encoding="utf-8") != text:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, io.BytesIO(text.encode()))
@@ -201,8 +235,9 @@ class BaselineStore:
         hold released files of other branches, and of these only the one that was replaced goes.
         """
         folder = self.artefact_folder(baseline.model)
-        own = re.compile(rf"{re.escape(baseline.variant)}-[0-9a-f]{{16}}(\.[A-Za-z0-9]{{1,16}})?")
+        own = re.compile(rf"{re.escape(baseline.variant)}-([a-z][a-z0-9_]*-)?[0-9a-f]{{16}}(\.[A-Za-z0-9]{{1,16}})?")
         stale = [before.artefact.file] if before is not None and before.artefact.kept else []
+        stale += self._kept(before)
         try:
             remove_leftovers(self.folder / baseline.model)
             if self._artefacts == self.folder:
@@ -215,6 +250,18 @@ class BaselineStore:
             if own.fullmatch(name) and name.encode() not in named:
                 _remove(folder / name)
 
+    def _place_data(self, baseline: Baseline, data: Collection[Path]) -> bool:
+        wanted, folder = self._kept(baseline), self.artefact_folder(baseline.model)
+        missing = {kept.sha256: folder / name for name, (_, kept) in wanted.items() if not _is(folder / name, kept)}
+        sources = {hash_file(path): path for path in data} if missing else {}
+        for sha256, target in missing.items():
+            if sha256 not in sources:
+                raise OnnxliteError(f"the data file {target.name}, which a check keeps, is not there to be saved.")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with sources[sha256].open("rb") as original:
+                write_atomically(target, original)
+        return bool(missing)
+
     def _place_artefact(self, artefact: Artefact, files: Sequence[Path], target: Path) -> bool:
         if not artefact.kept:
             return False
@@ -226,6 +273,10 @@ class BaselineStore:
         with files[0].open("rb") as original:
             write_atomically(target, original)
         return True
+
+
+def _is(path: Path, kept: KeptFile) -> bool:
+    return path.is_file() and hash_file(path) == kept.sha256
 
 
 def _place_files(files: Sequence[Path], folder: Path) -> bool:

@@ -6,14 +6,14 @@ A project's `conftest.py` can add one of its own with the hook `pytest_onnxlite_
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from pytest_onnxlite.baseline.record import Artefact
+from pytest_onnxlite.baseline.record import Artefact, KeptFile
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
@@ -53,6 +53,8 @@ class Task(Generic[L]):
         reference: the last release's baseline, or why there is none to compare with.
         last_file: the last release's file; None where there is none.
         no_last_file: why there is no such file although there is a baseline.
+        last_data: by their names, the data files that checks kept of the last release (see `Check.kept`).
+        keep: `(content, suffix) -> path`: writes a data file that outlives the test, to be kept with the baseline.
         machine: the fingerprint of this machine.
         settings: what the user asked of the run.
         clock: what times.
@@ -65,6 +67,8 @@ class Task(Generic[L]):
     reference: Reference
     last_file: Path | None
     no_last_file: str
+    last_data: Mapping[str, Path]
+    keep: Callable[[bytes, str], Path]
     machine: str
     settings: Settings
     clock: Clock
@@ -241,6 +245,14 @@ class Check(ABC, Generic[L, M]):
     def contradiction(self, section: Any, artefact: Artefact) -> str:
         """Say how a section contradicts the file that the baseline is of; empty where it does not."""
         return ""
+
+    def kept(self, section: Any) -> KeptFile | None:
+        """Return the data file that a section names, to be kept next to the last release's file; None for none."""
+        return None
+
+    def keeps(self, found: M) -> Sequence[Path]:
+        """Return where the data file is, written by `Task.keep`, that the section of a measurement names."""
+        return ()
 
     # -- reading back ------------------------------------------------------------------------------------
 

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
+from msgspec import Struct, structs
 
 from pytest_onnxlite.baseline.fingerprint import Machine
-from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, OnMachine, ShippedRuntime
+from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, OnMachine, ShippedRuntime
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.check import Check, Judged, Task
 from pytest_onnxlite.checks.latency.measurement import Comparison, Latency, LatencySection
+from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.size.measurement import Size, SizeSection
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.last_release import load_last
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.saving import merge
 from pytest_onnxlite.variants.cache import hash_file
@@ -410,3 +414,96 @@ def test_what_a_check_saved_that_nobody_registers_any_more_is_still_held(store: 
     path.parent.mkdir(parents=True)
     path.write_text(POSSIBLE.replace('"size": {"bytes": 7}', '"size": {"bytes": 7}, "word_errors": {"rate": 0.1}'))
     assert "word_errors" in store.held()["digits", "int8"].checks
+
+
+# -- data files that checks keep -----------------------------------------------------------------------------
+
+
+class NoteSection(Struct, frozen=True):
+    note: KeptFile
+
+
+class NoteCheck(Check[Limit, Path]):
+    """Keeps a file."""
+
+    name = "note"
+    limit = Limit
+    found = Path
+    section = NoteSection
+
+    def judge(self, task: Task[Limit]) -> Judged[Path]:
+        raise NotImplementedError
+
+    def save(self, found: Path) -> NoteSection:
+        sha256 = hash_file(found)
+        return NoteSection(KeptFile(KeptFile.name("int8", self.name, sha256, ".txt"), sha256, found.stat().st_size))
+
+    def kept(self, section: NoteSection) -> KeptFile:
+        return section.note
+
+
+@pytest.fixture
+def noting(tmp_path: Path) -> BaselineStore:
+    return BaselineStore(tmp_path / "baselines", {**CHECKS, "note": NoteCheck()})
+
+
+def a_note(folder: Path, source: Path, text: str) -> tuple[Baseline, Path]:
+    path = folder / "note.txt"
+    path.write_text(text)
+    return a_baseline(source, sections={"note": NoteCheck().save(path)}), path
+
+
+def test_a_data_file_is_kept_with_the_baseline_until_no_baseline_names_it(
+    noting: BaselineStore, tmp_path: Path, source: Path
+) -> None:
+    first, note = a_note(tmp_path, source, "first")
+    assert noting.save(first, [source], [note])
+    (kept,) = noting.data(first).items()
+    assert (kept[0], kept[1].read_text()) == (first.sections["note"].note.file, "first")  # type: ignore[attr-defined]
+    assert noting.load("digits", "int8") == first
+    assert not noting.save(first, [source]), "an equal one is left alone, and not asked for again"
+    # As it does with a release that does not know it, nothing is half saved.
+    second, note = a_note(tmp_path, source, "second")
+    with pytest.raises(OnnxliteError, match="is not there to be saved"):
+        noting.save(second, [source], [])
+    assert noting.load("digits", "int8") == first
+    assert noting.save(second, [source], [note])
+    assert [path.read_text() for path in noting.folder.glob("*/*.txt")] == ["second"]
+    assert noting.save(a_baseline(source), [source])
+    assert not list(noting.folder.glob("*/*.txt"))
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed"])
+def test_a_data_file_that_is_not_the_one_that_was_kept_is_told(
+    noting: BaselineStore, tmp_path: Path, source: Path, damage: str
+) -> None:
+    baseline, note = a_note(tmp_path, source, "first")
+    noting.save(baseline, [source], [note])
+    (path,) = noting.data(baseline).values()
+    path.write_text("another") if damage == "changed" else path.unlink()
+    with pytest.raises(BrokenBaseline, match=r"is not the file|cannot be read"):
+        noting.data(baseline)
+    last = load_last(noting, "digits", "int8", "compare")
+    assert isinstance(last.reference, Absent), "whatever is judged"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../mine.txt", "int8.json", "int8-size-{sha}.txt", "int8-note-{sha}/x", "int8-note-{sha}"]
+)
+def test_a_data_file_of_another_name_is_neither_read_nor_removed(
+    noting: BaselineStore, tmp_path: Path, source: Path, name: str
+) -> None:
+    baseline, note = a_note(tmp_path, source, "first")
+    noting.save(baseline, [source], [note])
+    path = noting.path("digits", "int8")
+    content = json.loads(path.read_text())
+    own = content["note"]["note"]["sha256"][:16]
+    content["note"]["note"]["file"] = name.format(sha=own)
+    path.write_text(json.dumps(content))
+    if name == "int8-note-{sha}":  # without an ending it is one of ours, and is not there
+        assert noting.load("digits", "int8") is not None
+        return
+    with pytest.raises(BrokenBaseline, match="no name of a file of this check"):
+        noting.load("digits", "int8")
+    with pytest.raises(BrokenBaseline):
+        noting.save(a_baseline(source), [source])

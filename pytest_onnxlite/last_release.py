@@ -1,8 +1,9 @@
-"""The last release of a variant: its baseline and its file, or why there is none to compare with."""
+"""The last release of a variant: its baseline, its file, and the data files that checks kept of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_onnxlite.baseline.record import BrokenBaseline
@@ -18,16 +19,18 @@ class Last:
 
     Attributes:
         broken: why the baseline there is cannot be read; None where it can, or there is none.
+        data: by their names, the data files that checks kept.
     """
 
     reference: Reference
     file: Path | None = None
     no_file: str = ""
     broken: str | None = None
+    data: Mapping[str, Path] = field(default_factory=dict)
 
 
-def load_last(store: BaselineStore, mode: Mode, model: str, kind: str) -> Last:
-    """Return the last release; its file is checked whatever is judged, so that no broken baseline passes."""
+def load_last(store: BaselineStore, model: str, kind: str, mode: Mode) -> Last:
+    """Return the last release; its files are checked whatever is judged, so that no broken baseline passes."""
     if mode == "plain":
         return Last(Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline"))
     try:
@@ -38,8 +41,9 @@ def load_last(store: BaselineStore, mode: Mode, model: str, kind: str) -> Last:
         text = f"there is no baseline {store.path(model, kind)}. Save one of a release that is good with: {SAVE}"
         return Last(Absent(Outcome.MISSING, text))
     try:
-        return Last(baseline, store.artefact(baseline))
+        data = store.data(baseline)
+        return Last(baseline, store.artefact(baseline), data=data)
     except NoArtefact as error:
-        return Last(baseline, no_file=str(error))
+        return Last(baseline, no_file=str(error), data=data)
     except BrokenBaseline as error:
         return Last(Absent(Outcome.NOT_COMPARABLE, str(error)))
