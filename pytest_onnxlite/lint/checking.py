@@ -15,6 +15,7 @@ from pytest_onnxlite.lint.likeness.check import check_source
 from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model, no_collections
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
+from pytest_onnxlite.lint.randomness import check_randomness
 from pytest_onnxlite.lint.signatures import compare_signatures, signature_of
 from pytest_onnxlite.lint.training import check_training
 
@@ -63,6 +64,7 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     validity.check_reference,
     validity.check_leftovers,
     validity.check_portability,
+    check_randomness,
     check_training,
     validity.check_opset_versions,
     validity.check_metadata,

@@ -1,4 +1,4 @@
-"""The one table of quantized operators, and of the float operators that quantizers replace.
+"""The tables of operators: quantized ones, the float ones that quantizers replace, and those that draw random numbers.
 
 It takes nodes of onnx and of onnx-ir alike. Positions are those of a node's inputs, as the operators' schemas give them.
 """
@@ -210,6 +210,49 @@ WEIGHTED = {
     "RNN": FloatOperator(1),
 }
 """The float operators with weights, by name."""
+
+
+@dataclass(frozen=True)
+class RandomOperator:
+    """An operator that draws random numbers.
+
+    Attributes:
+        name: its name.
+        training_mode: the input that switches it on; None where it always draws.
+        ratio: the input with the share of elements that it drops; None where it drops none.
+        domains: where it is defined.
+    """
+
+    name: str
+    training_mode: int | None = None
+    ratio: int | None = None
+    domains: tuple[str, ...] = ONNX_DOMAINS
+
+
+_MICROSOFT = ("com.microsoft",)
+RANDOM = {
+    row.name: row
+    for row in (
+        RandomOperator("RandomNormal"),
+        RandomOperator("RandomNormalLike"),
+        RandomOperator("RandomUniform"),
+        RandomOperator("RandomUniformLike"),
+        RandomOperator("Multinomial"),
+        RandomOperator("Bernoulli"),
+        RandomOperator("Sampling", domains=_MICROSOFT),
+        RandomOperator("Dropout", training_mode=2, ratio=1),
+        RandomOperator("BitmaskDropout", training_mode=2, ratio=1, domains=_MICROSOFT),
+        RandomOperator("BiasDropout", training_mode=4, ratio=3, domains=_MICROSOFT),
+        RandomOperator("BitmaskBiasDropout", training_mode=4, ratio=3, domains=_MICROSOFT),
+    )
+}
+"""The operators that draw random numbers, by name."""
+
+
+def random_operator(node: NodeLike) -> RandomOperator | None:
+    """Return the row of a node's operator in the table of random ones, None where it is not in it."""
+    row = RANDOM.get(node.op_type)
+    return row if row is not None and node.domain in row.domains else None
 
 
 def quantized_operator(node: NodeLike) -> QuantizedOperator | None:

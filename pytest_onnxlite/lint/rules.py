@@ -92,6 +92,9 @@ _RULES = (
          "processor, or with another runtime, the file fails to load or is slow",
          "ship the model as it was before, and let ONNX Runtime optimize it where it runs; to save an optimized "
          "file, use ORT_ENABLE_EXTENDED"),
+    Rule("OLX118", "warning", "no operator draws random numbers",
+         "two runs on the same inputs give different outputs, so that no figure of the model can be measured twice",
+         "export the model without its random layers, take the noise from an input, or ignore the code if it is meant"),
     Rule("OLX119", "error", "no node is in training mode",
          "a BatchNormalization that trains normalizes by the statistics of the batch at hand, a Dropout that trains drops "
          "values by chance: answers depend on the other samples of a batch, or change from run to run",

@@ -140,6 +140,13 @@ def _(folder):
     return edited(convnet(), lay_out)
 
 
+@case("OLX118")
+def _(folder):
+    noise = helper.make_node("RandomNormalLike", ["x"], ["noise"], "noise", scale=0.1)
+    add = helper.make_node("Add", ["x", "noise"], ["y"], "add")
+    return check_graph(finish([noise, add], [value("x", ["N", 4])], [value("y", ["N", 4])], []))
+
+
 @case("OLX202")
 def _(folder):
     x = value("x", ["N", 4])
