@@ -50,6 +50,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         """Rate the outputs, the last release's too where a loss is to be told from chance or from the machine."""
         from pytest_onnxlite.checks.accuracy.judge_processors import judge_processor
         from pytest_onnxlite.checks.accuracy.measure import measure, reader
+        from pytest_onnxlite.checks.determinism import require_repeatable
 
         saved = task.reference.section(AccuracySection) if isinstance(task.reference, Baseline) else None
         last = task.last_variant() if saved is not None else None
@@ -63,6 +64,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         task.progress(f"counting the right answers of {task.name}")
         read = reader(task.builder, task.batch_size)
         found = measure(task.builder, task.variant, task.batch_size, read, last=wanted)
+        require_repeatable(task.builder, task.variant, task.batch_size)
         if last is not None:
             last.release()
         *before, against_last = judge_accuracy(task.limit, found, task.reference)
