@@ -174,7 +174,9 @@ class Variant(ABC):
         Raises:
             OnnxliteError: an output does not count samples on its first axis, or holds NaN or infinity.
         """
-        outputs = self.join(parts, batch_size, total)
+        return self._finite(self.join(parts, batch_size, total))
+
+    def _finite(self, outputs: Outputs) -> Outputs:
         for name, array in outputs.items():
             self.require_finite(name, array)
         return outputs
@@ -268,6 +270,10 @@ class RuntimeVariant(Variant):
 
     def run(self, inputs: Inputs, batch_size: int) -> Outputs:
         """Run all samples; see `Variant.run`."""
+        return self._finite(self.answer(inputs, batch_size))
+
+    def answer(self, inputs: Inputs, batch_size: int) -> Outputs:
+        """Run all samples, whatever numbers come out; else see `Variant.run`."""
         feeds = self.as_feeds(inputs)
         frozen = fixed_batch(self.inputs_info) if self.batched else 1
         if frozen is not None and frozen != batch_size:
@@ -289,7 +295,7 @@ class RuntimeVariant(Variant):
                 f"after {error.args[0]:g} s and was stopped. Look for a loop in it that these samples never leave; if it needs longer, "
                 "raise onnxlite_inference_time."
             ) from None
-        return self._joined(parts, batch_size, count_samples(feeds))
+        return self.join(parts, batch_size, count_samples(feeds))
 
     def parts(self, feeds: dict[str, Array], batch_size: int) -> Iterator[Outputs]:
         """Yield the outputs of each run of `batch_size` samples, the last of which may have fewer.
