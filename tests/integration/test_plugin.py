@@ -290,10 +290,12 @@ def test_a_baseline_that_no_test_looks_at_is_red(digits_project: Make) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("check", ["accuracy", "size", "latency", "memory", "graph"])
+@pytest.mark.parametrize("check", ["accuracy", "outputs", "size", "latency", "memory", "graph"])
 def test_what_a_baseline_holds_and_no_marker_asks_for_is_red(project: Project, tmp_path: Path, check: str) -> None:
     x = np.random.default_rng(0).normal(size=(300, 32)).astype(np.float32)
-    markers = {name: f"@pytest.mark.onnxlite_{name}" for name in ("accuracy", "size", "latency", "memory", "graph")}
+    markers = {
+        name: f"@pytest.mark.onnxlite_{name}" for name in ("accuracy", "outputs", "size", "latency", "memory", "graph")
+    }
     markers["latency"] += "(max_slowdown=0.9, max_time=5)"
 
     def write(kept: list[str]) -> None:
