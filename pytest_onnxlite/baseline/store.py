@@ -174,12 +174,15 @@ class BaselineStore:
         for name, kept in self._kept(baseline).values():
             path = found[kept.file] = self.artefact_folder(baseline.model) / kept.file
             try:
-                is_it = hash_file(path) == kept.sha256
+                problem = problem_with(path)
+                is_it = not problem and hash_file(path) == kept.sha256
             except OSError as error:
+                problem, is_it = f"cannot be read: {error.strerror or 'there is none'}", False
+            if problem:
                 raise BrokenBaseline(
-                    f"{path}, which the check {name} kept of the last release, cannot be read: {error.strerror}. Restore it "
-                    "(git checkout, git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
-                ) from None
+                    f"{path}, which the check {name} kept of the last release, {problem}. Restore it (git checkout, "
+                    "git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
+                )
             if not is_it:
                 raise BrokenBaseline(
                     f"{path} is not the file that the check {name} kept of the last release: expected SHA-256 "

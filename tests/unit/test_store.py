@@ -473,15 +473,19 @@ def test_a_data_file_is_kept_with_the_baseline_until_no_baseline_names_it(
     assert not list(noting.folder.glob("*/*.txt"))
 
 
-@pytest.mark.parametrize("damage", ["changed", "removed"])
+@pytest.mark.parametrize("damage", ["changed", "removed", "a pipe"])
 def test_a_data_file_that_is_not_the_one_that_was_kept_is_told(
     noting: BaselineStore, tmp_path: Path, source: Path, damage: str
 ) -> None:
     baseline, note = a_note(tmp_path, source, "first")
     noting.save(baseline, [source], [note])
     (path,) = noting.data(baseline).values()
-    path.write_text("another") if damage == "changed" else path.unlink()
-    with pytest.raises(BrokenBaseline, match=r"is not the file|cannot be read"):
+    path.unlink()
+    if damage == "changed":
+        path.write_text("another")
+    elif damage == "a pipe":
+        os.mkfifo(path)
+    with pytest.raises(BrokenBaseline, match=r"is not the file|cannot be read: there is none|is no regular file"):
         noting.data(baseline)
     last = load_last(noting, "digits", "int8", "compare")
     assert isinstance(last.reference, Absent), "whatever is judged"
