@@ -1,4 +1,4 @@
-"""The whole release test of two models: five limits on the INT8 variant of each."""
+"""The whole release test of two models: six limits on the INT8 variant of each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pytest_onnxlite import Variant
 
 
 @pytest.mark.onnxlite_accuracy(max_drop=0.01)
+@pytest.mark.onnxlite_outputs
 @pytest.mark.onnxlite_size(ratio=0.25, tolerance=0.05)
 @pytest.mark.onnxlite_latency(max_slowdown=0.05)
 @pytest.mark.onnxlite_memory(max_growth=0.05)
