@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_onnxlite.checks.outputs.measurement import EQUAL
 from pytest_onnxlite.spec import Array
 
-# What two equal columns have: no figure in a file is infinite.
-EQUAL = 150.0
 # An axis that is longer counts positions, of which no single one means anything.
 MOST_COLUMNS = 1000
 # A column that varies by less, of its size, is a constant: what it varies by is rounding.
