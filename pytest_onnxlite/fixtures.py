@@ -10,7 +10,7 @@ import pytest
 
 from pytest_onnxlite.kinds import KINDS, Kind
 from pytest_onnxlite.settings import PREFIX
-from pytest_onnxlite.stash import or_fail
+from pytest_onnxlite.stash import or_fail, own_of
 
 if TYPE_CHECKING:
     from pytest_onnxlite.session import GuardSession
@@ -22,11 +22,15 @@ _SESSION: pytest.StashKey[GuardSession] = pytest.StashKey()
 def session_of(config: pytest.Config) -> GuardSession:
     """Return what guards this run; made when first asked for, and from then on called by pytest's hooks."""
     if _SESSION not in config.stash:
+        from pytest_onnxlite.overrides import Overrides
         from pytest_onnxlite.session import GuardSession
 
         config.stash[_SESSION] = GuardSession(config)
         # Without a name: one could be given to -p no:, and a guard would pass without having looked.
         config.pluginmanager.register(config.stash[_SESSION])
+        config.pluginmanager.register(
+            Overrides([*VARIANT_FIXTURES, *(f"{PREFIX}{kind.name}" for kind in own_of(config).kinds)])
+        )
     return config.stash[_SESSION]
 
 

@@ -129,6 +129,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     if guarded:
         session_of(config).read_markers(guarded)
+    elif any("onnxlite_model" in getattr(item, "fixturenames", ()) for item in items):
+        session_of(config)  # before the first of them is set up, so that each gets its own model's variants
     return result
 
 
