@@ -21,12 +21,13 @@ from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.suspects import NO_TIME
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.identity import State, is_same, require_own, require_unchanged, state_of
 from pytest_onnxlite.last_release import Last, load_last
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
 from pytest_onnxlite.settings import Settings
-from pytest_onnxlite.spec import ModelSpec, hash_inputs
+from pytest_onnxlite.spec import ModelSpec
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache
@@ -76,6 +77,7 @@ class Guardian:
         self._store = BaselineStore(settings.baseline_dir, registry.checks, settings.artefact_dir)
         self._builders: dict[str, Builder] = {}
         self._files: dict[Variant, JudgedFile] = {}
+        self._states: dict[Variant, State] = {}
         self._last: dict[tuple[str, str], Last] = {}
         self._suggestions: dict[tuple[str, tuple[Limit, ...]], Suggestion] = {}
 
@@ -85,7 +87,15 @@ class Guardian:
         Raises:
             OnnxliteError: the spec is none, or the variant cannot be built.
         """
-        return self._builder(spec).variant(kind)
+        found = self._builder(spec).variant(kind)
+        self._state_of(found)
+        return found
+
+    def _state_of(self, variant: Variant) -> State:
+        """Return the state of a variant's files when it was first met."""
+        if variant not in self._states:
+            self._states[variant] = state_of(variant)
+        return self._states[variant]
 
     def _builder(self, spec: object) -> Builder:
         if spec is None:
@@ -102,7 +112,7 @@ class Guardian:
         if known is None:
             self._store.require_own_name(spec.name, self._builders)
             known = self._builders[spec.name] = Builder(spec, self._cache, self._progress, self.registry.kinds)
-        elif not _is_same(known.spec, spec):
+        elif not is_same(known.spec, spec):
             raise OnnxliteError(
                 f"two different models are called {spec.name!r} in this run; they would share one baseline. "
                 "Give each ModelSpec a name of its own."
@@ -131,7 +141,7 @@ class Guardian:
             declared_in: the table of pyproject.toml that declares the model; empty where a fixture does.
 
         Raises:
-            OnnxliteError: a fixture that the user overrode returned no variant.
+            OnnxliteError: a fixture that the user overrode returned no variant, or not the model's own.
         """
         builder = self._builder(spec)
         limits, beside = self._widened(limits), self._widened(beside)
@@ -143,6 +153,8 @@ class Guardian:
                 raise OnnxliteError(
                     f"the fixture onnxlite_{kind} returned a {type(variant).__name__}; expected a Variant."
                 )
+            require_own(variant, kind, builder)
+            require_unchanged(variant, self._state_of(variant))
             if kind not in records:
                 records[kind] = self._start_record(test, builder, variant)
             done = self._judge_limit(builder, variant, self.registry.checks[name], limit, clock, records[kind])
@@ -375,19 +387,6 @@ def _silence(check: str) -> Verdict:
         "pytest_onnxlite.saved_section() helps."
     )
     return Verdict(check, BASELINE, Outcome.NOT_MEASURED, "not compared", reason)
-
-
-def _is_same(one: ModelSpec, other: ModelSpec) -> bool:
-    if one is other:
-        return True
-
-    def content(spec: ModelSpec) -> tuple[Any, ...]:
-        data = spec.evaluation.sha256 if spec.evaluation else None
-        calibration = hash_inputs(spec.calibration) if spec.calibration is not None else None
-        files = spec.onnx, spec.int8, spec.recipe, calibration, data
-        return *files, spec.batch_size, spec.threads, spec.batched, spec.output, spec.rating
-
-    return one.trained == other.trained and content(one) == content(other)
 
 
 def make_guardian(settings: Settings, cache_dir: Path, progress: Progress, registry: Registry) -> Guardian:

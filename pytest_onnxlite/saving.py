@@ -16,7 +16,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import listed
-from pytest_onnxlite.variants.external import files_of
+from pytest_onnxlite.variants.external import files_of, hash_model
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ def _save_one(
     kept = settings.keep_artefact and variant != "trained"
     # A model of several files keeps their names, by which it knows them, in a folder of its own.
     files = files_of(source)
+    if kept and hash_model(source) != judged.sha256:
+        return Saved(model, variant, "refused", path, f"{source} was written to after it was judged; run again")
     suffix = "" if kept and len(files) > 1 else source.suffix
     artefact = Artefact(f"{variant}-{judged.sha256[:16]}{suffix}", judged.sha256, judged.bytes, kept)
     states = tally.states.get((model, variant), {})

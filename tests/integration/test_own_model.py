@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -309,3 +310,103 @@ def test_of_one_model_nothing_is_made_twice(two: TwoModels) -> None:
     result = two.run("-s", order="alpha")
     result.assert_outcomes(passed=4)
     assert result.stdout.str().count("answers of alpha begin") == 1
+
+
+OVERRIDES = {
+    "another model's": (
+        """
+@pytest.fixture(scope="session")
+def onnxlite_int8(onnxlite_model):
+    from pytest_onnxlite.spec import Runtime
+    from pytest_onnxlite.variants.variant import OnnxVariant
+    return OnnxVariant("alpha", "int8", FILES / "alpha.onnx", Runtime())
+""",
+        [
+            "gave alpha int8 (*alpha.onnx, SHA-256 *",
+            "names beta int8 (*beta.onnx",
+            "differ in model.",
+            "take onnxlite_model",
+        ],
+    ),
+    "another file": (
+        """
+@pytest.fixture(scope="session")
+def onnxlite_int8(onnxlite_model):
+    from pytest_onnxlite.spec import Runtime
+    from pytest_onnxlite.variants.variant import OnnxVariant
+    return OnnxVariant("beta", "int8", FILES / "alpha.onnx", Runtime())
+""",
+        ["gave beta int8 (*alpha.onnx", "names beta int8 (*beta.onnx", "differ in file.", "ModelSpec(int8=...)"],
+    ),
+    "another kind": (
+        """
+@pytest.fixture(scope="session")
+def onnxlite_int8(onnxlite_model, request):
+    return request.getfixturevalue("onnxlite_onnx")
+""",
+        ["gave beta onnx (*float.onnx", "differ in kind."],
+    ),
+    "other threads": (
+        """
+@pytest.fixture(scope="session")
+def onnxlite_int8(onnxlite_model):
+    from pytest_onnxlite.spec import Runtime
+    from pytest_onnxlite.variants.variant import OnnxVariant
+    return OnnxVariant("beta", "int8", FILES / "beta.onnx", Runtime(threads=2))
+""",
+        ["threads=2)", "threads=1)", "differ in how they are run."],
+    ),
+    "what another model's test left in a global": (
+        """
+KEPT = []
+@pytest.fixture(scope="session")
+def onnxlite_int8(onnxlite_model, request):
+    from pytest_onnxlite.fixtures import session_of
+    return session_of(request.config).guardian().variant(spec("alpha"), "int8")
+""",
+        ["gave alpha int8 (*alpha.onnx", "names beta int8 (*beta.onnx"],
+    ),
+    "a file that the test wrote to": (
+        """
+@pytest.fixture(autouse=True)
+def overwrite(onnxlite_int8):
+    onnxlite_int8.path.write_bytes((FILES / "alpha.onnx").read_bytes())
+""",
+        ["beta.onnx was written to or removed after the fixture onnxlite_int8 gave it"],
+    ),
+}
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_a_variant_that_is_not_the_models_own_is_an_error_that_names_both(two: TwoModels, override: str) -> None:
+    text, said = OVERRIDES[override]
+    write(
+        two.path,
+        {
+            "test_beta.py": MODEL.format(name="beta")
+            + text
+            + TEST.format(name="beta").split("def test_again")[0].replace("assert", "assert True or")
+        },
+    )
+    result = two.run("--onnxlite-save-baseline", "--onnxlite-accept", order="beta")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{part.replace('[', '[[]')}*" for part in said[:1]])
+    for part in said[1:]:
+        assert fnmatch.fnmatch(result.stdout.str(), f"*{part}*")
+    assert "Traceback" not in result.stdout.str()
+    assert not list(two.path.glob("baselines/*/*"))
+
+
+def test_an_override_that_opens_the_models_own_file_is_judged(two: TwoModels) -> None:
+    text = OVERRIDES["another file"][0].replace("beta", "alpha")
+    write(two.path, {"test_alpha.py": MODEL.format(name="alpha") + text + TEST.format(name="alpha")})
+    two.run(order="alpha").assert_outcomes(passed=2)
+
+
+def test_a_file_that_was_written_to_after_its_verdict_is_not_saved(two: TwoModels) -> None:
+    later = "\ndef test_later(): (FILES / 'alpha.onnx').write_bytes((FILES / 'beta.onnx').read_bytes())\n"
+    write(two.path, {"test_alpha.py": MODEL.format(name="alpha") + TEST.format(name="alpha") + later})
+    result = two.run("--onnxlite-save-baseline", order="alpha")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["ERROR: alpha/int8 was not saved: *alpha.onnx was written to after it was judged*"])
+    assert not list(two.path.glob("baselines/*/*"))
