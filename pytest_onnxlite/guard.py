@@ -93,9 +93,8 @@ class Guardian:
 
     def _state_of(self, variant: Variant) -> State:
         """Return the state of a variant's files when it was first met."""
-        if variant not in self._states:
-            self._states[variant] = state_of(variant)
-        return self._states[variant]
+        known = self._states.get(variant)
+        return self._states.setdefault(variant, state_of(variant)) if known is None else known
 
     def _builder(self, spec: object) -> Builder:
         if spec is None:

@@ -151,7 +151,7 @@ class Builder:
             "data": self.evaluation.inputs_sha256,
             "tools": {name: version_of(name) for name in ("tensorflow", "keras", "numpy")},
         }
-        return self._cache.entry("trained", inputs, self._build_trained)
+        return self._cache.entry("trained", inputs, self._build_trained, ["inputs.json", "outputs.npz"])
 
     def _build_trained(self, folder: Path) -> None:
         program = self._program
@@ -220,7 +220,7 @@ class Builder:
             "tools": {name: version_of(name) for name in ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")},
         }
         _ = self.trained  # its data is checked against its inputs before anything is converted
-        entry = self._cache.entry("onnx", inputs, self._build_onnx)
+        entry = self._cache.entry("onnx", inputs, self._build_onnx, ["model.onnx"])
         return self._open("onnx", entry / "model.onnx")
 
     def _build_onnx(self, folder: Path) -> None:
@@ -276,7 +276,7 @@ class Builder:
         def build(folder: Path) -> None:
             self._build_int8(source, recipe, calibration, folder)
 
-        return self._cache.entry("int8", inputs, build)
+        return self._cache.entry("int8", inputs, build, ["model.onnx", "recipe.json"])
 
     def _calibration(self, recipe: Recipe, source: OnnxVariant) -> Any:
         from pytest_onnxlite.variants.quantization import Calibration
@@ -347,7 +347,7 @@ class Builder:
             assert isinstance(expected, dict)
             first_run.require_same_outputs(expected, found, self.spec.name, kind, values=kind == "tflite")
 
-        entry = self._cache.entry("tflite", inputs, build)
+        entry = self._cache.entry("tflite", inputs, build, ["model.tflite"])
         return TfliteVariant(self.spec.name, kind, entry / "model.tflite", self.spec.runtime)
 
     # -- files of the user's -----------------------------------------------------------------------------
@@ -392,7 +392,7 @@ class Builder:
             first_run.run_first(path, kind, self.spec, self.evaluation.x)
             (folder / "ran").write_text(f"{path.name} was loaded and run\n")
 
-        self._cache.entry(f"first-run-{kind}", inputs, check)
+        self._cache.entry(f"first-run-{kind}", inputs, check, ["ran"])
         return self._open(kind, path)
 
     def _open(self, kind: str, path: Path) -> OnnxVariant:

@@ -1,7 +1,8 @@
 """A folder of built things, each under a name made from what it was made from.
 
-An entry is written beside its place and moved there whole, so that two runs at once never see half of one;
-its files are checked against their hashes when it is read, and a damaged one is built again. Who builds one holds its
+An entry is written beside its place and moved there whole, so that two runs at once never see half of one. It is
+believed only if its manifest was written for this very name, and lists the files that are there with their hashes;
+a damaged one is built again. Who builds one holds its
 lock, so that workers that want the same build it once; the system frees the lock of a process that dies.
 """
 
@@ -14,16 +15,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pytest_onnxlite.errors import OnnxliteError
 
 # Raised whenever what we build from the same inputs changes.
-_RECIPE_VERSION = 2
+_RECIPE_VERSION = 3
 _MANIFEST = "manifest.json"
 _LOCKS = "locks"
 _BUILDING = ".building-"
@@ -61,47 +64,63 @@ def version_of(distribution: str) -> str:
         return "absent"
 
 
+class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an entry says about itself.
+
+    Attributes:
+        key: the SHA-256 of what it was made for.
+        files: the SHA-256 of each of its files, by name.
+    """
+
+    key: str
+    files: dict[str, str]
+
+
 class Cache:
     """Entries in a folder; see the module's docstring."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def entry(self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    def entry(
+        self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], None], holds: Collection[str] = ()
+    ) -> Path:
         """Return the folder of an entry, built by `build(folder)` where it is not there or is damaged.
 
         Args:
             kind: what it is, for people who look into the folder.
             inputs: everything the content depends on, as JSON.
             build: writes the content into an empty folder; what it raises passes through.
+            holds: the names of the files that the content has at least.
 
         Raises:
             OnnxliteError: the cache folder cannot be written.
         """
-        key = json.dumps({"recipe": _RECIPE_VERSION, **inputs}, sort_keys=True)
-        place = self.folder / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
-        if not self._usable(place):
+        text = json.dumps({"recipe": _RECIPE_VERSION, "kind": kind, **inputs}, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        place = self.folder / f"{kind}-{key[:24]}"
+        if not self._usable(place, key, holds):
             try:
                 (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise self._not_writable(error) from None
             with self._lock(place):
                 # Another process may have built it meanwhile.
-                if not self._usable(place):
-                    self._build(place, build)
+                if not self._usable(place, key, holds):
+                    self._build(place, key, build, holds)
         return place
 
-    def _build(self, place: Path, build: Callable[[Path], None]) -> None:
+    def _build(self, place: Path, key: str, build: Callable[[Path], None], holds: Collection[str]) -> None:
         try:
             work = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=self.folder))
         except OSError as error:
             raise self._not_writable(error) from None
         try:
             build(work)
-            files = sorted(f for f in work.rglob("*") if f.is_file())
-            manifest = {f.relative_to(work).as_posix(): hash_file(f) for f in files}
-            (work / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-            _move_into_place(work, place)
+            manifest = _Manifest(key, {name: hash_file(work / name) for name in _names(work)})
+            assert manifest.files.keys() >= set(holds), f"{place.name} was built without {set(holds)}"
+            (work / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+            _move_into_place(work, place, key, holds)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -111,9 +130,9 @@ class Cache:
             "Point --onnxlite-cache-dir to a folder that can."
         )
 
-    def _usable(self, place: Path) -> bool:
+    def _usable(self, place: Path, key: str, holds: Collection[str]) -> bool:
         """Tell whether an entry is there and whole, and note that it is used."""
-        if not _is_whole(place):
+        if not _is_whole(place, key, holds):
             return False
         with suppress(OSError):  # a cache that is only read
             os.utime(place / _MANIFEST)
@@ -188,21 +207,33 @@ def _last_used(place: Path) -> float:
     return 0.0
 
 
-def _is_whole(place: Path) -> bool:
+def _names(folder: Path) -> list[str]:
+    """Return the names of an entry's files but for its manifest."""
+    files = sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
+    return [name for name in files if name != _MANIFEST]
+
+
+def _is_whole(place: Path, key: str, holds: Collection[str]) -> bool:
+    """Tell whether an entry was written for a key, and has the files that it was written with."""
     try:
-        manifest = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
-        return all(hash_file(place / name) == sha for name, sha in manifest.items())
-    except (OSError, ValueError, AttributeError):
+        manifest = msgspec.json.decode((place / _MANIFEST).read_bytes(), type=_Manifest)
+        if manifest.key != key or not manifest.files or not manifest.files.keys() >= set(holds):
+            return False
+        # What is listed and missing, and what is there and not listed, are both damage.
+        return sorted(manifest.files) == _names(place) and all(
+            hash_file(place / name) == sha for name, sha in manifest.files.items()
+        )
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return False
 
 
-def _move_into_place(work: Path, place: Path) -> None:
+def _move_into_place(work: Path, place: Path, key: str, holds: Collection[str]) -> None:
     for _ in range(3):
         try:
             work.replace(place)
         except OSError:
             # Another run built the same entry, or a damaged one lies there.
-            if _is_whole(place):
+            if _is_whole(place, key, holds):
                 return
             shutil.rmtree(place, ignore_errors=True)
         else:

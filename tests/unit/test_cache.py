@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,20 +43,68 @@ def test_the_same_inputs_build_once_and_others_anew(cache: Cache) -> None:
     assert build.count == 3
 
 
-@pytest.mark.parametrize("damage", ["change", "truncate", "remove", "manifest", "manifest of another kind"])
+def _empty_manifest(entry: Path, other: Path) -> None:
+    (entry / "manifest.json").write_text("{}")
+
+
+def _manifest_that_lists_nothing(entry: Path, other: Path) -> None:
+    key = json.loads((entry / "manifest.json").read_text())["key"]
+    (entry / "manifest.json").write_text(json.dumps({"key": key, "files": {}}))
+
+
+def _another_entry_in_its_place(entry: Path, other: Path) -> None:
+    shutil.rmtree(entry)
+    shutil.copytree(other, entry)
+
+
+def _files_of_another_entry(entry: Path, other: Path) -> None:
+    shutil.copyfile(other / "model", entry / "model")
+
+
+def _manifest_of_the_edition_before(entry: Path, other: Path) -> None:
+    (entry / "manifest.json").write_text(json.dumps(json.loads((entry / "manifest.json").read_text())["files"]))
+
+
+DAMAGES: dict[str, Callable[[Path, Path], object]] = {
+    "another content": lambda entry, other: (entry / "model").write_text("another"),
+    "a file cut short": lambda entry, other: (entry / "model").write_text(""),
+    "a file missing": lambda entry, other: (entry / "model").unlink(),
+    "a file more": lambda entry, other: (entry / "model.data").write_text(""),
+    "a folder for a file": lambda entry, other: ((entry / "model").unlink(), (entry / "model").mkdir()),
+    "no manifest": lambda entry, other: (entry / "manifest.json").unlink(),
+    "half a manifest": lambda entry, other: (entry / "manifest.json").write_text("{"),
+    "a manifest of bytes": lambda entry, other: (entry / "manifest.json").write_bytes(b"\xff\xfe\x00"),
+    "a manifest of another kind": lambda entry, other: (entry / "manifest.json").write_text("[1]"),
+    "an empty manifest": _empty_manifest,
+    "a manifest that lists nothing": _manifest_that_lists_nothing,
+    "a manifest of the edition before": _manifest_of_the_edition_before,
+    "another entry in its place": _another_entry_in_its_place,
+    "files of another entry": _files_of_another_entry,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_built_again(cache: Cache, damage: str) -> None:
     build = Build()
+    other = cache.entry("onnx", {"model": "other"}, Build("other"))
     entry = cache.entry("onnx", {}, build)
-    if damage == "remove":
-        (entry / "model").unlink()
-    elif damage == "manifest":
-        (entry / "manifest.json").write_text("{")
-    elif damage == "manifest of another kind":
-        (entry / "manifest.json").write_text(json.dumps([1]))
-    else:
-        (entry / "model").write_text("" if damage == "truncate" else "other")
+    DAMAGES[damage](entry, other)
     assert (cache.entry("onnx", {}, build) / "model").read_text() == "content"
     assert build.count == 2
+    cache.entry("onnx", {}, build)
+    assert build.count == 2
+
+
+def test_an_entry_without_what_must_be_there_is_built_again(cache: Cache) -> None:
+    entry = cache.entry("onnx", {}, Build())
+
+    def build(folder: Path) -> None:
+        (folder / "model").write_text("content")
+        (folder / "more").write_text("")
+
+    assert cache.entry("onnx", {}, build, ["model"]) == entry
+    assert not (entry / "more").exists()
+    assert (cache.entry("onnx", {}, build, ["model", "more"]) / "more").exists()
 
 
 def test_what_fails_leaves_nothing(cache: Cache) -> None:
