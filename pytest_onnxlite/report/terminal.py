@@ -117,7 +117,7 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
         verbosity: pytest's; None for a page, which says elsewhere at which shapes was measured.
     """
     lines = [
-        f"{name} is quantized with {recipe}"
+        f"{name} is {'' if recipe.startswith('built anew') else 'quantized with '}{recipe}"
         for name, recipe in dict.fromkeys((record.name, record.recipe) for record in records)
         if ": " in recipe  # chosen here, or something was gone without
     ]

@@ -14,10 +14,11 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
 from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
 from pytest_onnxlite.runtime import arrays
-from pytest_onnxlite.runtime.sessions import TensorInfo, one_run, to_feeds
+from pytest_onnxlite.runtime.sessions import one_run, to_feeds
 from pytest_onnxlite.spec import Dataset, Inputs, ModelSpec, hash_inputs, take
 from pytest_onnxlite.variants import first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
+from pytest_onnxlite.variants.code import Unhashable
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.trained import TrainedVariant
@@ -49,6 +50,7 @@ class Builder:
         self._folders: list[tempfile.TemporaryDirectory[str]] = []
         self._cache = cache
         self._progress = progress
+        self.not_cached = ""  # why, where what the trained model depends on cannot be told
 
     def with_recipe(self, recipe: Recipe, folder: Path) -> Builder:
         """Return a builder of the same model whose INT8 variant is quantized by another recipe.
@@ -100,13 +102,15 @@ class Builder:
         """Build a variant of a project's own kind; not cached, since nobody can tell what its code depends on."""
         assert kind.build is not None
         self._progress(f"building {self.spec.name} {kind.name}")
-        folder = tempfile.TemporaryDirectory(prefix="onnxlite-")
-        self._folders.append(folder)
-        path = kind.build(self, Path(folder.name))
+        path = kind.build(self, self._new_folder())
         first_run.run_first(path, kind.name, self.spec, self.evaluation.x)
         if kind.runtime == LITERT:
             return TfliteVariant(self.spec.name, kind.name, path, self.spec.runtime)
         return self._open(kind.name, path)
+
+    def _new_folder(self) -> Path:
+        self._folders.append(tempfile.TemporaryDirectory(prefix="onnxlite-"))
+        return Path(self._folders[-1].name)
 
     def accuracy_reference(self) -> Variant | None:
         """Return the variant that accuracy is compared with: the trained one, else the float ONNX, where there is one."""
@@ -123,8 +127,7 @@ class Builder:
         """Tell whether the spec gives a kind, or what it is made from."""
         if kind == "trained":
             return self.spec.trained is not None and not trained.is_foreign(self.spec.trained)
-        given = getattr(self.spec, kind, None) is not None
-        return given or self._is_there(self.kind(kind).made_from)
+        return getattr(self.spec, kind, None) is not None or self._is_there(self.kind(kind).made_from)
 
     def release(self) -> None:
         """Close the sessions of the variants built so far, so that nothing of them runs next to a measurement."""
@@ -137,7 +140,12 @@ class Builder:
 
     @cached_property
     def _trained_id(self) -> str:
-        return trained.identify(self.spec)
+        try:
+            return trained.identify(self.spec)
+        except Unhashable as error:
+            self.not_cached = str(error)
+            self._cache = Cache(self._new_folder())
+            return "not cached"
 
     @cached_property
     def _program(self) -> trained.Program:
@@ -177,12 +185,8 @@ class Builder:
                 "or judge onnxlite_onnx or onnxlite_int8."
             )
         entry = self._trained_entry
-        infos = tuple(
-            TensorInfo(name, dtype, tuple(shape))
-            for name, dtype, shape in json.loads((entry / "inputs.json").read_text())
-        )
         path = entry / "model.keras" if trained.is_in_memory(self.spec.trained) else self.spec.trained
-        return TrainedVariant(self.spec.name, path, infos, lambda: self._program)
+        return TrainedVariant(self.spec.name, path, trained.read_inputs(entry), lambda: self._program)
 
     def _onnx_output_names(self) -> list[str]:
         return [info.name for info in self.onnx.outputs_info] if self.spec.onnx is not None else []
@@ -255,8 +259,7 @@ class Builder:
         if self.spec.int8 is not None:
             return self._given("int8", Path(self.spec.int8))
         recipe, _ = self.recipe
-        entry = self.quantized(recipe)
-        return self._open("int8", entry / "model.onnx")
+        return self._open("int8", self.quantized(recipe) / "model.onnx")
 
     def quantized(self, recipe: Recipe) -> Path:
         """Return the cache entry of the model quantized by a recipe: `model.onnx`, and `recipe.json` with what was decided.
@@ -362,23 +365,21 @@ class Builder:
         return decided
 
     def recipe_text(self, kind: str) -> str:
-        """Say how a variant was quantized here, and why where the user did not say; empty for any other."""
+        """Say how a variant was quantized here, why where the user did not say, and whether it could not be cached."""
+        uncached = [f"built anew in each run: {self.not_cached}"] if self.not_cached else []
         if kind != "int8" or self.spec.int8 is not None or "int8" not in self.__dict__:
-            return ""
+            return "".join(uncached)
         _, why = self.recipe
         notes = self.recipe_notes
         text = f"{notes.get('recipe', '')}, {notes.get('weights', '')}"
-        return "; ".join([f"{text}: {why}" if why else text, *notes.get("notes", ())])
+        return "; ".join([f"{text}: {why}" if why else text, *notes.get("notes", ()), *uncached])
 
     def excluded(self, kind: str) -> list[str]:
         """Return the nodes of a variant that stay float on purpose."""
         return list(self.recipe_notes.get("excluded", ())) if kind == "int8" else []
 
     def _given(self, kind: str, path: Path) -> OnnxVariant:
-        if path.suffix in (".keras", ".h5", ".hdf5"):
-            raise OnnxliteError(
-                f"ModelSpec({self.spec.name!r}): {kind}={str(path)!r} is a trained Keras model; give it as trained=."
-            )
+        first_run.require_no_keras(path, kind, self.spec.name)
         inputs = {
             "model": hash_model(path),
             "batched": self.spec.batched,

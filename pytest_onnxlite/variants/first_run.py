@@ -87,6 +87,18 @@ def _info(value: Any) -> TensorInfo:
     return TensorInfo(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, dims)
 
 
+def require_no_keras(path: Path, kind: str, model: str) -> None:
+    """Check that a file given as ONNX is no trained model.
+
+    Raises:
+        OnnxliteError: it is one.
+    """
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        raise OnnxliteError(
+            f"ModelSpec({model!r}): {kind}={str(path)!r} is a trained Keras model; give it as trained=."
+        )
+
+
 def require_kind(path: Path, kind: str, model: str) -> None:
     """Refuse an INT8 file given as the float model, and the other way round.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pytest_onnxlite.runtime.sessions import TensorInfo
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, count_samples
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
+from pytest_onnxlite.variants.code import hash_code
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import Outputs, Variant
 
@@ -155,21 +157,53 @@ def _as_numpy(value: Any) -> Array:
 
 
 def identify(spec: ModelSpec) -> str:
-    """Return a hash of the trained model's content: its files, or its configuration and weights.
+    """Return a hash of the trained model's content: its files, or its configuration and weights, and its code.
 
     Raises:
         OnnxliteError: it cannot be read.
+        Unhashable: Python does not show all of its code.
     """
     trained = spec.trained
     if not is_in_memory(trained):
         try:
-            return hash_tree(trained)
+            content = hash_tree(trained)
         except OSError as error:
             raise OnnxliteError(f"{spec.name}: {trained} cannot be read: {error.strerror}.") from None
-    digest = hashlib.sha256(str(trained.to_json()).encode())
-    for weights in trained.get_weights():
-        digest.update(np.ascontiguousarray(weights).data)
-    return digest.hexdigest()
+    else:
+        digest = hashlib.sha256(str(trained.to_json()).encode())
+        for weights in trained.get_weights():
+            digest.update(np.ascontiguousarray(weights).data)
+        content = digest.hexdigest()
+    return f"{content}:{hash_code(_code_of(spec))}"
+
+
+def _code_of(spec: ModelSpec) -> dict[str, Any]:
+    """Return the layers and functions that are not Keras's own and that the model may run, by name."""
+    found = dict(spec.custom_objects)
+    keras = sys.modules.get("keras")  # whoever registered a layer has imported it
+    if keras is not None and not (isinstance(spec.trained, Path) and spec.trained.is_dir()):
+        found |= {name: value for name, value in keras.saving.get_custom_objects().items() if _mentions(spec, name)}
+    if is_in_memory(spec.trained):
+        layers = {type(layer) for layer in spec.trained._flatten_layers()}
+        found |= {f"{layer.__module__}.{layer.__qualname__}": layer for layer in layers}
+    return found
+
+
+def _mentions(spec: ModelSpec, registered: str) -> bool:
+    """Tell whether a model may have what was registered by a name, `package>Name`."""
+    if is_in_memory(spec.trained):
+        return registered in spec.trained.to_json()
+    if not zipfile.is_zipfile(spec.trained):
+        return True
+    with zipfile.ZipFile(spec.trained) as archive:
+        return "config.json" not in archive.namelist() or registered.encode() in archive.read("config.json")
+
+
+def read_inputs(entry: Path) -> tuple[TensorInfo, ...]:
+    """Return what a trained model is fed, from its cache entry."""
+    return tuple(
+        TensorInfo(name, dtype, tuple(shape)) for name, dtype, shape in json.loads((entry / "inputs.json").read_text())
+    )
 
 
 def load_program(spec: ModelSpec) -> Program:

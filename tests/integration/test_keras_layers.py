@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,44 @@ def test_each_kind_of_layer_is_converted_quantized_and_judged(name: str, tmp_pat
             there = processors.measure(builder, builder.int8, JUDGED_ON, len(x), 120.0, read)
             assert isinstance(there.rated, Score), there.problem
             assert there.rated.value > 0.98, (recipe, there.rated.value, JUDGED_ON)
+
+
+SCALE = """
+import keras
+
+class Scale(keras.layers.Layer):
+    def call(self, x):
+        return x * 2.0
+"""
+
+
+def test_a_layers_code_is_content_and_what_has_none_is_not_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    x = np.ones((4, 3), np.float32)
+    path = tmp_path / "scaled.keras"
+
+    def built(text: str, layer: Any = None) -> tuple[Builder, float]:
+        (tmp_path / "layer_of_test_code.py").write_text(text)
+        sys.modules.pop("layer_of_test_code", None)
+        importlib.invalidate_caches()
+        layer = layer or importlib.import_module("layer_of_test_code").Scale
+        if not path.exists():
+            keras.Sequential([keras.Input((3,)), layer()]).save(path)
+        spec = ModelSpec("scaled", trained=path, evaluation=Dataset(x), metric="mae", custom_objects={"Scale": layer})
+        builder = Builder(spec, Cache(tmp_path / "cache"), lambda _: None)
+        return builder, float(next(iter(builder.outputs(builder.trained, 1).values()))[0, 0])
+
+    assert built(SCALE)[1] == 2
+    assert built(SCALE.replace("2.0", "3.0"))[1] == 3
+    entries = {entry.name for entry in (tmp_path / "cache").glob("trained-*")}
+    assert len(entries) == 2
+    assert built(SCALE)[1] == 2
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(SCALE.replace("2.0", "5.0"), space)
+    builder, value = built(SCALE, space["Scale"])
+    assert value == 5
+    assert "built anew in each run: Scale" in builder.recipe_text("trained")
+    assert {entry.name for entry in (tmp_path / "cache").glob("trained-*")} == entries
