@@ -17,7 +17,7 @@ from typing import Any
 from pytest_onnxlite.variants.cache import hash_file
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_INSTALLED = tuple(Path(path).resolve() for path in {*sysconfig.get_paths().values()} if "lib" in Path(path).parts)
+_INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 class Unhashable(Exception):
@@ -110,7 +110,9 @@ class _Reader:
         own = [value for value in vars(found).values() if isinstance(value, types.FunctionType)]
         # The code knows its file; several conftest.py files share one name among the modules.
         written = next((value.__code__.co_filename for value in own if value.__module__ == found.__module__), file)
-        if not _is_installed(written):
+        if written and _is_installed(written):
+            self._take_installed(Path(written))
+        elif not _is_installed(written):
             self._take_source(found, written or "", found.__module__, name)
             for function in own:
                 self.take(function, f"{name}.{function.__name__}")
@@ -120,7 +122,8 @@ class _Reader:
     def _take_source(self, found: Any, file: str, module: str, name: str) -> None:
         path = Path(file)
         if _is_installed(file):
-            return  # tools and their versions are in the key
+            self._take_installed(path)
+            return
         if path.is_file():
             self._take_file(path, module)
             return
@@ -130,6 +133,11 @@ class _Reader:
             raise Unhashable(f"{name} has no source file ({found.__module__}.{found.__qualname__})") from None
         if module == "__main__":
             raise Unhashable(f"{name} is defined in a notebook or a prompt, and what it uses there is not seen")
+
+    def _take_installed(self, path: Path) -> None:
+        """Take in a file of an installed package, and not what it imports in turn."""
+        if path.is_file():
+            self.files.add(path.resolve())
 
     def _take_file(self, path: Path, module: str) -> None:
         path = path.resolve()
@@ -182,4 +190,6 @@ def _is_installed(file: str | None) -> bool:
     if not file or file.startswith("<frozen"):
         return file is not None
     path = Path(file).resolve()
-    return any(path.is_relative_to(folder) for folder in _INSTALLED)
+    return bool({"site-packages", "dist-packages"} & {*path.parts}) or any(
+        path.is_relative_to(folder) for folder in _INSTALLED
+    )
