@@ -109,7 +109,7 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
     asked = settings.mode != "plain" or any((settings.report, settings.html, settings.markdown, settings.processors))
     if not (mentioned or asked):
         return
-    from pytest_onnxlite.declared import DeclaredFile
+    from pytest_onnxlite.declared_tests import DeclaredFile
 
     found = DeclaredFile.read(path, registry_of(config), strict=asked)
     if found.models:

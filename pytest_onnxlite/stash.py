@@ -10,7 +10,7 @@ import pytest
 from pytest_onnxlite.settings import UsageMistake
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.declared import DeclaredFile
+    from pytest_onnxlite.declared_tests import DeclaredFile
     from pytest_onnxlite.markers import Guard
     from pytest_onnxlite.registry import Registry
 
