@@ -17,7 +17,11 @@ _STEP, _PATIENCE = 0.2, 2.0
 
 
 class TooLong(Exception):
-    """An inference took longer than it may; holds that limit in seconds."""
+    """An inference took longer than it may: its first sample, and that limit in seconds."""
+
+    def __init__(self, first: int, seconds: float) -> None:
+        super().__init__(first, seconds)
+        self.first, self.seconds = first, seconds
 
 
 def limit_inferences(seconds: float) -> None:
@@ -25,12 +29,14 @@ def limit_inferences(seconds: float) -> None:
     _limit.set(seconds)
 
 
-def interruptible(work: Callable[[], Result], began: Callable[[], float | None], end: Callable[[], None]) -> Result:
+def interruptible(
+    work: Callable[[], Result], under_way: Callable[[], tuple[float, int] | None], end: Callable[[], None]
+) -> Result:
     """Do work that runs inferences in a thread of its own, since Python hears no signal while native code runs.
 
     Args:
         work: what is done; what it raises is raised here.
-        began: when the inference under way began, by `time.monotonic`; None for none.
+        under_way: when the inference under way began, by `time.monotonic`, and its first sample; None for none.
         end: lets the inference under way end, if it can.
 
     Raises:
@@ -52,9 +58,9 @@ def interruptible(work: Callable[[], Result], began: Callable[[], float | None],
     Thread(target=copy_context().run, args=(do,), name="onnxlite-inference", daemon=True).start()
     try:
         while not done.wait(_STEP):
-            start = began()
-            if start is not None and time.monotonic() - start > _limit.get():
-                raise TooLong(_limit.get())
+            began = under_way()
+            if began is not None and time.monotonic() - began[0] > _limit.get():
+                raise TooLong(began[1], _limit.get())
     except BaseException:
         end()
         done.wait(_PATIENCE)

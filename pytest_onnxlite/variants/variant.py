@@ -283,17 +283,12 @@ class RuntimeVariant(Variant):
             )
         self._prepare_to_end()
         try:
-            parts = interruptible(
-                lambda: list(self.parts(feeds, batch_size)),
-                lambda: self._began[0] if self._began else None,
-                self._end_inference,
-            )
+            parts = interruptible(lambda: list(self.parts(feeds, batch_size)), lambda: self._began, self._end_inference)
         except TooLong as error:
-            start = self._began[1] if self._began else 0
             raise OnnxliteError(
-                f"{self.model} {self.kind}: {self.path.name} was still running samples {start} to {start + batch_size - 1} "
-                f"after {error.args[0]:g} s and was stopped. Look for a loop in it that these samples never leave; if it needs longer, "
-                "raise onnxlite_inference_time."
+                f"{self.model} {self.kind}: {self.path.name} was still running samples {error.first} to "
+                f"{error.first + batch_size - 1} after {error.seconds:g} s and was stopped. Look for a loop in it that these "
+                "samples never leave; if it needs longer, raise onnxlite_inference_time."
             ) from None
         return self.join(parts, batch_size, count_samples(feeds))
 
