@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def initializer(name: str, values: np.ndarray) -> TensorProto:
+def initializer(name: str, values: Any) -> TensorProto:
     return numpy_helper.from_array(np.ascontiguousarray(values), name)
 
 

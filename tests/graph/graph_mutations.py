@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,8 +41,8 @@ class Mutation:
 MUTATIONS: list[Mutation] = []
 
 
-def mutation(name: str, form: str, code: str) -> Callable[[Callable[[onnx.ModelProto], None]], Callable]:
-    def add(apply: Callable[[onnx.ModelProto], None]) -> Callable:
+def mutation(name: str, form: str, code: str) -> Callable[[Callable[[onnx.ModelProto], None]], Callable[..., Any]]:
+    def add(apply: Callable[[onnx.ModelProto], None]) -> Callable[..., Any]:
         MUTATIONS.append(Mutation(name, form, code, apply))
         return apply
 
@@ -77,7 +78,7 @@ def array(model: onnx.ModelProto, name: str) -> np.ndarray:
     return numpy_helper.to_array(tensor(model, name)).copy()
 
 
-def put(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:
+def put(model: onnx.ModelProto, name: str, values: Any) -> None:
     tensor(model, name).CopyFrom(numpy_helper.from_array(np.asarray(values), name))
 
 

@@ -104,7 +104,7 @@ def test_a_weight_that_is_moved_behind_its_dequantization_is_compared(op):
             helper.make_node(op, reads, ["moved"], "move"),
             helper.make_node("MatMul", ["x", "moved"], ["y"], "fc"),
         ]
-        weights = [initializer("q", integers), numpy_helper.from_array(scale, "s")]
+        weights = [initializer("q", integers), numpy_helper.from_array(scale, "s")]  # type: ignore[arg-type]
         weights += [initializer("dims", np.array([16, 16], np.int64))] if op == "Reshape" else []
         return finish(nodes, [value("x", ["N", 16])], [value("y", ["N", 16])], weights)
 
@@ -125,7 +125,7 @@ def packed(bits: int) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     shifts = np.arange(per_byte, dtype=np.uint8) * bits
     stored = (integers.reshape(rows, -1, block // per_byte, per_byte) << shifts).sum(axis=3).astype(np.uint8)
     fields = {"K": columns, "N": rows, "bits": bits, "block_size": block}
-    node = helper.make_node("MatMulNBits", ["x", "w_q", "w_s"], ["y"], "fc", domain="com.microsoft", **fields)
+    node = helper.make_node("MatMulNBits", ["x", "w_q", "w_s"], ["y"], "fc", domain="com.microsoft", **fields)  # type: ignore[arg-type]
     inputs, outputs = [value("x", ["N", columns])], [value("y", ["N", rows])]
     weights = [initializer("w_q", stored), initializer("w_s", scale)]
     graph = helper.make_graph([node], "main", inputs, outputs, weights)

@@ -50,7 +50,7 @@ OTHER = {
     "an operator changed": lambda m: setattr(m.graph.node[1], "op_type", "Tanh"),
     "an opset changed": lambda m: setattr(m.opset_import[0], "version", 18),
     "an input renamed": lambda m: (
-        setattr(m.graph.input[0], "name", "z"),
+        m.graph.input[0].MergeFrom(onnx.ValueInfoProto(name="z")),
         m.graph.node[0].input.__setitem__(0, "z"),
     ),
     "a batch frozen": lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1),

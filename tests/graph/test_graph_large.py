@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -48,7 +49,7 @@ print(json.dumps({"seconds": time.process_time() - start, "bytes": peak() - befo
 """
 
 
-def measure(what: str, *paths: Path) -> dict:
+def measure(what: str, *paths: Path) -> dict[str, Any]:
     command = [sys.executable, "-c", CHILD, what, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

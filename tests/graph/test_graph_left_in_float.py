@@ -62,7 +62,7 @@ def chain(way: list[str], *, activation: bool) -> onnx.ModelProto:
     for number, op in enumerate(way):
         attributes = {"perm": [1, 0]} if op == "Transpose" else {}
         nodes.append(
-            helper.make_node(op, [f"w{number}", *more.get(op, [])], [f"w{number + 1}"], f"{op}{number}", **attributes)
+            helper.make_node(op, [f"w{number}", *more.get(op, [])], [f"w{number + 1}"], f"{op}{number}", **attributes)  # type: ignore[arg-type]
         )
     nodes += [
         helper.make_node("MatMul", [given, f"w{len(way)}"], ["m"], "product"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import onnx
 import pytest
@@ -22,8 +23,8 @@ _NAMES = re.compile(
 )
 
 
-def schemas() -> dict[str, list]:
-    found: dict[str, list] = {}
+def schemas() -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
     for schema in get_all_operator_schema():
         found.setdefault(schema.name, []).append(schema)
     return found

@@ -39,7 +39,7 @@ FLAT = tuple(name for name, block in BLOCKS.items() if block.rank == 2 and name 
 # Static quantization fails before opset 13, DequantizeLinear of 28 does not run: docs/known-faults.md.
 RUNTIME_OPSETS = tuple(opset for opset in OPSETS if opset <= 27)
 STATIC_OPSETS = tuple(opset for opset in RUNTIME_OPSETS if opset >= 13)
-tallies: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+tallies: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
 
 
 def feed_of(draw, model: RandomModel, **options):
@@ -133,7 +133,7 @@ def recipes(form: str) -> st.SearchStrategy[Recipe]:
         return st.builds(DynamicInt8, weight_type=types, per_channel=flags, reduce_range=flags)
     # Int8 activations have no kernels with uint8 weights.
     pairs = st.tuples(st.just("uint8"), types) | st.tuples(st.just("int8"), st.sampled_from(("auto", "int8")))
-    return pairs.flatmap(lambda pair: static_recipes(*pair, flags))
+    return pairs.flatmap(lambda pair: static_recipes(pair[0], pair[1], flags))
 
 
 def static_recipes(activations: str, weights: str, flags: st.SearchStrategy[bool]) -> st.SearchStrategy[Recipe]:

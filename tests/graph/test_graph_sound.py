@@ -196,7 +196,7 @@ def real_feed(path: Path) -> dict[str, np.ndarray]:
     images = {"_det_": (1, 3, 64, 64), "_rec_": (1, 3, 48, 64), "_cls_": (1, 3, 48, 96)}
     feed = {}
     for tensor in signature(path).inputs:
-        shape = next((size for name, size in images.items() if name in path.name), None)
+        shape: tuple[int, ...] | None = next((size for name, size in images.items() if name in path.name), None)
         if shape is None:
             samples = 512 if tensor.name == "input" else 1
             dims = enumerate(tensor.shape or ())

@@ -19,7 +19,7 @@ ONES = np.arange(1, 17, dtype=np.float32).reshape(2, 8)
 
 def normalization(opset: int = 17, outputs: int = 1, **attributes: int) -> onnx.ModelProto:
     names = ["y", "mean_now", "var_now", "mean_saved", "var_saved"][:outputs]
-    node = helper.make_node("BatchNormalization", ["x", "gamma", "beta", "mean", "var"], names, "norm", **attributes)
+    node = helper.make_node("BatchNormalization", ["x", "gamma", "beta", "mean", "var"], names, "norm", **attributes)  # type: ignore[arg-type]
     return finish([node], [X], [Y], STATISTICS, opset)
 
 
@@ -103,7 +103,7 @@ def in_function(mode: int | None, default: int | None = None, *, stored: bool | 
     )
     if default is not None:
         function.attribute_proto.append(helper.make_attribute("train", default))
-    call = helper.make_node("layer", ["x", *(t.name for t in weights)], ["y"], "call", domain="local", **given)
+    call = helper.make_node("layer", ["x", *(t.name for t in weights)], ["y"], "call", domain="local", **given)  # type: ignore[arg-type]
     graph = helper.make_graph([call], "main", [X], [Y], weights)
     opsets = [*opset, helper.make_opsetid("local", 1)]
     return helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=9)

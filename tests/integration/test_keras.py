@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -284,8 +284,8 @@ class Counting(Cache):
         super().__init__(folder)
         self.built: list[str] = []
 
-    def _build(self, place: Path, build: Callable[[Path], None]) -> None:
-        super()._build(place, build)
+    def _build(self, place: Path, key: str, build: Callable[[Path], None], holds: Collection[str]) -> None:
+        super()._build(place, key, build, holds)
         self.built.append(place.name.split("-")[0])
 
 

@@ -65,12 +65,17 @@ def _manifest_of_the_edition_before(entry: Path, other: Path) -> None:
     (entry / "manifest.json").write_text(json.dumps(json.loads((entry / "manifest.json").read_text())["files"]))
 
 
+def _into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "another content": lambda entry, other: (entry / "model").write_text("another"),
     "a file cut short": lambda entry, other: (entry / "model").write_text(""),
     "a file missing": lambda entry, other: (entry / "model").unlink(),
     "a file more": lambda entry, other: (entry / "model.data").write_text(""),
-    "a folder for a file": lambda entry, other: ((entry / "model").unlink(), (entry / "model").mkdir()),
+    "a folder for a file": lambda entry, other: _into_a_folder(entry / "model"),
     "no manifest": lambda entry, other: (entry / "manifest.json").unlink(),
     "half a manifest": lambda entry, other: (entry / "manifest.json").write_text("{"),
     "a manifest of bytes": lambda entry, other: (entry / "manifest.json").write_bytes(b"\xff\xfe\x00"),

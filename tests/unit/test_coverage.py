@@ -42,7 +42,7 @@ def assess(
 
 JUDGED = {"tests/test_a.py::test_digits": [DIGITS]}
 OLD = {name: Held(own.checks) for name, own in HELD.items()}
-NARROW = {"everything": False, "arguments": ((ROOT / "tests" / "test_a.py", ()),)}
+NARROW: Any = {"everything": False, "arguments": ((ROOT / "tests" / "test_a.py", ()),)}
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def whole_and_right(source: Path) -> Path:
 @pytest.mark.parametrize("recipe", RECIPES, ids=NAMES)
 def test_outputs_are_declared_as_the_float_file_has_them(tmp_path: Path, recipe: Recipe) -> None:
     source = layers(tmp_path / "float.onnx")
-    for dims in (["batch", 8], ["batch", "classes"], [None, 8]):
+    for dims in (("batch", 8), ("batch", "classes"), (None, 8)):
         model = onnx.load(source)
         model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, dims))
         onnx.save(model, source)
