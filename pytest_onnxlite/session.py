@@ -329,7 +329,9 @@ class GuardSession:
         concluded, self._concluded = self._concluded, True
         if self._is_worker and self._stopped:
             self._worker.workeroutput["onnxlite_stopped"] = True
-        if self._is_worker or self._config.option.collectonly or concluded:
+        # Runs that only show what there is call no test.
+        shows = any(self._config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
+        if self._is_worker or shows or concluded:
             return
         if self.run.records or self.run.unjudged or self._settings.mode != "plain" or self._settings.processors:
             from pytest_onnxlite.ending import conclude

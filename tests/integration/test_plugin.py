@@ -339,8 +339,11 @@ def test_a_run_that_guards_nothing_is_red(pytester: pytest.Pytester) -> None:
     saving.stdout.fnmatch_lines(["ERROR: nothing was saved:*"])
 
 
-def test_collecting_alone_is_no_run(digits_project: Make) -> None:
-    assert digits_project(markers=SIZE).compare("--collect-only").ret == 0
+@pytest.mark.parametrize("option", ["--collect-only", "--setup-plan", "--setup-only"])
+def test_a_run_that_only_shows_what_there_is_judges_nothing(digits_project: Make, option: str) -> None:
+    result = digits_project(markers=SIZE).compare(option)
+    assert result.ret == 0
+    assert "onnxlite:" not in result.stdout.str()
 
 
 def test_nothing_is_saved_of_a_test_that_fails(digits_project: Make) -> None:
