@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, ShippedRuntime
 from pytest_onnxlite.kinds import LITERT, ONNX_RUNTIME, Kind
-from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.variants.cache import version_of
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.spec import Runtime
 
 _DISTRIBUTIONS = {ONNX_RUNTIME: "onnxruntime", LITERT: "ai-edge-litert"}
 # What stands where nobody could tell.

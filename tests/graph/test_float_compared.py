@@ -191,3 +191,48 @@ def test_a_chain_of_many_nodes_is_compared_in_time_that_grows_with_it():
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
     assert [f.where for f in check_graph(chain(2501), chain()) if f.code == "OLX801"] == ["n2501"]
+
+
+def residual(relu: bool = True) -> onnx.ModelProto:
+    """A convolution, and another behind it with a Relu and a factor, as a normalization after a Relu comes out, added up."""
+    r = rng(6)
+    first, second = ((r.normal(size=(8, width, 3, 3)) / 5).astype(np.float32) for width in (3, 8))
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], "conv1", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "w2"], ["b"], "conv2", pads=[1, 1, 1, 1]),
+        *([helper.make_node("Relu", ["b"], ["c"], "relu")] if relu else []),
+        helper.make_node("Mul", ["c" if relu else "b", "k"], ["d"], "factor"),
+        helper.make_node("Add", ["a", "d"], ["e"], "add"),
+        helper.make_node("GlobalAveragePool", ["e"], ["y"], "pool"),
+    ]
+    weights = [initializer("w1", first), initializer("w2", second)]
+    factors = initializer("k", r.uniform(0.5, 2, (8, 1, 1)).astype(np.float32))
+    return finish(nodes, [value("x", ["N", 3, 8, 8])], [value("y", ["N", 8, 1, 1])], [*weights, factors])
+
+
+@pytest.mark.parametrize("relu", [True, False], ids=["Relu", "no Relu"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_factor_behind_a_relu_that_integers_stand_for(form, relu):
+    model = residual(relu)
+    assert compared(FORMS[form](model), model) == {}
+
+
+def test_a_relu_in_front_of_a_factor_that_nothing_stands_for():
+    found = compared(static(residual(relu=False)), residual())
+    assert "OLX801" in found
+
+
+def test_an_lstm_that_gives_its_second_output_alone():
+    r = rng(7)
+    weights = [
+        initializer("w", r.normal(size=(1, 16, 4)).astype(np.float32)),
+        initializer("r", r.normal(size=(1, 16, 4)).astype(np.float32)),
+    ]
+    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["", "y"], "lstm", hidden_size=4)]
+    model = finish(nodes, [value("x", [5, "N", 4])], [value("y", [1, "N", 4])], weights)
+    q = dynamic(model, op_types_to_quantize=["LSTM"])
+    assert [node.op_type for node in q.graph.node] == ["DynamicQuantizeLSTM"]
+    assert compared(q, model) == {}
+    changed = onnx.load_from_string(model.SerializeToString())
+    put(changed, "w", array(changed, "w")[:, ::-1].copy())
+    assert set(compared(q, changed)) == {"OLX701"}

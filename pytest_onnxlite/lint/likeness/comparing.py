@@ -18,6 +18,7 @@ from pytest_onnxlite.lint.likeness.sameness import (
     same,
     says_nothing,
     spell,
+    taken_in,
     written_out,
 )
 from pytest_onnxlite.lint.likeness.terms import COMMUTATIVE, INPUT, PARAMETER, QUANTIZED, Body, Term, plain
@@ -142,6 +143,9 @@ class _Comparer:
         ours, own = _unwrapped(pair.ours)
         ranges = (*pair.ranges, *own)
         theirs, _ = _unwrapped(pair.theirs)
+        whole = taken_in(ours) if ours.op != theirs.op else None
+        if whole is not None and whole.op == theirs.op:
+            ours = whole
         if ours.is_constant and theirs.is_constant:
             self.result.constants.append(Constants(ours, theirs, pair.reader))
         elif ours.op == theirs.op == INPUT or ours.op == theirs.op == PARAMETER:

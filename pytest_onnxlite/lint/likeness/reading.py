@@ -206,7 +206,8 @@ class _Reader:
         rank = _rank(node.outputs[0]) if node.outputs else None
         if op == "Cast" and _needless(node):
             return [inputs[0]]
-        if (len([value for value in node.outputs if value.name]) <= 1 and not bodies) or op in (
+        alone = not any(value.name for value in node.outputs[1:])  # an LSTM may give its second output alone
+        if (alone and not bodies) or op in (
             "Dropout",
             "BatchNormalization",
         ):

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_onnxlite.lint.likeness.folding import fold
 from pytest_onnxlite.lint.likeness.tensors import Tensor, exact, normalization, scaled, shifted
-from pytest_onnxlite.lint.likeness.terms import COMMUTATIVE, PENDING, Term, constant, plain
+from pytest_onnxlite.lint.likeness.terms import COMMUTATIVE, PENDING, QUANTIZED, Term, constant, plain
 from pytest_onnxlite.lint.likeness.transposes import sink, transposed
 from pytest_onnxlite.lint.model_index import Array
 
@@ -153,10 +153,11 @@ def _normalization(inputs: Inputs, attributes: Attributes, where: str) -> Term |
         return None
     factor, offset = normalization(tensors, attributes.get("epsilon", 1e-5))
     k, c = constant(factor, where), constant(offset, where)
-    return _affine((inputs[0], k, c), attributes, where)
+    return affine((inputs[0], k, c), attributes, where)
 
 
-def _affine(inputs: Inputs, attributes: Attributes, where: str) -> Term:
+def affine(inputs: Inputs, attributes: Attributes, where: str) -> Term:
+    """Return a term times a factor plus an offset, taken into the product in front if there is one."""
     term, k, c = inputs
     assert term is not None
     assert k is not None
@@ -189,6 +190,8 @@ def _with(inner: Term, weight: Tensor, factor: Tensor, channel: int, offset: Ten
 
 def _product(term: Term) -> tuple[Term | None, Tensor | None]:
     """Return a convolution or product with stored weights, and its bias."""
+    if _may_stand_for_relu(term):
+        return None, None
     term = plain(term)
     if term.op == "Add" and len(term.inputs) == 2:
         left, right = term.inputs
@@ -201,6 +204,16 @@ def _product(term: Term) -> tuple[Term | None, Tensor | None]:
     if weight is None or not weight.is_constant or (bias is not None and not bias.is_constant):
         return None, None
     return term, None if bias is None else bias.tensor
+
+
+def _may_stand_for_relu(term: Term) -> bool:
+    """Tell whether integers keep a term from being negative: nothing behind them can be taken into what is in front then."""
+    while term.op == QUANTIZED:
+        if term.range is not None and term.range[0] >= 0:
+            return True
+        assert term.inputs[0] is not None
+        term = term.inputs[0]
+    return False
 
 
 def _flat(tensor: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pytest_onnxlite.lint.likeness.alignment import shallow
-from pytest_onnxlite.lint.likeness.rewrites import one_number
+from pytest_onnxlite.lint.likeness.rewrites import AFFINE, affine, build, one_number
 from pytest_onnxlite.lint.likeness.tensors import Tensor
 from pytest_onnxlite.lint.likeness.terms import INPUT, PARAMETER, Term, plain
 
@@ -31,6 +32,21 @@ def written_out(ours: Term, theirs: Term) -> Term | None:
     return (
         flat.inputs[0] if same("axis", flat.attributes.get("axis", 1), theirs.attributes.get("axis", 1), rank) else None
     )
+
+
+def taken_in(term: Term) -> Term | None:
+    """Return a factor, offset or normalization as part of the product in front; None for another term.
+
+    Integers between the two that keep the product from being negative may stand for a Relu, and do not have to.
+    """
+    first = term.inputs[0] if term.inputs else None
+    if term.op not in ("Add", "Mul", AFFINE) or first is None:
+        return None
+    inner = plain(first)
+    inputs = (taken_in(inner) or inner, *term.inputs[1:])
+    rule = affine if term.op == AFFINE else partial(build, term.op)
+    made = rule(inputs, term.attributes, term.where)
+    return made if made.op != term.op else None
 
 
 def crossed(ours: list[Term | None], theirs: list[Term | None]) -> bool:
