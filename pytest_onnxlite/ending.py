@@ -31,14 +31,23 @@ def conclude(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped
         scope: what the run was to look at.
         stopped: whether it was stopped before its end.
     """
-    full = not stopped
     if settings.mode != "plain":
         _look_at_baselines(run, settings, checks, scope, stopped)
-        full = full and run.coverage is not None and run.coverage.state != "partial"
+        full = run.coverage is not None and run.coverage.state != "partial"
+    else:
+        full = _is_whole(run, scope)
+    full = full and not stopped
     if settings.processors and not run.unjudged:
         wrong, remarks = processor_findings(run.all_records(), settings.processors, full)
         run.findings, run.remarks = [*run.findings, *wrong], [*run.remarks, *remarks]
     run.findings += delivery.deliver(run, settings, checks)
+
+
+def _is_whole(run: Run, scope: Scope) -> bool:
+    """Tell whether a run reached every test file, and nothing that guards was left out of it."""
+    collected = scope.collected
+    narrowed = collected.spared or collected.last_failed or not collected.came.keys() <= run.started
+    return not narrowed and (scope.reach.everything or scope.reach.covers_every_file())
 
 
 def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped: bool) -> None:

@@ -53,7 +53,7 @@ class GuardSession:
         self._collected = Collected()
         self._collecting: Collecting | None = None
         self._is_run = self._concluded = self._stopped = False
-        if self._settings.mode != "plain":
+        if self._settings.mode != "plain" or self._settings.processors:
             self._collecting = Collecting(config)
             config.pluginmanager.register(self._collecting)  # without a name, as this
 
@@ -151,11 +151,12 @@ class GuardSession:
         """Take down what was collected, and refuse to measure beside other workers: it could only end red."""
         if self._collecting is not None:
             self._collected = self._collecting.taken_down(self._registry())
+            if self._is_worker:
+                import msgspec
+
+                self._worker.workeroutput["onnxlite_collected"] = msgspec.to_builtins(self._collected)
         if not self._is_worker or self._settings.mode == "plain":
             return
-        import msgspec
-
-        self._worker.workeroutput["onnxlite_collected"] = msgspec.to_builtins(self._collected)
         measured = [item for item in session.items if GUARD in item.stash and item.stash[GUARD].needs_quiet]
         if measured:
             self._refuse(

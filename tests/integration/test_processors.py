@@ -428,11 +428,17 @@ def test_an_option_that_no_limit_heard_is_red(project: Project, tmp_path: Path) 
     result = project.run(f"--onnxlite-processors={ELSEWHERE}")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["ERROR: --onnxlite-processors=* no test judged the accuracy of an ONNX variant*"])
-    # Of a part of the guarded tests it is a remark.
+    # Of a part of the tests it is a remark.
     (project.path / "test_other.py").write_text((project.path / "test_release.py").read_text())
-    result = project.run(f"--onnxlite-processors={ELSEWHERE}", "--deselect", "test_other.py")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["--onnxlite-processors=* no test judged the accuracy of an ONNX variant*"])
+    for part in (
+        ["test_release.py::test_release"],
+        ["test_release.py"],
+        ["--deselect", "test_other.py"],
+        ["-k", "other"],
+    ):
+        result = project.run(f"--onnxlite-processors={ELSEWHERE}", *part)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["--onnxlite-processors=* no test judged the accuracy of an ONNX variant*"])
 
 
 # -- what is asked -------------------------------------------------------------------------------------------
