@@ -71,14 +71,11 @@ def quantize(
     source, target = source.resolve(), target.resolve()
     before = load_graph(source)
     _refuse_half(before, source, model)
+    if isinstance(recipe, StaticInt8) and calibration is None:
+        raise _uncalibrated(recipe, model)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
         prepared, large, notes = preparation.prepare_all(source, before, Path(folder), model)
         if isinstance(recipe, StaticInt8):
-            if calibration is None:
-                raise OnnxliteError(
-                    f"{model}: {recipe_text(recipe)} calibrates with samples, and ModelSpec({model!r}) gives none. Give "
-                    "calibration= a few hundred of the training samples, or use DynamicInt8()."
-                )
             notes += preparation.raise_opset(prepared, model)
             proto = onnx.load(prepared, load_external_data=False)
             notes += preparation.subgraph_notes(proto)
@@ -113,6 +110,13 @@ def quantize(
         "excluded": excluded,
         "notes": notes,
     }
+
+
+def _uncalibrated(recipe: Recipe, model: str) -> OnnxliteError:
+    return OnnxliteError(
+        f"{model}: {recipe_text(recipe)} calibrates with samples, and ModelSpec({model!r}) gives none. Give calibration= a "
+        "few hundred of the training samples, or use DynamicInt8()."
+    )
 
 
 def _cannot(error: Exception, proto: onnx.ModelProto, name: str, recipe: Recipe, model: str) -> OnnxliteError:
