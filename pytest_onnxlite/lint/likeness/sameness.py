@@ -40,7 +40,8 @@ def taken_in(term: Term) -> Term | None:
     Integers between the two that keep the product from being negative may stand for a Relu, and do not have to.
     """
     first = term.inputs[0] if term.inputs else None
-    if term.op not in ("Add", "Mul", AFFINE) or first is None:
+    # One that trains is given five inputs, and stays as it is.
+    if term.op not in ("Add", "Mul", AFFINE) or first is None or (term.op == AFFINE and len(term.inputs) != 3):
         return None
     inner = plain(first)
     inputs = (taken_in(inner) or inner, *term.inputs[1:])
