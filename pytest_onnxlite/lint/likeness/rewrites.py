@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite.lint.likeness.folding import fold
-from pytest_onnxlite.lint.likeness.tensors import Tensor, exact, normalization, scaled, shifted
+from pytest_onnxlite.lint.likeness.tensors import Tensor, exact, moved, normalization, scaled, shifted
 from pytest_onnxlite.lint.likeness.terms import COMMUTATIVE, PENDING, QUANTIZED, Term, constant, plain
 from pytest_onnxlite.lint.likeness.transposes import sink, transposed
-from pytest_onnxlite.lint.model_index import Array
 
 Inputs = tuple[Term | None, ...]
 Attributes = Mapping[str, Any]
@@ -173,8 +172,7 @@ def affine(inputs: Inputs, attributes: Attributes, where: str) -> Term:
         if fits and weight.shape[channel] == size and (bias is None or bias.size in (1, size)):
             offset = c.tensor
             if bias is not None:
-                wide = bias if bias.size == size else _widened(bias, size)
-                offset = shifted(scaled(_flat(wide), k.tensor), c.tensor)
+                offset = shifted(scaled(_for_each(bias, size), k.tensor), c.tensor)
             return _with(inner, weight, k.tensor, channel, offset, where)
     return Term(AFFINE, (term, k, c), where=where, name=term.name, rank=term.rank)
 
@@ -216,34 +214,28 @@ def _may_stand_for_relu(term: Term) -> bool:
     return False
 
 
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor if len(tensor.shape) == 1 else _reshaped(tensor, (tensor.size,))
+def _for_each(tensor: Tensor, size: int) -> Tensor:
+    """Return a number for each of so many channels; one alone is that of all."""
+    if tensor.size != size:
+        return moved(tensor, lambda values: np.broadcast_to(np.reshape(values, (1,)), (size,)), (size,))
+    return tensor if len(tensor.shape) == 1 else moved(tensor, lambda values: np.reshape(values, (size,)), (size,))
 
 
-def _reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    from pytest_onnxlite.lint.likeness.tensors import moved
-
-    return moved(tensor, lambda values: np.reshape(values, shape), shape)
-
-
-def _widened(tensor: Tensor, size: int) -> Tensor:
-    from pytest_onnxlite.lint.likeness.tensors import moved
-
-    return moved(tensor, lambda values: np.broadcast_to(np.reshape(values, (1,)), (size,)), (size,))
-
-
-def _channels(term: Term, inner: Term) -> Array | None:
-    """Return, for a constant that meets a convolution's channels, its shape as one dim; None for another."""
+def _convolution(term: Term, other: Term) -> tuple[Term, Tensor, Tensor | None, Tensor] | None:
+    """Return the convolution whose channels a constant meets, with its weight, its bias and the constant for each channel;
+    None for another term."""
+    inner, bias = _product(term)
+    if inner is None or inner.op != "Conv":
+        return None
     assert inner.inputs[1] is not None
     assert inner.inputs[1].tensor is not None
-    assert term.tensor is not None
-    weight, shape = inner.inputs[1].tensor, term.tensor.shape
-    spatial = len(weight.shape) - 2
-    if term.tensor.kind != "f":
+    assert other.tensor is not None
+    weight, shape = inner.inputs[1].tensor, other.tensor.shape
+    size, spatial = weight.shape[0], len(weight.shape) - 2
+    meets = len(shape) > spatial and shape[-spatial - 1] == size == other.tensor.size
+    if other.tensor.kind != "f" or not (other.tensor.size == 1 or meets):
         return None
-    if term.tensor.size == 1 or (len(shape) > spatial and shape[-spatial - 1] == weight.shape[0] == term.tensor.size):
-        return np.array([term.tensor.size])
-    return None
+    return inner, weight, None if bias is None else _for_each(bias, size), _for_each(other.tensor, size)
 
 
 def _ordered(inputs: Inputs) -> Inputs:
@@ -258,16 +250,11 @@ def _add(inputs: Inputs, attributes: Attributes, where: str) -> Term | None:
     term, other = _ordered(inputs)
     if term is None or other is None or not other.is_constant or other.tensor is None:
         return None
-    inner, bias = _product(term)
-    if inner is not None and inner.op == "Conv" and _channels(other, inner) is not None:
-        weight = inner.inputs[1]
-        assert weight is not None
-        assert weight.tensor is not None
-        size = weight.tensor.shape[0]
-        offset = _flat(other.tensor) if other.tensor.size == size else _widened(other.tensor, size)
-        if bias is not None:
-            offset = shifted(offset, _flat(bias) if bias.size == size else _widened(bias, size))
-        return Term("Conv", (inner.inputs[0], weight, constant(offset, where)), inner.attributes, where=inner.where)
+    front = _convolution(term, other)
+    if front is not None:
+        inner, _, bias, offset = front
+        offset = offset if bias is None else shifted(offset, bias)
+        return Term("Conv", (*inner.inputs[:2], constant(offset, where)), inner.attributes, where=inner.where)
     return None if inputs[0] is term else build("Add", (term, other), attributes, where)
 
 
@@ -282,15 +269,11 @@ def _mul(inputs: Inputs, attributes: Attributes, where: str) -> Term | None:
             if one.op == "Div" and one_number(one.inputs[0]) == 1.0:
                 return build("Div", (two, one.inputs[1]), {}, where)
         return None
-    inner, bias = _product(term)
-    if inner is not None and inner.op == "Conv" and _channels(other, inner) is not None:
-        weight = inner.inputs[1]
-        assert weight is not None
-        assert weight.tensor is not None
-        size = weight.tensor.shape[0]
-        factor = _flat(other.tensor) if other.tensor.size == size else _widened(other.tensor, size)
-        offset = exact(np.zeros(size)) if bias is None else scaled(_flat(bias), factor)
-        return _with(inner, weight.tensor, factor, 0, offset, where)
+    front = _convolution(term, other)
+    if front is not None:
+        inner, weight, bias, factor = front
+        offset = exact(np.zeros(factor.size)) if bias is None else scaled(bias, factor)
+        return _with(inner, weight, factor, 0, offset, where)
     return None if inputs[0] is term else build("Mul", (term, other), attributes, where)
 
 
