@@ -16,13 +16,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 from processors import NETS
@@ -35,6 +35,7 @@ from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs
 
 from digits import load_digits
+from wheels import in_wheel, pages
 
 RECIPES: tuple[Recipe, ...] = (DynamicInt8(), StaticInt8())
 FIRST, LAST = "<!-- figures: benchmarks/outputs_study.py -->", "<!-- end of figures -->"
@@ -82,29 +83,12 @@ def specs() -> Iterator[Callable[[], ModelSpec]]:
     for file, size in {
         "ch_PP-OCRv4_rec_infer": (48, 160), "ch_ppocr_mobile_v2.0_cls_infer": (48, 192), "ch_PP-OCRv4_det_infer": (160, 160),
     }.items():  # fmt: skip
-        path = _wheel("rapidocr_onnxruntime", "models", f"{file}.onnx")
+        path = in_wheel("rapidocr_onnxruntime", "models", f"{file}.onnx")
         if path is not None:
-            made = _pages(*size)
+            made = pages(*size, count=16)
             yield lambda file=file, path=path, made=made: ModelSpec(
                 file, onnx=path, evaluation=Dataset(made[8:]), calibration=made[:8], metric="cosine", output=None
             )
-
-
-def _wheel(package: str, *parts: str) -> Path | None:
-    found = find_spec(package)
-    places = found.submodule_search_locations if found else None
-    return Path(next(iter(places))).joinpath(*parts) if places else None
-
-
-def _pages(height: int, width: int, count: int = 16) -> Any:
-    """Return digits in black on white, 40 pixels high, `(count, 3, height, width) float32` from -1 to 1."""
-    _, (x, _) = load_digits()
-    across, down = width // 40, height // 40
-    nearest = np.arange(40) * 28 // 40
-    drawn = x[: count * across * down, :, :, 0][:, nearest][:, :, nearest].reshape(count, down, across, 40, 40)
-    found = np.ones((count, height, width), np.float32)
-    found[:, : 40 * down, : 40 * across] = 1 - 2 * drawn.transpose(0, 1, 3, 2, 4).reshape(count, 40 * down, 40 * across)
-    return np.repeat(found[:, None], 3, axis=1)
 
 
 def rows_of(spec: ModelSpec, folder: Path) -> Iterator[Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import onnxruntime
 import pytest
 
 from projects import Project
+from wheels import in_wheel, pages
 
 
 def wheel(package: str, *parts: str) -> Path:
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    found = in_wheel(package, *parts)
+    if found is None:
         pytest.skip(f"the package {package} is not installed (pip install --no-deps {package.replace('_', '-')})")
-    return Path(next(iter(found.submodule_search_locations))).joinpath(*parts)
+    return found
 
 
 RELEASE = """
@@ -50,19 +50,6 @@ def guard(project: Project, path: Path, x: Any, ratio: float, spec: str, explain
 
 
 # -- text in pictures ----------------------------------------------------------------------------------------
-
-
-def pages(height: int, width: int, count: int = 8) -> Any:
-    """Real handwritten digits in black on white, 40 pixels high, `(count, 3, height, width) float32` from -1 to 1."""
-    from digits import load_digits
-
-    _, (x, _) = load_digits()
-    across, down = width // 40, height // 40
-    nearest = np.arange(40) * 28 // 40
-    drawn = x[: count * across * down, :, :, 0][:, nearest][:, :, nearest].reshape(count, down, across, 40, 40)
-    found = np.ones((count, height, width), np.float32)
-    found[:, : 40 * down, : 40 * across] = 1 - 2 * drawn.transpose(0, 1, 3, 2, 4).reshape(count, 40 * down, 40 * across)
-    return np.repeat(found[:, None], 3, axis=1)
 
 
 DETECTION = "ch_PP-OCRv4_det_infer.onnx", pages, (160, 160, 3)
