@@ -180,11 +180,13 @@ def hidden_by_git(saved: Sequence[Saved], settings: Settings, checks: Checks) ->
         if baseline is None:
             continue
         names.append(f"{entry.model}/{entry.variant}.json")
-        # Who names another folder for the models keeps them out of git on purpose.
-        if baseline.artefact.kept and settings.artefact_dir is None:
+        if settings.artefact_dir is not None:
+            continue  # who names another folder for the models keeps them out of git on purpose
+        files = list(store.data(baseline).values())
+        if baseline.artefact.kept:
             file = store.artefact_folder(entry.model) / baseline.artefact.file
-            files = [path for path in sorted(file.rglob("*")) if path.is_file()] if file.is_dir() else [file]
-            names += [path.relative_to(store.folder).as_posix() for path in files]
+            files += [path for path in sorted(file.rglob("*")) if path.is_file()] if file.is_dir() else [file]
+        names += [path.relative_to(store.folder).as_posix() for path in files]
     said = gitignore.remark(store.folder, names) if names else ""
     return [said] if said else []
 

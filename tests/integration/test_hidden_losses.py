@@ -264,6 +264,15 @@ def test_saved_files_that_git_ignores_are_told(saved_in_git: Project) -> None:
     assert "git ignores" not in project.save().stdout.str()
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_so_are_data_files_that_checks_keep(saved_in_git: Project) -> None:
+    project = saved_in_git
+    x, onnx = np.arange(100)[:, None], project.path / "net.onnx"
+    project.write({"onnx": onnx}, x, np.arange(100) % 10, variant="onnx", markers="@pytest.mark.onnxlite_outputs")
+    (project.path / ".gitignore").write_text("*.npz")
+    project.save().stdout.fnmatch_lines([HIDDEN + "*digits/onnx-outputs-*.npz (.gitignore:1: [*].npz).*"])
+
+
 def test_nothing_is_told_without_git_or_of_files_that_are_kept_elsewhere(
     saved_in_git: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
