@@ -68,6 +68,19 @@ def binomial_tail(successes: int, trials: int, share: float) -> float:
     return fsum(exp(log_of(k)) for k in range(successes, trials + 1))
 
 
+def share_interval(successes: int, total: int, confidence: float) -> tuple[float, float]:
+    """Bound a share by Wilson's score interval (Journal of the American Statistical Association 22:209, 1927), two-sided.
+
+    Returns:
+        The lower and the upper end, as shares of 1.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, weight = successes / total, z * z / total
+    middle = (share + weight / 2) / (1 + weight)
+    reach = z * sqrt(share * (1 - share) / total + weight / total / 4) / (1 + weight)
+    return middle - reach, middle + reach
+
+
 def paired_drop_interval(
     only_reference: int, only_candidate: int, total: int, confidence: float
 ) -> tuple[float, float]:

@@ -54,6 +54,11 @@ class Machine(msgspec.Struct, frozen=True):
         """Tell whether another machine is of the same kind, whatever runtime is installed there."""
         return all(getattr(self, name) == getattr(other, name) for name in ("os", "architecture", "cpu", "isa", "cpus"))
 
+    @property
+    def kind(self) -> str:
+        """A short key for all machines of the same kind, whatever runtime is installed there."""
+        return fingerprint(Machine(self.os, self.architecture, self.cpu, self.isa, self.cpus))
+
 
 @lru_cache(maxsize=1)
 def describe_machine() -> Machine:
@@ -69,6 +74,11 @@ def describe_machine() -> Machine:
         provider="CPUExecutionProvider",
         optimization="all",
     )
+
+
+def machine_names() -> set[str]:
+    """Return what this machine is called: its kind, and the name that CI gave it in ONNXLITE_MACHINE."""
+    return {name for name in (describe_machine().kind, os.environ.get("ONNXLITE_MACHINE", "").strip()) if name}
 
 
 def fingerprint(machine: Machine) -> str:

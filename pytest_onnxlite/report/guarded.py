@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.errors import OnnxliteError
@@ -44,6 +45,7 @@ def describe(folder: Path, checks: Checks, artefact_dir: Path | None = None) -> 
     lines = aligned(rows)
     models, kept = len({model for model, _ in saved}), len(saved)
     lines.append(f"{models} model{'s' if models > 1 else ''}, {kept} variant{'s' if kept > 1 else ''} in {folder}")
+    lines.append(f"machines like this one: {describe_machine().kind}")
     return [*lines, *broken], not broken
 
 

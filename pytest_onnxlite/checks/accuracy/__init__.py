@@ -20,7 +20,7 @@ from pytest_onnxlite.checks.accuracy.measurement import (
     read,
 )
 from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend
-from pytest_onnxlite.checks.verdict import Explanation, Verdict
+from pytest_onnxlite.checks.verdict import LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 from pytest_onnxlite.settings import PROCESSORS, Settings
@@ -56,9 +56,8 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         last = task.last_variant() if saved is not None else None
 
         def wanted(found: Found) -> Variant | None:
-            tells = saved is not None and (
-                task.limit.confidence is not None or _is_worse(found, saved) or needs_last_release(task.limit, found)
-            )
+            asked = task.limit.confidence is not None or task.limit.max_flips is not None
+            tells = saved is not None and (asked or _is_worse(found, saved) or needs_last_release(task.limit, found))
             return last if tells else None
 
         task.progress(f"counting the right answers of {task.name}")
@@ -98,7 +97,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
 
     def reason_key(self, verdict: Verdict) -> str:
         """The layers that lose answers against the float model are those that lose them against the last release."""
-        return verdict.against if verdict.against in PROCESSORS else ""
+        return verdict.against if verdict.against in (*PROCESSORS, LIMIT) else ""
 
     def explain(self, case: Case[Found]) -> Explanation | None:
         """Say which classes, layers and samples were lost; on another processor, which weights saturate there."""
@@ -106,6 +105,8 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             from pytest_onnxlite.checks.accuracy.explain_processors import explain_processor
 
             return explain_processor(case)
+        if case.verdict.against == LIMIT:
+            return None
         from pytest_onnxlite.checks.accuracy.explain import explain_accuracy
 
         return explain_accuracy(case)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from pytest_onnxlite.checks.accuracy.judge import NAME, allowed_drop, judge_accuracy
+from pytest_onnxlite.checks.accuracy.judge_floor import judge_floor
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measure import HERE
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Elsewhere, Score
@@ -48,8 +49,13 @@ def judge_processor(limit: AccuracyLimit, found: Elsewhere) -> Verdict:
 
     if not is_enough:
         return verdict(Outcome.INCONCLUSIVE, _too_few(limit, found, rated))
+    floor = judge_floor(limit, rated, NAME)
+    if floor is not None and floor.outcome is Outcome.FAIL:
+        return verdict(Outcome.FAIL, f"On {found.processor}, {found.place}: {floor.message}")
     if not rated.reference or first.outcome is not Outcome.FAIL:
         return verdict(Outcome.PASS)
+    if evidence.flips is not None:
+        return verdict(Outcome.FAIL, f"On {found.processor}, {found.place}: {first.message}")
     return verdict(Outcome.FAIL, "\n".join([_loss(limit, found, rated, evidence), *_advice(found, rated)]))
 
 

@@ -22,6 +22,9 @@ class AccuracyLimit(Limit):
         confidence: where given, the upper end of the drop's interval must be within the limit too.
         batch_size: samples per inference; the spec's where None.
         processors: other processors that it is counted on and judged by as well, emulated where this is another.
+        min: the least that the metric may be, such as 0.95 of the answers right; needs nothing to compare with.
+        max: for an error, the most that it may be.
+        max_flips: the most samples that the reference has right and the candidate wrong, whatever was won elsewhere.
         chance_ok: right answers may be no more than always giving the commonest label has, and the labels doubtful.
     """
 
@@ -31,6 +34,9 @@ class AccuracyLimit(Limit):
         "confidence": number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
         "batch_size": whole(1),
         "processors": Argument(tuple, "a list of processors, such as ['avx2', 'sse4']", choices=PROCESSORS),
+        "min": number(-1e12, 1e12, "a number (0.95 is 95 % of the answers)"),
+        "max": number(0.0, 1e12, "a number from 0"),
+        "max_flips": whole(0),
         "chance_ok": FLAG,
     }
 
@@ -39,6 +45,9 @@ class AccuracyLimit(Limit):
     confidence: float | None = None
     batch_size: int | None = None
     processors: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    max_flips: int | None = None
     chance_ok: bool = False
 
     def misfit(self, kind: Kind) -> str:

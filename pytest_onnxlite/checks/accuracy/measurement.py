@@ -296,6 +296,8 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         of: the samples that there are.
         seconds: how long it ran there.
         problem: why it could not be run there.
+        bound: the marker's own number, `min=` or `max=`.
+        flips: samples that the reference has right and the candidate wrong, where the marker limits them.
     """
 
     lost: float | None = None
@@ -312,3 +314,5 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     of: int | None = None
     seconds: float | None = None
     problem: str | None = None
+    bound: float | None = None
+    flips: int | None = None

@@ -47,7 +47,7 @@ from pytest_onnxlite.checks.latency.measurement import (
 )
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
-from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, percent, shapes_text, time_text
@@ -83,17 +83,19 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
         from pytest_onnxlite.checks.latency import measure as timing
+        from pytest_onnxlite.checks.latency.budget import judged_by_budget
         from pytest_onnxlite.checks.latency.timer import Timer
         from pytest_onnxlite.variants.running import batches, shapes_of
 
         limit, siblings = task.limit, self._siblings(task)
-        if isinstance(task.reference, Absent) and limit.max_ratio is None and task.mode != "save":
+        needs_baseline = limit.max_ratio is None and limit.max is None and task.mode != "save"
+        if isinstance(task.reference, Absent) and needs_baseline:
             return _not_measured(task.reference)
         variant, found = batches(task.builder, task.variant, task.batch_size)
         saved = [self._saved(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
         beside, references = zip(*(self._best_reference(task, at) for at in saved), strict=True)
         reference = next((one for one in references if isinstance(one, Absent)), references[0])
-        if isinstance(reference, Absent) and limit.max_ratio is None and task.mode != "save":
+        if isinstance(reference, Absent) and needs_baseline:
             return _not_measured(reference)
         if task.clock.missing:
             return _not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
@@ -114,7 +116,14 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         ]
         latency = replace(times[0], others=tuple(times[1:]))
         verdicts = judge_latency(limit, latency, reference, saved)
-        return Judged(latency, [*verdicts, *self._judge_runtime(task, latency, verdicts[-1].figure, found)])
+        return Judged(
+            latency,
+            [
+                *judged_by_budget(task, latency, variant.path, found),
+                *verdicts,
+                *self._judge_runtime(task, latency, verdicts[-1].figure, found),
+            ],
+        )
 
     def _judge_runtime(
         self, task: Task[LatencyLimit], latency: Latency, figure: str, feeds: Sequence[Mapping[str, Array]]
@@ -210,8 +219,8 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         return saved.at(shapes, alone)
 
     def explain(self, case: Case[Latency]) -> Explanation | None:
-        """Say which operators and nodes take longer; what the runtime did is in no node's time."""
-        if case.verdict.against == RUNTIME:
+        """Say which operators and nodes take longer; what the runtime did, or a number allows, is in no node's time."""
+        if case.verdict.against in (RUNTIME, LIMIT):
             return None
         from pytest_onnxlite.checks.latency.explain import explain_latency
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_onnxlite.checks.limit import FLAG, Argument, Limit, number, whole
+from pytest_onnxlite.checks.quantity import SECONDS
 from pytest_onnxlite.kinds import Kind
 
 
@@ -23,6 +24,9 @@ class LatencyLimit(Limit):
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max_time: seconds after which measuring longer is given up.
+        max: the longest that one inference may take, such as `"10 ms"`; needs nothing to compare with.
+        budget_machine: the machine that `max` was written for: the kind that `python -m pytest_onnxlite show` prints, or a
+            name that CI gives its machines in the environment variable ONNXLITE_MACHINE. On others `max` is not judged.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {
@@ -32,6 +36,8 @@ class LatencyLimit(Limit):
         "batch_size": whole(1),
         "threads": whole(1),
         "max_time": number(0.5, 3600.0, "seconds, from 0.5 to 3600"),
+        "max": SECONDS,
+        "budget_machine": Argument(str, "the name of a machine"),
     }
 
     max_slowdown: float = 0.05
@@ -40,9 +46,13 @@ class LatencyLimit(Limit):
     batch_size: int | None = None
     threads: int | None = None
     max_time: float = 120.0
+    max: float | None = None
+    budget_machine: str | None = None
 
     def misfit(self, kind: Kind) -> str:
-        """A float model has no float model to compare with."""
+        """A float model has no float model to compare with, and a machine is named for a time."""
+        if self.budget_machine is not None and self.max is None:
+            return f"budget_machine={self.budget_machine!r} names the machine that max= is for: give max= too."
         if self.max_ratio is None or kind.quantized or kind.build is not None:
             return ""
         return f"max_ratio= compares with the {kind.name} variant, and that is the one it judges here."

@@ -151,7 +151,7 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The numbers behind a verdict.
 
     Attributes:
-        reference: what it was timed beside, or `absolute` for saved seconds.
+        reference: what it was timed beside; `absolute` for saved seconds, `budget` for the marker's own number.
         most: the ratio that is allowed.
         first: bounds of the first set.
         second: of the independent second set.
@@ -159,6 +159,9 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         ratio_since_first: how much slower than the first release it is, each release's ratio multiplied.
         saved: the saved seconds, where nothing was timed beside, or where the last release itself is held against them.
         ratio_since_saved: how much slower the last release itself is than when it was saved.
+        budget: the seconds that the marker allows.
+        lower: the lower bound of the median, in seconds.
+        upper: the upper bound.
         shapes: what it was fed with, by input: of several shapes those that decided.
     """
 
@@ -170,4 +173,7 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     ratio_since_first: float | None = None
     saved: float | None = None
     ratio_since_saved: float | None = None
+    budget: float | None = None
+    lower: float | None = None
+    upper: float | None = None
     shapes: Mapping[str, tuple[int, ...]] = {}

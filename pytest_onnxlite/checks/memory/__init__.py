@@ -26,7 +26,7 @@ from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
-from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, growth, shapes_text, size_text
 
@@ -55,7 +55,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         from pytest_onnxlite.variants.running import batches
 
         reference = _reference(task)
-        if isinstance(reference, Absent) and task.mode != "save":
+        if isinstance(reference, Absent) and task.mode != "save" and task.limit.max is None:
             return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
         variant, shapes = batches(task.builder, task.variant, task.batch_size)
         task.progress(f"measuring the memory of {task.name}")
@@ -86,8 +86,8 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         return [rule.judge(was, now, now / was, "", runtime_text(task), evidence)]
 
     def explain(self, case: Case[Memory]) -> Explanation | None:
-        """Say which nodes and weights take more; what the runtime did is in none of them."""
-        if case.verdict.against == RUNTIME:
+        """Say which nodes and weights take more than in the last release; what the runtime did is in none of them."""
+        if case.verdict.against in (RUNTIME, LIMIT):
             return None
         from pytest_onnxlite.checks.memory.explain import explain_memory
 

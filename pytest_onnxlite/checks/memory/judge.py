@@ -5,10 +5,14 @@ from __future__ import annotations
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
 from pytest_onnxlite.text import percent, shapes_text, size_text
 
 NAME = "memory"
+UNSETTLED = (
+    "the peak did not settle: repeated measurements of the same file differ by more than 1 %. Run it on a machine with "
+    "free memory, while nothing else runs."
+)
 FIRST_KEY = "memory_ratio"
 # Growth below this is not told apart from the allocator's granularity, whatever share of a small peak it is.
 MEMORY_FLOOR = 1 << 20
@@ -23,12 +27,35 @@ _WORST_FIRST = (Outcome.FAIL, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outc
 
 def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> list[Verdict]:
     """Judge the peaks of loading and of running, each against the last release's, at each shape; the worst decides."""
+    verdicts = [] if limit.max is None else [_judge_budget(limit.max, found)]
     if isinstance(reference, Absent):
-        return [absent(NAME, size_text(found.candidate.highest), reference)]
+        return [*verdicts, absent(NAME, size_text(found.candidate.highest), reference)]
     kept = reference.first_of(FIRST_KEY, float)
     since = None if kept is None else round(kept * _ratio(found), 4)
     judged = [(one, _judge_one(limit, one, since)) for one in found.each]
-    return [max(judged, key=lambda pair: (-_WORST_FIRST.index(pair[1].outcome), _ratio(pair[0])))[1]]
+    worst = max(judged, key=lambda pair: (-_WORST_FIRST.index(pair[1].outcome), _ratio(pair[0])))
+    return [*verdicts, worst[1]]
+
+
+def _judge_budget(most: float, found: Memory) -> Verdict:
+    """Judge the highest peak, at whichever shape it is, by the marker's own number."""
+    one = max(found.each, key=lambda at: at.candidate.highest)
+    peak = one.candidate
+    figure = size_text(peak.highest)
+    evidence = MemoryEvidence(load=peak.load, run=peak.run, shapes=one.shapes, budget=int(most))
+    if not all(at.candidate.settled for at in found.each):
+        return Verdict(NAME, LIMIT, Outcome.INCONCLUSIVE, figure, UNSETTLED, evidence)
+    if peak.highest <= most:
+        return Verdict(NAME, LIMIT, Outcome.PASS, figure, "", evidence)
+    shapes = f"{shapes_text(one.shapes)}, " if one.shapes else ""
+    message = (
+        f"peak {figure} ({size_text(peak.load)} after loading, {size_text(peak.run)} while running), at most "
+        f"{size_text(int(most))} allowed (max=): {size_text(int(peak.highest - most))} too much ({shapes}batch size "
+        f"{one.batch_size}, read by {one.method}).\n{_most_by(peak)}"
+        "What loading takes are the weights: quantize them. What running adds are activations: a smaller batch, or "
+        "narrower layers."
+    )
+    return Verdict(NAME, LIMIT, Outcome.FAIL, figure, message, evidence)
 
 
 def _ratio(found: Memory) -> float:
@@ -62,8 +89,7 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
     if not (found.candidate.settled and found.reference.settled):
         return verdict(
             Outcome.INCONCLUSIVE,
-            "the peak did not settle: repeated measurements of the same file differ by more than 1 %. Run it on a "
-            "machine with free memory and nothing beside it.",
+            UNSETTLED,
         )
     grown = [
         text
@@ -89,11 +115,16 @@ def _node_bytes(candidate: Peak, reference: Peak) -> str:
     """Say what ONNX Runtime itself counted, where it did."""
     if candidate.node_bytes is None or reference.node_bytes is None:
         return ""
-    most = ", ".join(f"{name} ({size_text(count)})" for name, count in candidate.nodes[:3])
-    return (
-        f"Allocated by nodes in one run: {size_text(candidate.node_bytes)}, was {size_text(reference.node_bytes)}; "
-        f"most by {most}.\n"
-    )
+    was = f", was {size_text(reference.node_bytes)}"
+    return _most_by(candidate, was)
+
+
+def _most_by(peak: Peak, was: str = "") -> str:
+    """Say which nodes allocate most."""
+    if peak.node_bytes is None:
+        return ""
+    most = ", ".join(f"{name} ({size_text(count)})" for name, count in peak.nodes[:3])
+    return f"Allocated by nodes in one run: {size_text(peak.node_bytes)}{was}; most by {most}.\n"
 
 
 def _growth(phase: str, candidate: Peak, reference: Peak, max_growth: float) -> str | None:

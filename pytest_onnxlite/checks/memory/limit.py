@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_onnxlite.checks.limit import GROWTH, Argument, Limit, whole
+from pytest_onnxlite.checks.quantity import BYTES
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,17 @@ class MemoryLimit(Limit):
         max_growth: how much more it may need, relatively.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
+        max: the most that it may need, such as `"64 MiB"`; needs nothing to compare with.
     """
 
-    arguments: ClassVar[Mapping[str, Argument]] = {"max_growth": GROWTH, "batch_size": whole(1), "threads": whole(1)}
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "max_growth": GROWTH,
+        "batch_size": whole(1),
+        "threads": whole(1),
+        "max": BYTES,
+    }
 
     max_growth: float = 0.05
     batch_size: int | None = None
     threads: int | None = None
+    max: float | None = None

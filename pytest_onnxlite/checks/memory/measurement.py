@@ -98,6 +98,7 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         shapes: what the model was fed with, by input: of several shapes those that decided.
         saved: the saved peak, where the last release itself is held against it.
         ratio_since_saved: how much more the last release itself needs than when it was saved.
+        budget: the bytes that the marker allows.
     """
 
     load: int | None = None
@@ -108,3 +109,4 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     shapes: Mapping[str, tuple[int, ...]] = {}
     saved: int | None = None
     ratio_since_saved: float | None = None
+    budget: int | None = None

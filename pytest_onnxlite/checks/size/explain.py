@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence
-from pytest_onnxlite.checks.verdict import BASELINE, Explanation
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation
 from pytest_onnxlite.lint import summarize
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.loading import load_model
@@ -175,7 +175,7 @@ def _reference(case: Case[Size]) -> Path | None:
 
 
 def _name(case: Case[Size]) -> str:
-    return "the last release" if case.verdict.against == BASELINE else f"the {case.verdict.against} variant"
+    return "the last release" if case.verdict.against == BASELINE else f"the {case.found.reference} variant"
 
 
 def _excess(case: Case[Size]) -> int:
@@ -184,6 +184,8 @@ def _excess(case: Case[Size]) -> int:
     assert isinstance(evidence, SizeEvidence)
     if case.verdict.against == BASELINE:
         most = (evidence.saved or 0) * (1 + case.task.limit.tolerance)
+    elif case.verdict.against == LIMIT:
+        most = evidence.budget or 0
     else:
         most = (evidence.most or 0.0) * (found.reference_bytes or 0)
     return max(0, int(found.bytes - most))

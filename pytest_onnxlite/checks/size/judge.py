@@ -28,6 +28,8 @@ def judge_size(limit: SizeLimit, kind: Kind, found: Size, reference: Reference) 
             f"{kind.name} variant. Give onnx= or trained=, or leave ratio= out."
         )
         verdicts.append(Verdict(NAME, LIMIT, Outcome.FAIL, figure, message))
+    if limit.max is not None:
+        verdicts.append(_judge_budget(limit.max, found, figure))
     if isinstance(reference, Absent):
         return [*verdicts, absent(NAME, figure, reference)]
     saved = reference.section(SizeSection)
@@ -55,6 +57,18 @@ def _judge_ratio(ratio: float, tolerance: float, found: Size, figure: str) -> Ve
     )
     message = "\n".join([message, *_contents(found), *_waste(found)])
     return Verdict(NAME, found.reference, Outcome.FAIL, figure, message, evidence)
+
+
+def _judge_budget(most: float, found: Size, figure: str) -> Verdict:
+    """Judge bytes by the marker's own number."""
+    evidence = SizeEvidence(bytes=found.bytes, budget=int(most))
+    if found.bytes <= most:
+        return Verdict(NAME, LIMIT, Outcome.PASS, figure, "", evidence)
+    head = (
+        f"{found.bytes:,} bytes, at most {int(most):,} allowed (max={size_text(int(most))}): {found.bytes - int(most):,} bytes "
+        "too many."
+    )
+    return Verdict(NAME, LIMIT, Outcome.FAIL, figure, "\n".join([head, *_contents(found), *_waste(found)]), evidence)
 
 
 def _contents(found: Size) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_onnxlite.checks.limit import GROWTH, Argument, Limit, number
+from pytest_onnxlite.checks.quantity import BYTES
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,15 @@ class SizeLimit(Limit):
     Attributes:
         ratio: the share of the float model's bytes that is expected; the kind's own where None.
         tolerance: how far, relatively, the ratio may be exceeded, and the baseline's bytes be outgrown.
+        max: the most bytes it may have, such as `"2 MB"`; needs nothing to compare with.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {
         "ratio": number(0.001, 10.0, "a number from 0.001 to 10"),
         "tolerance": GROWTH,
+        "max": BYTES,
     }
 
     ratio: float | None = None
     tolerance: float = 0.05
+    max: float | None = None

@@ -63,6 +63,7 @@ class SizeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         saved: the last release's bytes.
         growth: how much larger the candidate is, relatively.
         first: the first release's bytes.
+        budget: the bytes that the marker allows.
     """
 
     bytes: int
@@ -71,3 +72,4 @@ class SizeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     saved: int | None = None
     growth: float | None = None
     first: int | None = None
+    budget: int | None = None
