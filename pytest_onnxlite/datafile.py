@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,15 +23,17 @@ class DataFile:
         path: the file.
         x: the name of the inputs' array, or such names by the model's inputs.
         y: the name of the labels' array; None for `y` where there is one.
+        slices: the name of the array of each slice.
     """
 
     path: Path
     x: str | Mapping[str, str] = "x"
     y: str | None = None
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, Array | None]:
-    """Return the inputs in a file, and the labels where there are any.
+def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, Array | None, dict[str, Array]]:
+    """Return the inputs in a file, the labels if there are any, and the slices.
 
     Raises:
         OnnxliteError: it cannot be read, or lacks an array.
@@ -57,9 +59,10 @@ def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, 
                 return found
 
             x: Inputs = array(data.x) if isinstance(data.x, str) else {k: array(v) for k, v in data.x.items()}
+            slices = {name: array(source) for name, source in data.slices.items()}
             if not labelled or (data.y is None and "y" not in arrays.files):
-                return x, None
-            return x, array(data.y or "y")
+                return x, None, slices
+            return x, array(data.y or "y"), slices
     except FileNotFoundError:
         raise OnnxliteError(f"{where}: there is no file {data.path}; paths start from pyproject.toml.") from None
     except OnnxliteError:

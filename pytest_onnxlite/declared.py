@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = "onnxlite"
 
 _FILES = ("trained", "onnx", "int8")
-_DATA = {"data": ("file", "x", "y"), "calibration": ("file", "x")}
+_DATA = {"data": ("file", "x", "y", "slices"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
 _KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants")
@@ -94,7 +94,7 @@ class DeclaredModel:
             evaluation = Dataset(*read_arrays(self.data, f"{self.where}: data", labelled=True))
         calibration = None
         if self.calibration is not None:
-            calibration, _ = read_arrays(self.calibration, f"{self.where}: calibration", labelled=False)
+            calibration, *_ = read_arrays(self.calibration, f"{self.where}: calibration", labelled=False)
         return ModelSpec(self.name, evaluation=evaluation, calibration=calibration, **self.arguments)
 
 
@@ -210,7 +210,12 @@ def _data_file(folder: Path, where: str, value: Any, keys: tuple[str, ...]) -> D
             f"{where}: x={x!r}; expected an array's name, or a table of such names by the model's inputs."
         )
     y = _typed(where, value, "y", str) if "y" in value else None
-    return DataFile(folder / _typed(where, value, "file", str), x, y)
+    slices = value.get("slices", {})
+    if not isinstance(slices, dict) or not all(isinstance(name, str) and name for name in slices.values()):
+        raise UsageMistake(
+            f'{where}: slices={slices!r}; expected a table of arrays\' names, such as {{night = "is_night"}}.'
+        )
+    return DataFile(folder / _typed(where, value, "file", str), x, y, slices)
 
 
 def _recipe(where: str, value: Any) -> Any:

@@ -220,8 +220,8 @@ def _spec(folder: Path, manifest: Manifest) -> ModelSpec:
 def _data(folder: Path, manifest: Manifest, batch_size: int) -> Dataset:
     """Return the evaluation data where it is there; else the failing samples; else made-up ones."""
     if manifest.data:
-        x, y = _read(_inside(folder, manifest.data))
-        return Dataset(x, y)
+        path = _inside(folder, manifest.data)
+        return Dataset(*_read(path), bundle.slices_in(path))
     fewest = max(batch_size, _FEWEST)
     if manifest.inputs and manifest.inputs.file:
         x, y = _read(_inside(folder, manifest.inputs.file))

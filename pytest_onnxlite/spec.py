@@ -108,6 +108,33 @@ def hash_inputs(x: Inputs, y: Array | None = None) -> str:
     return hash_arrays(named if y is None else {**named, "y": y})
 
 
+# More are no slices, but samples.
+_MOST_SLICES = 1000
+
+
+def _as_slices(slices: Any, count: int) -> dict[str, Array]:
+    """Check slices: arrays by name, one boolean, integer or string for each sample."""
+    if not isinstance(slices, Mapping):
+        raise OnnxliteError(
+            f'Dataset.slices is a {type(slices).__name__}; expected arrays by name, such as {{"night": mask}}.'
+        )
+    found = {}
+    for name, values in slices.items():
+        array = np.asarray(values)
+        what = f"Dataset.slices[{name!r}]"
+        if array.shape != (count,) or array.dtype.kind not in "biuU":
+            raise OnnxliteError(
+                f"{what} has shape {array.shape} and dtype {array.dtype}; expected one boolean, integer or string for each of "
+                f"the {count} samples."
+            )
+        if array.dtype == bool and not array.any():
+            raise OnnxliteError(f"{what} holds no sample: nothing would be judged by it.")
+        if array.dtype != bool and len(np.unique(array)) > _MOST_SLICES:
+            raise OnnxliteError(f"{what} has {len(np.unique(array)):,} values; expected at most {_MOST_SLICES:,}.")
+        found[str(name)] = array
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples with their labels.
@@ -116,16 +143,21 @@ class Dataset:
         x: inputs of the model, the first axis counting samples, e.g. `(N, 28, 28, 1) float32`; a mapping
             from input name to array where the model has several.
         y: for the metric `top1` the class indices, `(N,) int`.
+        slices: parts of the samples that are judged by themselves, by name: `(N,) bool` for one slice, or `(N,)` of
+            integers or strings for one slice a value, which is called `region=eu`.
 
     Raises:
-        OnnxliteError: no samples, NaN or infinity, an array of objects, or `x` and `y` of unequal length.
+        OnnxliteError: no samples, NaN or infinity, an array of objects, `x`, `y` and slices of unequal length, or a slice
+            that is none.
     """
 
     x: Inputs
     y: Array | None = None
+    slices: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", as_inputs(self.x, "Dataset.x"))
+        object.__setattr__(self, "slices", _as_slices(self.slices, len(self)))
         if self.y is None:
             return
         labels = _as_array(self.y, "Dataset.y")
@@ -137,6 +169,17 @@ class Dataset:
 
     def __len__(self) -> int:
         return count_samples(self.x)
+
+    @property
+    def masks(self) -> dict[str, Array]:
+        """The rows of each slice, `(N,) bool`, by name."""
+        found: dict[str, Array] = {}
+        for name, values in self.slices.items():
+            if values.dtype == bool:
+                found[name] = values
+            else:
+                found.update({f"{name}={value}": values == value for value in np.unique(values)})
+        return found
 
     @cached_property
     def inputs_sha256(self) -> str:

@@ -81,6 +81,55 @@ def share_interval(successes: int, total: int, confidence: float) -> tuple[float
     return middle - reach, middle + reach
 
 
+def paired_drop_exceeds(only_reference: int, only_candidate: int, total: int, drop: float) -> float:
+    """Return how likely a loss of answers is by chance if the true drop is as given: one-sided.
+
+    The score test for a difference of paired proportions (Tango, Statistics in Medicine 17:891, 1998); for a drop of 0
+    it is McNemar's.
+
+    Args:
+        only_reference: samples that only the reference has right.
+        only_candidate: samples that only the candidate has right.
+        total: samples.
+        drop: from 0 to 1.
+    """
+    b, c, n = only_reference, only_candidate, total
+    # The likeliest share of samples that only the candidate has right, if the drop is as given.
+    first, second, third = 2 * n, (2 * n - b + c) * drop - b - c, -c * drop * (1 - drop)
+    share = (sqrt(max(second * second - 4 * first * third, 0.0)) - second) / (2 * first)
+    variance = n * (2 * share + drop * (1 - drop))
+    if variance <= 0:
+        return 1.0
+    return 1 - NormalDist().cdf((b - c - n * drop) / sqrt(variance))
+
+
+def mean_exceeds(mean: float, error: float | None, most: float) -> float:
+    """Return how likely a mean is by chance if the true one is `most`: one-sided, by the normal distribution.
+
+    Args:
+        mean: of the samples' differences.
+        error: its standard error; None where it is unknown, and then nothing is beyond chance.
+        most: what it is held against.
+    """
+    if error is None or mean <= most:
+        return 1.0
+    return 0.0 if error == 0 else 1 - NormalDist().cdf((mean - most) / error)
+
+
+def holm(chances: Sequence[float], error: float) -> list[bool]:
+    """Tell which of several findings are beyond chance, so that all of them together err with that probability.
+
+    Holm, Scandinavian Journal of Statistics 6:65 (1979).
+    """
+    order = sorted(range(len(chances)), key=lambda index: chances[index])
+    found = [False] * len(chances)
+    for rank, index in enumerate(order):
+        if chances[index] > error / (len(chances) - rank):
+            break
+        found[index] = True
+    return found
+
+
 def paired_drop_interval(
     only_reference: int, only_candidate: int, total: int, confidence: float
 ) -> tuple[float, float]:

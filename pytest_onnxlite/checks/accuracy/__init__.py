@@ -11,6 +11,7 @@ from pytest_onnxlite.checks.accuracy.judge import NAME, judge_accuracy
 from pytest_onnxlite.checks.accuracy.judge_labels import needs_last_release
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import (
+    LAST_RELEASE,
     Accuracy,
     AccuracyEvidence,
     AccuracySection,
@@ -19,8 +20,9 @@ from pytest_onnxlite.checks.accuracy.measurement import (
     Score,
     read,
 )
+from pytest_onnxlite.checks.blocks import Block, Table
 from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend
-from pytest_onnxlite.checks.verdict import LIMIT, Explanation, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 from pytest_onnxlite.settings import PROCESSORS, Settings
@@ -50,19 +52,21 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         """Rate the outputs, the last release's too where a loss is to be told from chance or from the machine."""
         from pytest_onnxlite.checks.accuracy.judge_processors import judge_processor
         from pytest_onnxlite.checks.accuracy.measure import measure, reader
+        from pytest_onnxlite.checks.accuracy.slices import slices_of
         from pytest_onnxlite.checks.determinism import require_repeatable
 
+        slices = slices_of(task.builder.spec, task.limit)
         saved = task.reference.section(AccuracySection) if isinstance(task.reference, Baseline) else None
         last = task.last_variant() if saved is not None else None
 
         def wanted(found: Found) -> Variant | None:
-            asked = task.limit.confidence is not None or task.limit.max_flips is not None
+            asked = task.limit.confidence is not None or task.limit.max_flips is not None or slices
             tells = saved is not None and (asked or _is_worse(found, saved) or needs_last_release(task.limit, found))
             return last if tells else None
 
         task.progress(f"counting the right answers of {task.name}")
         read = reader(task.builder, task.batch_size)
-        found = measure(task.builder, task.variant, task.batch_size, read, last=wanted)
+        found = measure(task.builder, task.variant, task.batch_size, read, last=wanted, slices=slices)
         require_repeatable(task.builder, task.variant, task.batch_size)
         if last is not None:
             last.release()
@@ -193,6 +197,29 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             allowed = f"{amount}{' relative' if limit.relative else ''} worse at most"
         texts = [NONE if part is None else part.text for part in (start, saved)]
         return Course(texts[0], texts[1], found.figure, change, allowed)
+
+    def details(self, found: Found, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
+        """Return what each slice has."""
+        lost = {
+            (verdict.against == BASELINE, name)
+            for verdict in verdicts
+            if isinstance(verdict.evidence, AccuracyEvidence)
+            for name in verdict.evidence.lost_slices
+        }
+        rows = tuple(
+            (
+                f"{one.name}{' (lost too much)' if (one.against == LAST_RELEASE, one.name) in lost else ''}",
+                one.against,
+                f"{one.samples:,}",
+                percent(one.value) if one.loss is None else f"{one.value:.4g}",
+                percent(one.reference_value) if one.loss is None else f"{one.reference_value:.4g}",
+                NONE if one.loss is not None else str(one.only_reference),
+                NONE if one.loss is not None else str(one.only_candidate),
+            )
+            for one in found.slices
+        )
+        columns = ("slice", "against", "samples", kind, "reference", "lost", "won")
+        return [Table("Slices", columns, rows, (2, 3, 4, 5, 6))] if rows else []
 
     def figures(self, found: Found, kind: str) -> list[Figure]:
         """Return this kind's figure and the reference's."""

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.accuracy.judge_floor import judge_floor, with_flips
 from pytest_onnxlite.checks.accuracy.judge_labels import misfit_message, with_doubts
+from pytest_onnxlite.checks.accuracy.judge_slices import with_slices
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import (
     Accuracy,
@@ -107,7 +108,7 @@ def judge_accuracy(limit: AccuracyLimit, found: Accuracy | Score, reference: Ref
         # Without evidence, so that nobody looks for layers: the cause is known.
         verdicts.append(Verdict(NAME, found.reference or LIMIT, Outcome.FAIL, found.figure, misfit))
     elif found.reference:
-        verdicts.append(with_doubts(limit, found, with_flips(limit, found, _judge_reference(limit, found))))
+        verdicts.append(_with_samples(limit, found, _judge_reference(limit, found)))
     floor = judge_floor(limit, found, NAME)
     if floor is not None:
         verdicts.append(floor)
@@ -116,8 +117,13 @@ def judge_accuracy(limit: AccuracyLimit, found: Accuracy | Score, reference: Ref
     saved = reference.section(AccuracySection)
     if saved is None:
         return [*verdicts, missing(NAME, found.figure, reference)]
-    against_last = with_flips(limit, found, _judge_baseline(limit, found, saved, reference))
-    return [*verdicts, against_last if misfit else with_doubts(limit, found, against_last)]
+    against_last = _judge_baseline(limit, found, saved, reference)
+    return [*verdicts, against_last if misfit else _with_samples(limit, found, against_last)]
+
+
+def _with_samples(limit: AccuracyLimit, found: Accuracy | Score, verdict: Verdict) -> Verdict:
+    """Return a verdict about all samples with what single ones, and parts of them, say."""
+    return with_doubts(limit, found, with_slices(limit, found, with_flips(limit, found, verdict)))
 
 
 def _unfit(limit: AccuracyLimit, found: Accuracy) -> str | None:

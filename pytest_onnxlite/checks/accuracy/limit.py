@@ -25,6 +25,10 @@ class AccuracyLimit(Limit):
         min: the least that the metric may be, such as 0.95 of the answers right; needs nothing to compare with.
         max: for an error, the most that it may be.
         max_flips: the most samples that the reference has right and the candidate wrong, whatever was won elsewhere.
+        slices: judge each slice of the evaluation data (`Dataset(x, y, slices=...)`) as well.
+        per_class: judge each class as well.
+        min_samples: the fewest samples that a slice is judged by; smaller ones are named.
+        max_slice_drop: `max_drop` for a slice; `max_drop` itself where None.
         chance_ok: right answers may be no more than always giving the commonest label has, and the labels doubtful.
     """
 
@@ -37,6 +41,10 @@ class AccuracyLimit(Limit):
         "min": number(-1e12, 1e12, "a number (0.95 is 95 % of the answers)"),
         "max": number(0.0, 1e12, "a number from 0"),
         "max_flips": whole(0),
+        "slices": FLAG,
+        "per_class": FLAG,
+        "min_samples": whole(2),
+        "max_slice_drop": number(0.0, 1e12, "a number from 0 (0.01 is one point)"),
         "chance_ok": FLAG,
     }
 
@@ -48,6 +56,10 @@ class AccuracyLimit(Limit):
     min: float | None = None
     max: float | None = None
     max_flips: int | None = None
+    slices: bool = False
+    per_class: bool = False
+    min_samples: int = 30
+    max_slice_drop: float | None = None
     chance_ok: bool = False
 
     def misfit(self, kind: Kind) -> str:

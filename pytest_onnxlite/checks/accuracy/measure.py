@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_onnxlite.checks.accuracy.chance import differing, fit_of, lost_classes
 from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, Fit, LostClass, Recount, Rescore, Score
+from pytest_onnxlite.checks.accuracy.slices import count as count_slices
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.metrics import Array, Choices, Metric, as_indices, as_labels
 from pytest_onnxlite.variants.builder import Builder
@@ -44,6 +45,7 @@ def measure(
     read: Read | None = None,
     some: Some | None = None,
     last: Last | None = None,
+    slices: Mapping[str, Array] | None = None,
 ) -> Accuracy | Score:
     """Rate a variant's outputs by the spec's metric, and the reference variant's on the same samples.
 
@@ -54,6 +56,7 @@ def measure(
         read: what has read outputs before (`reader`), so that nothing is run twice.
         some: the samples to look at, instead of all of them.
         last: told what was found, returns the last release if it is to be rated too.
+        slices: the rows of each part of the evaluation data that is looked at by itself, `(N,) bool`.
 
     Returns:
         Right answers, counted, where the metric tells right from wrong; else the metric's mean.
@@ -76,7 +79,8 @@ def measure(
         name, beside = HERE, variant
     other = None if beside is None else _rate(builder, beside, labels, read, count)
     found = _count(builder, own, name, other) if own.dtype.kind == "b" else _score(builder, own, name, other, labels)
-    found = replace(found, total=count, batch_size=batch_size, output=_output_name(builder, variant))
+    parts = () if other is None else count_slices(slices or {}, metric, name, own, other)
+    found = replace(found, total=count, batch_size=batch_size, output=_output_name(builder, variant), slices=parts)
     # On another processor the labels are those of here, and so are the classes.
     classes = _Classes.of(builder, variant, read) if some is None else None
     if isinstance(found, Accuracy) and classes is not None:
@@ -86,6 +90,7 @@ def measure(
     if release is None:
         return found
     before = _rate(builder, release, labels, read, count)
+    found = replace(found, slices=(*parts, *count_slices(slices or {}, metric, LAST_RELEASE, own, before)))
     if isinstance(found, Score):
         return replace(found, last=Rescore(float(before.mean()), _loss_error(metric, own, before)))
     recount = Recount(int(before.sum()), int((before & ~own).sum()), int((own & ~before).sum()))

@@ -89,6 +89,33 @@ class LostClass:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """A part of the evaluation data: what a candidate and what it is compared with have there.
+
+    Attributes:
+        name: such as `night`, `region=eu` or `class 3`.
+        against: what it is compared with: a kind of variant, or the last release.
+        samples: in it.
+        value: the candidate's share of right answers, or its value of the metric.
+        reference_value: the other's.
+        only_reference: samples that only the other has right.
+        only_candidate: samples that only the candidate has right.
+        loss: how much worse the value is; None where right answers are counted.
+        loss_error: its standard error.
+    """
+
+    name: str
+    against: str
+    samples: int
+    value: float
+    reference_value: float
+    only_reference: int = 0
+    only_candidate: int = 0
+    loss: float | None = None
+    loss_error: float | None = None
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Right answers, counted, of a candidate and of the variant it is compared with, on the same samples.
 
@@ -107,6 +134,7 @@ class Accuracy:
         processors: by processor, the answers there (`Elsewhere`).
         fit: whether the labels can be those of the data; None where there are no labels, or no classes.
         lost_classes: classes that the candidate lost wholly, or nearly.
+        slices: what it has in each slice that the marker asks for.
     """
 
     metric: str
@@ -123,6 +151,7 @@ class Accuracy:
     processors: Mapping[str, Any] = field(default_factory=dict)
     fit: Fit | None = None
     lost_classes: tuple[LostClass, ...] = ()
+    slices: tuple[Slice, ...] = ()
 
     @property
     def figure(self) -> str:
@@ -154,6 +183,7 @@ class Score:
         output: the output that the metric reads.
         last: the last release's file, rated today; None where it was not.
         processors: by processor, the answers there (`Elsewhere`).
+        slices: what it has in each slice that the marker asks for.
     """
 
     metric: str
@@ -169,6 +199,7 @@ class Score:
     output: str | None = None
     last: Rescore | None = None
     processors: Mapping[str, Any] = field(default_factory=dict)
+    slices: tuple[Slice, ...] = ()
 
     @property
     def figure(self) -> str:
@@ -298,6 +329,7 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         problem: why it could not be run there.
         bound: the marker's own number, `min=` or `max=`.
         flips: samples that the reference has right and the candidate wrong, where the marker limits them.
+        lost_slices: the slices that lost more than is allowed, beyond chance.
     """
 
     lost: float | None = None
@@ -316,3 +348,4 @@ class AccuracyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     problem: str | None = None
     bound: float | None = None
     flips: int | None = None
+    lost_slices: tuple[str, ...] = ()
