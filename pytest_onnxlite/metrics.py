@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from pytest_onnxlite.text import first_line
 
 Array = npt.NDArray[Any]
 Function = Callable[[Any, Any], Any]
@@ -106,8 +109,34 @@ def as_metric(metric: object) -> Metric:
             return Metric(_TopK(int(top.group(1))), metric)
         if metric in _NAMED:
             return _NAMED[metric]
+        if ":" in metric:
+            return as_metric(_imported(metric))
     names = ", ".join(["'top1' to 'top9'", *map(repr, _NAMED)])
-    raise ValueError(f"metric={metric!r}; expected {names}, a function (outputs, labels), or a Metric.")
+    raise ValueError(
+        f'metric={metric!r}; expected {names}, a function (outputs, labels), where it is as in "package.module:function", or '
+        "a Metric."
+    )
+
+
+def _imported(place: str) -> object:
+    """Return what stands at `package.module:name`.
+
+    Raises:
+        ValueError: it cannot be imported, or is neither a function nor a Metric.
+    """
+    module, _, name = place.partition(":")
+    try:
+        found: object = getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever the user's module raises
+        raise ValueError(
+            f"metric={place!r} cannot be imported ({type(error).__name__}: {first_line(error)}); expected "
+            '"package.module:function" of a module that Python finds where pytest runs (see pytest\'s pythonpath).'
+        ) from None
+    if not isinstance(found, Metric) and not callable(found):
+        raise ValueError(
+            f"metric={place!r} is a {type(found).__name__}; expected a function (outputs, labels), or a Metric."
+        )
+    return found
 
 
 def as_indices(labels: Array) -> Array:

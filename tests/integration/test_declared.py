@@ -267,6 +267,27 @@ recipe = {kind = "DynamicInt8", per_channel = true, exclude = ["Gather"]}
     assert (record["measured"]["accuracy"]["correct"], record["measured"]["accuracy"]["batch_size"]) == (SIZE, 4)
 
 
+def test_a_metric_of_the_project_is_named_by_its_place(declare: Write) -> None:
+    project = declare(HEAD + 'metric = "measures:rate"\naccuracy = {min = 0.25}', ini='pythonpath = "."')
+    (project.path / "measures.py").write_text(
+        """
+from pytest_onnxlite import Metric
+
+def first_half(outputs, labels):
+    right = outputs.argmax(axis=1) == labels
+    right[len(right) // 2 :] = False
+    return right
+
+rate = Metric(first_half, "first half")
+"""
+    )
+    result = project.run("--onnxlite-report=report.json")
+    result.assert_outcomes(passed=1)
+    (record,) = json.loads((project.path / "report.json").read_text())["records"]
+    assert record["measured"]["accuracy"]["metric"] == "first half"
+    assert 0 < record["measured"]["accuracy"]["correct"] <= SIZE // 2
+
+
 def test_a_model_is_quantized_by_the_recipe_that_is_declared(declare: Write) -> None:
     project = declare(
         """
@@ -368,6 +389,15 @@ def test_all_mistakes_are_told_at_once(declare: Write) -> None:
         (HEAD.replace('"data.npz"', '{file = "data.npz", y = "labels"}'), "has no array 'labels'"),
         (HEAD.replace('data = "data.npz"', ""), "has no evaluation data"),
         (HEAD + 'metric = "top11"', "metric"),
+        (
+            HEAD + 'metric = "absent:error"',
+            "metric='absent:error' cannot be imported (ModuleNotFoundError: No module named",
+        ),
+        (
+            HEAD + 'metric = "json:absent"',
+            "cannot be imported (AttributeError: module 'json' has no attribute 'absent')",
+        ),
+        (HEAD + 'metric = "json:__name__"', "metric='json:__name__' is a str; expected a function (outputs, labels)"),
     ],
 )
 def test_what_cannot_be_used_fails_the_test(declare: Write, head: str, message: str) -> None:
