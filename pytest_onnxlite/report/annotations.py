@@ -1,8 +1,4 @@
-"""Notes at a test's file and line, in the form that GitHub Actions reads from a job's output.
-
-The form: `::error file=F,line=L,title=T::message`, with percent signs, line ends, and in properties also
-colons and commas, as percent escapes.
-"""
+"""Notes at a test's file and line, which GitHub Actions reads from a job's output."""
 
 from __future__ import annotations
 
@@ -10,21 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_onnxlite.checks.verdict import Outcome
+from pytest_onnxlite.github import note
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.failure import explanation_lines
-from pytest_onnxlite.text import shown, shown_lines
-
-# A verdict's explanation may be long, and a note beside a line of code is read at a glance.
-_MOST_LINES = 12
-
-
-def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def workspace_prefix(root: Path, environ: Mapping[str, str]) -> str:
@@ -35,14 +20,6 @@ def workspace_prefix(root: Path, environ: Mapping[str, str]) -> str:
     except ValueError:
         return ""
     return "" if inner == "." else f"{inner}/"
-
-
-def _note(text: str, title: str, file: str = "", line: int = 0, level: str = "error") -> str:
-    lines, title = shown_lines(text).split("\n"), shown(title)
-    if len(lines) > _MOST_LINES:
-        lines = [*lines[:_MOST_LINES], "..."]
-    place = f"file={_property(file)},line={line}," if file else ""
-    return f"::{level} {place}title={_property(title)}::{_message(chr(10).join(lines))}"
 
 
 def annotate(document: Document, checks: Checks, prefix: str = "") -> list[str]:
@@ -61,22 +38,22 @@ def annotate(document: Document, checks: Checks, prefix: str = "") -> list[str]:
             if not verdict.red and verdict.check in checks:
                 for text in checks[verdict.check].warnings(verdict):
                     title = f"{record.name}: {verdict.check} warning"
-                    notes.append(_note(text, title, f"{prefix}{record.file}", record.line, "warning"))
+                    notes.append(note(text, title, f"{prefix}{record.file}", record.line, "warning"))
             if verdict.red:
                 state = "" if verdict.outcome is Outcome.FAIL else f" {verdict.outcome}"
                 title = f"{record.name}: {verdict.check}{state}"
                 text = "\n".join([verdict.message, *explanation_lines(verdict)])
-                notes.append(_note(text, title, f"{prefix}{record.file}", record.line))
+                notes.append(note(text, title, f"{prefix}{record.file}", record.line))
             elif verdict.remarks:
                 title, text = f"{record.name}: {verdict.check}", "\n".join(verdict.remarks)
-                notes.append(_note(text, title, f"{prefix}{record.file}", record.line, "notice"))
+                notes.append(note(text, title, f"{prefix}{record.file}", record.line, "notice"))
     for entry in document.unjudged:
         title = f"{entry.test.split('::')[-1]}: {entry.what}"
         # The last line of a traceback says what was wrong.
         reason = entry.reason.splitlines()[-1:] or [""]
-        notes.append(_note(reason[0], title, f"{prefix}{entry.file}", entry.line))
-    notes += [_note(text, "pytest-onnxlite") for text in document.session]
+        notes.append(note(reason[0], title, f"{prefix}{entry.file}", entry.line))
+    notes += [note(text, "pytest-onnxlite") for text in document.session]
     partial = document.coverage.if_partial if document.coverage is not None else ""
     if partial:
-        notes.append(_note(partial, "pytest-onnxlite", level="notice"))
+        notes.append(note(partial, "pytest-onnxlite", level="notice"))
     return notes
