@@ -2,12 +2,13 @@
 
     python benchmarks/graph_pages.py
 
-`docs/graph-checks.md` has each rule with an example that a test breaks it by; `docs/graph-mutations.md` says
-which tool sees which fault. A test compares both pages with what this script would write.
+`docs/graph-checks.md` has each rule with an example that a test breaks it by, which `onnxlite explain` prints too;
+`docs/graph-mutations.md` says which tool sees which fault. Tests compare them with what this script would write.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -105,19 +106,26 @@ INT8 models that are broken in what no quantizer touches: each change in the mai
 PLACES = {"main": "the main graph", "If": "a branch", "Loop": "a loop", "function": "a function"}
 
 
-def checks_page() -> str:
-    """Return docs/graph-checks.md."""
+def examples() -> dict[str, str]:
+    """Return what is said about a model that breaks a rule, by the rule's code."""
+    found = {}
+    for code in sorted(RULES):
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            finding = next(f for f in CASES[code](Path(folder)) if f.code == code)
+        found[code] = f"{finding.where}: expected {finding.expected}, found {finding.found}"
+    return found
+
+
+def checks_page(found: dict[str, str]) -> str:
+    """Return docs/graph-checks.md, with these examples."""
     parts = [_CHECKS_HEAD]
     family = ""
     for code, rule in sorted(RULES.items()):
         if code[3] != family:
             family = code[3]
             parts.append(f"\n## {FAMILIES[family]}\n")
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            finding = next(f for f in CASES[code](Path(folder)) if f.code == code)
         parts.append(f"\n### {code}: {rule.title}\n\n{_sentence(rule.severity)} {_sentence(rule.why)}\n")
-        example = f"{finding.where}: expected {finding.expected}, found {finding.found}"
-        parts.append(f"\n```text\n{example}\n```\n\nWhat to do: {rule.hint}.\n")
+        parts.append(f"\n```text\n{found[code]}\n```\n\nWhat to do: {rule.hint}.\n")
     return "".join(parts)
 
 
@@ -192,9 +200,11 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-PAGES = {"graph-checks.md": checks_page, "graph-mutations.md": mutations_page}
+EXAMPLES = ROOT / "pytest_onnxlite" / "linter" / "examples.json"
 
 if __name__ == "__main__":
-    for name, make in PAGES.items():
-        (ROOT / "docs" / name).write_text(make(), encoding="utf-8")
-        print(f"docs/{name} written")
+    spoken = examples()
+    EXAMPLES.write_text(json.dumps(spoken, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (ROOT / "docs" / "graph-checks.md").write_text(checks_page(spoken), encoding="utf-8")
+    (ROOT / "docs" / "graph-mutations.md").write_text(mutations_page(), encoding="utf-8")
+    print("docs/graph-checks.md, docs/graph-mutations.md and the linter's examples are written")

@@ -1,4 +1,6 @@
-"""`python -m pytest_onnxlite`: reports rendered and merged later, what is guarded, and a failure replayed elsewhere."""
+"""`python -m pytest_onnxlite`, or `onnxlite`: reports rendered and merged later, what is guarded, a failure replayed
+elsewhere, and the graph checks as a linter.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import shown_lines
@@ -16,8 +18,19 @@ if TYPE_CHECKING:
     from pytest_onnxlite.report.document import Document
 
 
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only if somebody asks."""
+
+    def __call__(self, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        _say(f"pytest-onnxlite {version('pytest-onnxlite')}")
+        sys.exit(0)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_onnxlite", description=__doc__)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and end")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="render a JSON report; Markdown on the terminal where nothing is said")
     report.add_argument("file", type=Path, metavar="FILE.json", help="what --onnxlite-report wrote")
@@ -45,7 +58,34 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
     replay = commands.add_parser("replay", help="judge a failure again, from the folder that --onnxlite-bundle wrote")
     replay.add_argument("folder", type=Path, metavar="DIR")
+    _add_linter(commands)
     return parser
+
+
+def _add_linter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = commands.add_parser(
+        "lint", help="check the graphs of ONNX files; exits 1 for an error, 2 if one cannot be read"
+    )
+    lint.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="ONNX files, and folders that hold some")
+    lint.add_argument(
+        "--source", type=Path, metavar="FILE.onnx", help="the float model that the one file was made from"
+    )
+    lint.add_argument(
+        "--select", type=_codes, default=[], metavar="CODES", help="only these codes, such as OLX3,OLX601"
+    )
+    lint.add_argument("--ignore", type=_codes, default=[], metavar="CODES", help="all but these codes")
+    lint.add_argument(
+        "--exclude", type=_codes, default=[], metavar="NAMES", help="nodes, globs or operators left in float on purpose"
+    )
+    lint.add_argument("--strict", action="store_true", help="a warning fails the run too")
+    lint.add_argument("--format", choices=["text", "json", "sarif", "github"], default="text")
+    lint.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of to the terminal")
+    explain = commands.add_parser("explain", help="print a rule of the graph checks, with an example and what to do")
+    explain.add_argument("code", metavar="CODE", help="such as OLX309")
+
+
+def _codes(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -118,6 +158,36 @@ def _replay(arguments: argparse.Namespace) -> int:
     return replay(arguments.folder, lambda text: _say(shown_lines(text)))
 
 
+def _lint(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.linter import lint
+    from pytest_onnxlite.linter.output import FORMATS
+
+    found = lint(
+        arguments.paths,
+        source=arguments.source,
+        select=arguments.select,
+        ignore=arguments.ignore,
+        exclude=arguments.exclude,
+        strict=arguments.strict,
+    )
+    text = FORMATS[arguments.format](found)
+    if arguments.output is None:
+        _say(text)
+    else:
+        from pytest_onnxlite.report.delivery import write
+
+        write(arguments.output, f"{text}\n", "--output")
+    return found.exit_code
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.linter import rule
+    from pytest_onnxlite.linter.output import explained
+
+    _say(explained(rule(arguments.code.upper())))
+    return 0
+
+
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -133,7 +203,14 @@ def main(arguments: list[str] | None = None) -> int:
         # Windows' consoles know neither × nor ✗ by themselves.
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     parsed = _parser().parse_args(arguments)
-    commands = {"report": _report, "merge": _merge, "show": _show, "replay": _replay}
+    commands = {
+        "report": _report,
+        "merge": _merge,
+        "show": _show,
+        "replay": _replay,
+        "lint": _lint,
+        "explain": _explain,
+    }
     try:
         return commands[parsed.command](parsed)
     except OnnxliteError as error:
@@ -145,5 +222,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Run a command as a program of its own."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from pytest_onnxlite.lint import RULES
+from pytest_onnxlite.linter.output import examples
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -32,9 +33,12 @@ def test_the_examples_are_what_the_checks_say():
     def prose(text: str) -> list[str]:
         return re.sub(r"```text\n.*?\n```", "", text, flags=re.DOTALL).splitlines()
 
-    made, kept = graph_pages.checks_page(), page("graph-checks.md")
-    assert prose(made) == prose(kept), "run python benchmarks/graph_pages.py"
+    made, kept = graph_pages.examples(), page("graph-checks.md")
+    assert prose(graph_pages.checks_page(made)) == prose(kept), "run python benchmarks/graph_pages.py"
     assert kept.count("```text") == len(RULES)
+    # What the linter explains is what the page shows.
+    assert list(examples()) == sorted(RULES)
+    assert graph_pages.checks_page(examples()) == kept, "run python benchmarks/graph_pages.py"
 
 
 def test_the_table_of_mutations_is_true():
