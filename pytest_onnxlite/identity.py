@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import ModelSpec, hash_inputs
-from pytest_onnxlite.variants import trained
+from pytest_onnxlite.variants import called, trained
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.external import files_of, hash_model
 from pytest_onnxlite.variants.variant import RuntimeVariant, Variant
@@ -123,7 +123,7 @@ def _same_trained(one: ModelSpec, other: ModelSpec) -> bool:
         return bool(one.trained == other.trained)
     if one.trained is None or other.trained is None:
         return False
-    if trained.is_foreign(one.trained) or trained.is_foreign(other.trained):
+    if called.is_foreign(one.trained) or called.is_foreign(other.trained):
         return False
     return trained.identify(one) == trained.identify(other)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -155,6 +155,30 @@ def as_indices(labels: Array) -> Array:
     return labels
 
 
+def holds_labels(outputs: Array) -> bool:
+    """Tell whether an output is the answer itself, and no score of it: texts, or whole numbers of more than a byte."""
+    is_one = outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1)
+    return is_one and (outputs.dtype.kind == "U" or (outputs.dtype.kind in "iu" and outputs.dtype.itemsize > 1))
+
+
+def in_columns(labels: Array, columns: Sequence[Any]) -> Array:
+    """Return the column of each label, where the columns of an output stand for known labels.
+
+    Args:
+        labels: `(N,)` or `(N, 1)`, integers or texts.
+        columns: what each column stands for.
+
+    Raises:
+        ValueError: a label is none of those.
+    """
+    index = {key: number for number, key in enumerate(columns)}
+    try:
+        return np.array([index[label] for label in labels.ravel().tolist()], np.int64).reshape(labels.shape)
+    except KeyError as error:
+        known = ", ".join(repr(key) for key in columns[:10])
+        raise ValueError(f"the label {error.args[0]!r} is none of the model's classes ({known})") from None
+
+
 @dataclass(frozen=True)
 class _TopK:
     """Whether the label is among the highest outputs."""
@@ -175,6 +199,8 @@ class _TopK:
         Raises:
             ValueError: another shape or dtype, or a label outside the classes.
         """
+        if holds_labels(outputs):
+            return self._match(outputs.reshape(-1), np.asarray(labels))
         if outputs.ndim == 2 and outputs.shape[1] == 1:
             outputs = outputs[:, 0]
         labels = as_indices(labels)
@@ -188,6 +214,22 @@ class _TopK:
         among: npt.NDArray[np.bool_] = (self._among(outputs) == labels[:, None]).any(axis=1)
         return among
 
+    def _match(self, answers: Array, labels: Array) -> npt.NDArray[np.bool_]:
+        """Compare answers that are labels themselves."""
+        if self.k > 1:
+            raise ValueError(
+                f"the output holds one label for each sample, of which top{self.k} makes no sense; use top1"
+            )
+        if labels.shape not in (answers.shape, (*answers.shape, 1)) or (labels.dtype.kind == "U") != (
+            answers.dtype.kind == "U"
+        ):
+            raise ValueError(
+                f"the output holds labels, {answers.shape} {answers.dtype}, and the labels are {labels.shape} {labels.dtype}; "
+                "expected one of the same kind for each sample"
+            )
+        same: npt.NDArray[np.bool_] = answers == labels.reshape(-1)
+        return same
+
     def _among(self, outputs: Array) -> Array:
         if self.k == 1:
             return _answers(outputs)[:, None]
@@ -198,6 +240,10 @@ class _TopK:
         """Return what outputs that it can rate choose."""
         if outputs.ndim == 2 and outputs.shape[1] == 1:
             outputs = outputs[:, 0]
+        if holds_labels(outputs):
+            # None of them is surer than another.
+            chosen = outputs.astype(np.int64)
+            return Choices(chosen, chosen[:, None], np.ones(len(chosen)), int(chosen.max()) + 1)
         if outputs.ndim == 1:
             margins, classes = np.abs(outputs.astype(np.float64) - 0.5), 2
         else:
@@ -209,6 +255,8 @@ def as_labels(metric: Metric, outputs: Any) -> Any:
     """Return the outputs of the reference variant as labels: for a metric of classes the classes that it gives."""
     if not isinstance(metric.function, _TopK):
         return outputs
+    if isinstance(outputs, np.ndarray) and holds_labels(outputs):
+        return outputs.reshape(-1)
     found = answers(outputs)
     if found is None:
         raise ValueError(

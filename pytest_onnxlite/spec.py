@@ -33,6 +33,8 @@ def _as_array(value: Any, what: str) -> Array:
     if ragged is not None:
         return ragged
     array = np.asarray(value)
+    if array.dtype == object and array.size and all(isinstance(entry, str) for entry in array.flat):
+        array = array.astype(str)
     if array.dtype == object:
         raise OnnxliteError(
             f"{what} is an array of Python objects; expected numbers of one shape per sample. "

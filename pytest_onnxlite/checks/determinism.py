@@ -9,7 +9,7 @@ import numpy as np
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, take
 from pytest_onnxlite.text import listed
-from pytest_onnxlite.variants import trained
+from pytest_onnxlite.variants import called
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import RuntimeVariant, Variant
 
@@ -38,7 +38,7 @@ def require_repeatable(builder: Builder, variant: Variant, batch_size: int) -> N
 
 
 def _require_repeatable(builder: Builder, variant: Variant, batch_size: int) -> None:
-    is_called = variant.kind == "trained" and trained.is_foreign(builder.spec.trained)
+    is_called = variant.kind == "trained" and called.is_foreign(builder.spec.trained)
     if not is_called and not isinstance(variant, RuntimeVariant):
         return
     some = take(builder.evaluation.x, slice(max(_SAMPLES // batch_size, 1) * batch_size))

@@ -113,7 +113,7 @@ def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Loade
         raise GraphError(f"{path or label}: is damaged: {damaged}. {_HINT}")
     try:
         with no_collections():
-            model = ir.from_proto(proto)
+            model = ir.from_proto(_without_maps(proto))
     except Exception as error:  # onnx-ir wraps whatever it met
         cause: BaseException = error
         while cause.__cause__ is not None:
@@ -123,6 +123,26 @@ def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Loade
         for graph in (model.graph, *(function.graph for function in model.functions.values())):
             ir.external_data.set_base_dir(graph, path.parent)
     return LoadedModel(label, path, proto, model)
+
+
+def _without_maps(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose values of map types, as ONNX-ML's ZipMap gives them, have no type: onnx-ir knows none."""
+    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
+    if not any(map(_is_map, values)):
+        return proto
+    plain = onnx.ModelProto()
+    plain.CopyFrom(proto)
+    for value in [*plain.graph.input, *plain.graph.output, *plain.graph.value_info]:
+        if _is_map(value):
+            value.ClearField("type")
+    return plain
+
+
+def _is_map(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type
+    while kind.WhichOneof("value") in ("sequence_type", "optional_type"):
+        kind = getattr(kind, str(kind.WhichOneof("value"))).elem_type
+    return str(kind.WhichOneof("value")) == "map_type"
 
 
 def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -21,6 +21,7 @@ _DTYPES = {
     "tensor(double)": "float64",
     "tensor(float16)": "float16",
     "tensor(bool)": "bool",
+    "tensor(string)": "str",
     **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 
@@ -158,7 +159,14 @@ def _cast(sample: npt.NDArray[Any], info: TensorInfo, batched: bool) -> npt.NDAr
 def _as_dtype(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
     import numpy as np
 
-    wanted: np.dtype[Any] = np.dtype(info.dtype)
+    if info.dtype == "str" or array.dtype.kind == "U":
+        if info.dtype != "str" or array.dtype.kind != "U":
+            raise ValueError(f"the model's input {info.name!r} takes {info.dtype}, the data is {array.dtype}")
+        return np.ascontiguousarray(array)
+    try:
+        wanted: np.dtype[Any] = np.dtype(info.dtype)
+    except TypeError:
+        raise ValueError(f"the model's input {info.name!r} takes {info.dtype}, and only tensors are fed here") from None
     both_floats = array.dtype.kind == "f" and wanted.kind == "f"
     if not both_floats and not np.can_cast(array.dtype, wanted, "safe"):
         raise ValueError(f"the model's input {info.name!r} takes {wanted}, the data is {array.dtype}")

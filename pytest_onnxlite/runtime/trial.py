@@ -9,6 +9,7 @@ import msgspec
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.interpreter import open_interpreter
 from pytest_onnxlite.runtime.sessions import open_session, session_outputs
+from pytest_onnxlite.runtime.values import as_arrays
 from pytest_onnxlite.spec import Runtime
 
 
@@ -29,5 +30,5 @@ def run(request: TrialRequest) -> None:
     else:
         session = open_session(path, request.runtime)
         names = [info.name for info in session_outputs(session)]
-        outputs = dict(zip(names, session.run(names, feeds), strict=True))
+        outputs, _ = as_arrays(names, session.run(names, feeds))
     arrays.save(Path(request.outputs), outputs)

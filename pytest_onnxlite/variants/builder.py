@@ -16,7 +16,7 @@ from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import one_run, to_feeds
 from pytest_onnxlite.spec import Dataset, Inputs, ModelSpec, hash_inputs, take
-from pytest_onnxlite.variants import first_run, trained
+from pytest_onnxlite.variants import called, first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.code import Unhashable
 from pytest_onnxlite.variants.external import hash_model
@@ -59,9 +59,8 @@ class Builder:
             recipe: how.
             folder: a cache of its own for what is tried and not kept.
         """
-        other = Builder(
-            dataclasses.replace(self.spec, recipe=recipe, int8=None), Cache(folder), self._progress, self._kinds
-        )
+        spec = dataclasses.replace(self.spec, recipe=recipe, int8=None)
+        other = Builder(spec, Cache(folder), self._progress, self._kinds)
         _ = self.onnx
         # What does not depend on the recipe is shared.
         shared = {"_trained_id", "_program", "_trained_entry", "trained", "_trained_outputs", "onnx"}
@@ -126,7 +125,7 @@ class Builder:
     def _is_there(self, kind: str) -> bool:
         """Tell whether the spec gives a kind, or what it is made from."""
         if kind == "trained":
-            return self.spec.trained is not None and not trained.is_foreign(self.spec.trained)
+            return self.spec.trained is not None and not called.is_foreign(self.spec.trained)
         return getattr(self.spec, kind, None) is not None or self._is_there(self.kind(kind).made_from)
 
     def release(self) -> None:
@@ -165,7 +164,7 @@ class Builder:
         program = self._program
         (folder / "inputs.json").write_text(json.dumps([[i.name, i.dtype, list(i.shape)] for i in program.inputs]))
         path = self.spec.trained
-        if trained.is_in_memory(path):
+        if called.is_in_memory(path):
             path = folder / "model.keras"
             with silence():
                 self.spec.trained.save(path)
@@ -176,8 +175,8 @@ class Builder:
     @cached_property
     def trained(self) -> TrainedVariant:
         """The trained variant; a warm cache has its inputs and its outputs, without loading TensorFlow."""
-        if trained.is_foreign(self.spec.trained):
-            infos, run = trained.load_foreign(self.spec, self.evaluation.x, self._onnx_output_names)
+        if called.is_foreign(self.spec.trained):
+            infos, run = called.load_foreign(self.spec, self.evaluation.x, self._onnx_output_names)
             return TrainedVariant(self.spec.name, None, infos, lambda: run, batched=self.spec.batched)
         if self.spec.trained is None:
             raise OnnxliteError(
@@ -185,7 +184,7 @@ class Builder:
                 "or judge onnxlite_onnx or onnxlite_int8."
             )
         entry = self._trained_entry
-        path = entry / "model.keras" if trained.is_in_memory(self.spec.trained) else self.spec.trained
+        path = entry / "model.keras" if called.is_in_memory(self.spec.trained) else self.spec.trained
         return TrainedVariant(self.spec.name, path, trained.read_inputs(entry), lambda: self._program)
 
     def _onnx_output_names(self) -> list[str]:
@@ -202,7 +201,7 @@ class Builder:
 
     @cached_property
     def _trained_outputs(self) -> Outputs:
-        if trained.is_foreign(self.spec.trained):
+        if called.is_foreign(self.spec.trained):
             self._progress(f"running the trained model of {self.spec.name} on {len(self.evaluation)} samples")
             return self.trained.run(self.evaluation.x)
         return arrays.load(self._trained_entry / "outputs.npz")
@@ -234,13 +233,14 @@ class Builder:
         self._progress(f"converting {self.spec.name} to ONNX")
         path = folder / "model.onnx"
         conversion.convert(program, self.spec.name, path)
-        expected = take(self.outputs(self.trained, self.spec.batch_size), slice(first_run.SAMPLES))
+        first = slice(first_run.batch_of(self.spec, self.evaluation.x, program.inputs))
+        expected = take(self.outputs(self.trained, self.spec.batch_size), first)
         assert isinstance(expected, dict)
         found = first_run.run_first(path, "onnx", self.spec, self.evaluation.x)
         first_run.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
 
     def _require_convertible(self, what: str, instead: str) -> None:
-        if trained.is_foreign(self.spec.trained):
+        if called.is_foreign(self.spec.trained):
             raise OnnxliteError(
                 f"ModelSpec({self.spec.name!r}): trained= is a {type(self.spec.trained).__name__}, which can be called but "
                 f"not converted to {what} here. Export it with the tools it comes from, and give the file as {instead}."

@@ -30,6 +30,7 @@ def convert(program: Program, model: str, target: Path) -> None:
         raise OnnxliteError(
             f'converting {model} needs tf2onnx: {error}. Install it with: pip install "pytest-onnxlite[tensorflow]"'
         ) from None
+    program.start_anew()
     try:
         with silence():
             proto, _ = tf2onnx.convert.from_function(program.function, input_signature=program.specs, opset=OPSET)
@@ -47,6 +48,12 @@ def convert(program: Program, model: str, target: Path) -> None:
 def _reorder(values: Any, names: list[str], model: str, what: str) -> None:
     """Put inputs or outputs back into the trained model's order."""
     have = {value.name: value for value in values}
+    if set(names) < set(have):
+        raise OnnxliteError(
+            f"{model}: tf2onnx made {what} of what the model keeps inside: {', '.join(sorted(set(have) - set(names)))}. Layers "
+            "that look up values in a table, such as StringLookup or TextVectorization, are not converted: leave them out of the "
+            "model that is released, or convert it yourself and give the file as ModelSpec(onnx=...)."
+        )
     if set(names) != set(have):
         raise OnnxliteError(
             f"{model}: conversion changed the {what}: expected {names}, found {list(have)}. An input that no layer "

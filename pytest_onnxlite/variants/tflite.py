@@ -58,6 +58,7 @@ def _frozen(tf: Any, program: Program) -> Any:
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    program.start_anew()
     constant = convert_variables_to_constants_v2(program.function.get_concrete_function())
 
     def call(*tensors: Any) -> dict[str, Any]:

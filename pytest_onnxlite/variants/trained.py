@@ -1,4 +1,4 @@
-"""Loading trained models: a `.keras` or `.h5` file, a SavedModel folder, a `keras.Model`, or anything that can be called."""
+"""Loading trained models: a `.keras` or `.h5` file, a SavedModel folder, a `keras.Model`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.runtime.sessions import TensorInfo
+from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, count_samples
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
+from pytest_onnxlite.variants.called import is_in_memory
 from pytest_onnxlite.variants.code import hash_code
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import Outputs, Variant
@@ -42,12 +43,19 @@ class Program:
     function: Any
     specs: tuple[Any, ...]
     owner: Any  # keeps the variables of a SavedModel alive
+    stateful: tuple[Any, ...] = ()  # layers that would carry on from the batch before
 
     def __call__(self, feeds: Mapping[str, Array]) -> Outputs:
-        """Run one batch."""
+        """Run one batch, as the first of all."""
+        self.start_anew()
         found = self.function(*(feeds[info.name] for info in self.inputs))
         # TensorFlow sorts what it returns by name.
         return {name: found[name].numpy() for name in self.outputs}
+
+    def start_anew(self) -> None:
+        """Forget what earlier batches left; what is converted now would keep it for ever."""
+        for layer in self.stateful:
+            layer.reset_state()
 
 
 def import_tensorflow() -> Any:
@@ -65,95 +73,6 @@ def import_tensorflow() -> Any:
             'Install it with: pip install "pytest-onnxlite[tensorflow]"'
         ) from None
     return tensorflow
-
-
-def is_in_memory(trained: Any) -> bool:
-    """Tell a model object from a path."""
-    return not isinstance(trained, Path)
-
-
-def is_foreign(trained: Any) -> bool:
-    """Tell what can only be called from what Keras can load, save and convert."""
-    return (
-        trained is not None
-        and is_in_memory(trained)
-        and not all(hasattr(trained, name) for name in ("get_weights", "to_json"))
-    )
-
-
-def load_foreign(
-    spec: ModelSpec, x: Inputs, output_names: Callable[[], Sequence[str]]
-) -> tuple[tuple[TensorInfo, ...], Callable[[Mapping[str, Array]], Outputs]]:
-    """Return what a callable is fed and what runs it: a PyTorch module, a scikit-learn estimator, or any function.
-
-    Args:
-        spec: the model.
-        x: samples, whose shapes and dtypes are what it takes.
-        output_names: names for what it returns as a list or tuple.
-
-    Raises:
-        OnnxliteError: it cannot be called, or is a PyTorch module in training mode.
-    """
-    call = _caller(spec)
-    named = x if isinstance(x, Mapping) else {"x": x}
-    infos = tuple(TensorInfo(name, *_sample_type(array, spec.batched)) for name, array in named.items())
-
-    def run(feeds: Mapping[str, Array]) -> Outputs:
-        given = dict(feeds) if isinstance(x, Mapping) else feeds["x"]
-        try:
-            result = call(given)
-        except Exception as error:
-            raise OnnxliteError(
-                f"{spec.name}: the trained model, a {type(spec.trained).__name__}, failed on the evaluation data: "
-                f"{type(error).__name__}: {first_line(error)}. It is called with "
-                f"{'a dict of arrays' if isinstance(x, Mapping) else 'one array'} of a whole batch."
-            ) from error
-        if isinstance(result, Mapping):
-            return {str(name): _as_numpy(value) for name, value in result.items()}
-        if isinstance(result, (list, tuple)) and len(result) > 1:
-            names = output_names() or [f"output_{i}" for i in range(len(result))]
-            return {name: _as_numpy(value) for name, value in zip(names, result, strict=True)}
-        if isinstance(result, (list, tuple)):
-            (result,) = result
-        return {next(iter(output_names()), "output"): _as_numpy(result)}
-
-    return infos, run
-
-
-def _sample_type(array: Array, batched: bool) -> tuple[str, tuple[int | str, ...]]:
-    sample = array[0]
-    shape: tuple[int | str, ...] = tuple(sample.shape)
-    if array.dtype == object:
-        shape = tuple("?" for _ in shape)
-    return sample.dtype.name, ("batch", *shape) if batched else shape
-
-
-def _caller(spec: ModelSpec) -> Callable[[Any], Any]:
-    trained = spec.trained
-    torch = sys.modules.get("torch")  # whoever has a module of it has imported it
-    if torch is not None and isinstance(trained, torch.nn.Module):
-        if trained.training:
-            raise OnnxliteError(
-                f"ModelSpec({spec.name!r}): trained= is a PyTorch module in training mode, in which dropout and batch "
-                "normalization give other answers each time. Call its .eval() first."
-            )
-
-        def run_module(given: Any) -> Any:
-            with torch.no_grad():
-                if isinstance(given, dict):
-                    return trained(**{name: torch.from_numpy(array) for name, array in given.items()})
-                return trained(torch.from_numpy(given))
-
-        return run_module
-    for method in ("predict_proba", "predict"):
-        if not callable(trained) and callable(getattr(trained, method, None)):
-            found: Callable[[Any], Any] = getattr(trained, method)
-            return found
-    return trained  # type: ignore[no-any-return]
-
-
-def _as_numpy(value: Any) -> Array:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
 def identify(spec: ModelSpec) -> str:
@@ -272,8 +191,11 @@ def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
             "keras.Input(shape); of a subclassed one save the call itself, with model.export(folder), and give the folder."
         ) from None
     names = _unique([t.name for t in tensors])
+    # A state has the batch size that the model was built with; everything else takes any.
+    stateful = tuple(layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
     specs = tuple(
-        tf.TensorSpec([None, *t.shape[1:]], t.dtype, name=name) for t, name in zip(tensors, names, strict=True)
+        tf.TensorSpec([t.shape[0] if stateful else None, *t.shape[1:]], t.dtype, name=name)
+        for t, name in zip(tensors, names, strict=True)
     )
     if isinstance(outputs, Mapping):
         output_names = [str(key) for key in outputs]
@@ -286,9 +208,19 @@ def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
         return {name: tf.identity(value, name=name) for name, value in zip(output_names, flat, strict=True)}
 
     function = tf.function(call, input_signature=specs)
-    with _arrays_for_tensors(tf, functional):
-        function.get_concrete_function()
-    return Program(_infos(specs), tuple(output_names), function, specs, functional)
+    try:
+        with _arrays_for_tensors(tf, functional):
+            function.get_concrete_function()
+    except Exception as error:  # whatever a layer raises
+        raise OnnxliteError(f"{spec.name}: the Keras model cannot be run: {_plain(error)[:500]}.") from None
+    return Program(_infos(specs), tuple(output_names), function, specs, functional, stateful)
+
+
+def _plain(error: Exception) -> str:
+    """Return what a layer said, without where TensorFlow saw it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    found = next((line for line in reversed(lines) if "Exception encountered" in line), None)
+    return " ".join(lines[lines.index(found) :]) if found else " ".join(lines)
 
 
 @contextmanager
@@ -346,7 +278,7 @@ def _infos(specs: tuple[Any, ...]) -> tuple[TensorInfo, ...]:
     return tuple(
         TensorInfo(
             s.name,
-            s.dtype.name,
+            "str" if s.dtype.name == "string" else s.dtype.name,
             tuple(("batch" if i == 0 else "?") if d is None else int(d) for i, d in enumerate(s.shape)),
         )
         for s in specs
@@ -392,8 +324,16 @@ class TrainedVariant(Variant):
     def run(self, inputs: Inputs, batch_size: int = _TRAINED_BATCH) -> Outputs:
         """Run all samples; see `Variant.run`."""
         feeds = self.as_feeds(inputs)
+        frozen = fixed_batch(self.inputs_info)
         if not self.batched or any(array.dtype == object for array in feeds.values()):
             batch_size = 1
+        elif frozen is not None:
+            batch_size = frozen
+            if count_samples(feeds) % frozen:
+                raise OnnxliteError(
+                    f"{self.model} trained: it takes batches of {frozen} only, and there are {count_samples(feeds)} samples. Give "
+                    "a number of samples that whole batches hold, or build the model with any batch size."
+                )
         call = self._load()
         parts = [call(batch) for _, batch in self._batches(feeds, batch_size)]
         return self._joined(parts, batch_size, count_samples(feeds))

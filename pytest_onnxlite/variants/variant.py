@@ -23,6 +23,7 @@ from pytest_onnxlite.runtime.sessions import (
     session_outputs,
     to_feeds,
 )
+from pytest_onnxlite.runtime.values import Columns, as_arrays
 from pytest_onnxlite.spec import Array, Inputs, Runtime, as_inputs, count_samples, take
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.deadline import check_time
@@ -136,10 +137,8 @@ class Variant(ABC):
 
         # ONNX calls float32 FLOAT, and the others by numpy's names in capitals.
         names = {"float32": "FLOAT", "float64": "DOUBLE"}
-        tensors = tuple(
-            TensorSignature(info.name, names.get(info.dtype, info.dtype.upper()), info.shape)
-            for info in self.inputs_info
-        )
+        infos = self.inputs_info
+        tensors = tuple(TensorSignature(i.name, names.get(i.dtype, i.dtype.upper()), i.shape) for i in infos)
         return inputs_for(Signature(tensors, ()), **options)
 
     def as_feeds(self, inputs: Inputs) -> dict[str, Array]:
@@ -247,6 +246,9 @@ class RuntimeVariant(Variant):
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         """Run one batch; what the runtime raises passes through."""
 
+    def _cannot_load(self, library: str, error: Exception) -> OnnxliteError:
+        return OnnxliteError(f"{self.model} {self.kind}: {library} cannot load {self.path}: {first_line(error)}")
+
     def _prepare_to_end(self) -> None:
         """Forget how the inference before was ended."""
         self._began = None
@@ -318,6 +320,10 @@ class RuntimeVariant(Variant):
 class OnnxVariant(RuntimeVariant):
     """A variant that ONNX Runtime runs."""
 
+    def __init__(self, model: str, kind: str, path: Path, runtime: Runtime, *, batched: bool = True) -> None:
+        super().__init__(model, kind, path, runtime, batched=batched)
+        self.columns: Columns = {}  # of outputs that are maps, by name: what each column stands for; known after a run
+
     def beside(self, path: Path) -> OnnxVariant:
         """Return another file of the same kind, to be run in the same way."""
         return OnnxVariant(self.model, self.kind, path, self.runtime, batched=self.batched)
@@ -327,9 +333,7 @@ class OnnxVariant(RuntimeVariant):
         try:
             return open_session(self.path, self.runtime)
         except Exception as error:
-            raise OnnxliteError(
-                f"{self.model} {self.kind}: ONNX Runtime cannot load {self.path}: {first_line(error)}"
-            ) from None
+            raise self._cannot_load("ONNX Runtime", error) from None
 
     @property
     def inputs_info(self) -> tuple[TensorInfo, ...]:
@@ -343,7 +347,9 @@ class OnnxVariant(RuntimeVariant):
 
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         names = [info.name for info in self.outputs_info]
-        return dict(zip(names, self._session.run(names, feeds, self._options), strict=True))
+        found, columns = as_arrays(names, self._session.run(names, feeds, self._options))
+        self.columns.update(columns)
+        return found
 
     @cached_property
     def _options(self) -> Any:
@@ -377,21 +383,17 @@ class TfliteVariant(RuntimeVariant):
                 'Install it with: pip install "pytest-onnxlite[litert]"'
             ) from None
         except Exception as error:
-            raise OnnxliteError(
-                f"{self.model} {self.kind}: LiteRT cannot load {self.path}: {first_line(error)}"
-            ) from None
+            raise self._cannot_load("LiteRT", error) from None
 
     @property
     def inputs_info(self) -> tuple[TensorInfo, ...]:
         """What the model is fed: names, dtypes, shapes."""
-        found: tuple[TensorInfo, ...] = self._session.inputs
-        return found
+        return tuple(self._session.inputs)
 
     @property
     def outputs_info(self) -> tuple[TensorInfo, ...]:
         """What the model gives back: names, dtypes, shapes."""
-        found: tuple[TensorInfo, ...] = self._session.outputs
-        return found
+        return tuple(self._session.outputs)
 
     def _run_once(self, feeds: dict[str, Array]) -> Outputs:
         found: Outputs = self._session.run(feeds)

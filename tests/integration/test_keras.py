@@ -109,6 +109,32 @@ def test_several_inputs_and_outputs_by_name(build: Make) -> None:
         assert np.abs(found[name] - expected[name]).max() < 0.2
 
 
+def test_a_state_starts_anew_with_each_batch(build: Make) -> None:
+    """Its batch size is the model's; the ONNX file keeps no state, and gives the same answers."""
+    steps = keras.Input(batch_shape=(1, 8, 8))
+    model = keras.Model(steps, keras.layers.Dense(3)(keras.layers.SimpleRNN(5, stateful=True)(steps)))
+    x = X[:6, :, :, 0]
+    builder = build(model, x, None, metric="mae")
+    expected = builder.trained.predict(x)
+    assert np.array_equal(expected, builder.trained.predict(x))  # type: ignore[arg-type]
+    assert np.allclose(builder.onnx.predict(x, batch_size=1), expected, atol=1e-5)  # type: ignore[arg-type]
+    two = keras.Input(batch_shape=(4, 8, 8))
+    model = keras.Model(two, keras.layers.SimpleRNN(5, stateful=True)(two))
+    with pytest.raises(OnnxliteError, match="takes batches of 4 only, and there are 6 samples"):
+        _ = build(model, x, None, metric="mae").trained.predict(x)
+
+
+def test_a_table_of_texts_is_no_part_of_what_is_converted(build: Make) -> None:
+    text = keras.Input((1,), dtype="string")
+    table = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    model = keras.Model(text, keras.layers.Dense(3)(table(text)))
+    x = np.array([["a"], ["b"], ["c"]])
+    builder = build(model, x, None, metric="mae")
+    assert len(builder.trained.predict(x)) == 3
+    with pytest.raises(OnnxliteError, match="look up values in a table, such as StringLookup"):
+        _ = builder.onnx
+
+
 def test_outputs_of_a_dict_keep_their_keys(build: Make) -> None:
     inputs = keras.Input((4,), name="x")
     outputs = {"b": keras.layers.Dense(2)(inputs), "a": keras.layers.Dense(3)(inputs)}

@@ -133,6 +133,9 @@ def _answers(case: Case[Found], beside: Variant | None) -> Answers | None:
         if reference is None or not metric.is_built_in:
             return None
         labels = as_labels(metric, accuracy.read_output(builder, reference, case.task.batch_size))
+    else:
+        read = accuracy.reader(builder, case.task.batch_size)
+        labels = accuracy.labels_of_columns(builder, case.task.variant, read, labels)
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

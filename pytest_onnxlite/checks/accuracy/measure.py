@@ -13,9 +13,9 @@ from pytest_onnxlite.checks.accuracy.chance import differing, fit_of, lost_class
 from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, Fit, LostClass, Recount, Rescore, Score
 from pytest_onnxlite.checks.accuracy.slices import count as count_slices
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.metrics import Array, Choices, Metric, as_indices, as_labels
+from pytest_onnxlite.metrics import Array, Choices, Metric, as_indices, as_labels, holds_labels, in_columns
 from pytest_onnxlite.variants.builder import Builder
-from pytest_onnxlite.variants.variant import Outputs, RuntimeVariant, Variant
+from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
 
 # Told what was found of the candidate, returns the last release if it is to be rated too.
 Last = Callable[[Accuracy | Score], Variant | None]
@@ -23,6 +23,8 @@ Read = Callable[[Variant], Array | Outputs]
 
 # What a variant is compared with on another processor where it has no reference variant: its own answers here.
 HERE = "here"
+# Labels above are ids, and no classes to be counted one by one.
+_MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,12 @@ class _Classes:
         metric, labels = builder.spec.rating, builder.evaluation.y
         if labels is None or not metric.is_of_classes:
             return None
+        output = read(variant)
+        if isinstance(output, np.ndarray) and holds_labels(output) and not _are_numbered(np.asarray(labels), output):
+            return None
+        columns = _columns(builder, variant, read)
+        if columns and columns != tuple(range(len(columns))):
+            return None
 
         def chosen(of: Variant) -> Choices:
             found = read(of)
@@ -138,6 +146,15 @@ class _Classes:
     def lost(self, name: str, theirs: Array, ours: Array, known: tuple[LostClass, ...] = ()) -> tuple[LostClass, ...]:
         """Return the classes that the candidate lost against one that is called so."""
         return lost_classes(name, self.labels, theirs, ours, known)
+
+
+def _are_numbered(labels: Array, answers: Array) -> bool:
+    """Tell whether labels are numbers from 0 up, and the answers none that no sample is labelled with."""
+    if labels.dtype.kind not in "iub" or answers.dtype.kind not in "iu":
+        return False
+    return (
+        int(answers.min()) >= 0 and int(labels.min()) >= 0 and int(labels.max()) <= int(answers.max()) < _MOST_CLASSES
+    )
 
 
 def _count(builder: Builder, own: Array, reference: str, other: Array | None) -> Accuracy:
@@ -219,6 +236,7 @@ def _labels(builder: Builder, variant: Variant, read: Read, some: Some | None = 
     metric = builder.spec.rating
     labels: Any = builder.evaluation.y if metric.against == "labels" else None
     if labels is not None:
+        labels = labels_of_columns(builder, variant, read, labels)
         return labels if some is None else labels[some.rows]
     reference = builder.accuracy_reference()
     if reference is None:
@@ -230,6 +248,30 @@ def _labels(builder: Builder, variant: Variant, read: Read, some: Some | None = 
         return as_labels(metric, read(reference))
     except ValueError as error:
         raise OnnxliteError(f"{variant.model} {reference.kind}: {error}.") from None
+
+
+def labels_of_columns(builder: Builder, variant: Variant, read: Read, labels: Array) -> Array:
+    """Return labels as a metric of classes reads them: as columns of the output, where those stand for labels.
+
+    Raises:
+        OnnxliteError: a label is none of them.
+    """
+    columns = _columns(builder, variant, read) or _columns(builder, builder.accuracy_reference(), read)
+    if not columns or not builder.spec.rating.is_of_classes:
+        return labels
+    try:
+        return in_columns(labels, columns)
+    except ValueError as error:
+        raise OnnxliteError(f"{variant.model} {variant.kind}: {error}.") from None
+
+
+def _columns(builder: Builder, variant: Variant | None, read: Read) -> tuple[Any, ...]:
+    """Return what the columns of the output that the metric reads stand for; nothing where they are only numbered."""
+    if not isinstance(variant, OnnxVariant):
+        return ()
+    read(variant)  # known once it has run
+    names = [builder.spec.output] if builder.spec.output is not None else [info.name for info in variant.outputs_info]
+    return variant.columns.get(names[0], ()) if len(names) == 1 else ()
 
 
 def _relative_base(metric: Metric, values: Array, labels: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Slice
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.metrics import Array, Metric, as_indices
+from pytest_onnxlite.metrics import Array, Metric
 from pytest_onnxlite.spec import ModelSpec
 
 # Of classes, which a slice each may be too many of.
@@ -37,7 +37,8 @@ def slices_of(spec: ModelSpec, limit: AccuracyLimit) -> dict[str, Array]:
                 f"per_class=True judges each class, and the metric {spec.rating.name!r} of ModelSpec({spec.name!r}) knows none, "
                 "or there are no labels. Leave it out, or give labels."
             )
-        labels = as_indices(np.asarray(data.y))
+        labels = np.asarray(data.y)
+        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         classes = np.unique(labels)
         if labels.ndim != 1 or len(classes) > _MOST_CLASSES:
             raise OnnxliteError(
