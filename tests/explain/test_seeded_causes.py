@@ -134,9 +134,9 @@ def trained_again(digits: Digits, labels: Any, x: Any, path: Path) -> Path:
     features = onnx.ModelProto.FromString(model.SerializeToString())
     features.graph.output.append(onnx.helper.make_tensor_value_info(product.input[0], onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(features.SerializeToString(), providers=["CPUExecutionProvider"])
-    (read,) = session.run([product.input[0]], {session.get_inputs()[0].name: x})
+    read = session.run([product.input[0]], {session.get_inputs()[0].name: x})[0].astype(np.float64)
     rate = 1.0 / np.square(read).sum(axis=1).mean()
-    for _ in range(400):
+    for _ in range(100):
         scores = read @ weights + offset
         chances = np.exp(scores - scores.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)
@@ -160,6 +160,7 @@ def test_a_class_whose_images_were_relabelled_in_training_is_named(
     project.write({"onnx": digits.onnx}, digits.x, digits.y, markers=ACCURACY, variant="onnx")
     project.save()
     # The same training with the true labels is as good as before, so that the labels are to blame.
+    x, y = x[:1000], y[:1000]
     project.replace("onnx.onnx", trained_again(digits, y, x, tmp_path / "same.onnx"))
     project.compare().assert_outcomes(passed=1)
     project.replace("onnx.onnx", trained_again(digits, np.where(y == 3, 5, y), x, tmp_path / "relabelled.onnx"))
