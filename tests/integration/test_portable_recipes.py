@@ -169,6 +169,13 @@ PORTABLE: list[Recipe] = [
     StaticInt8(weight_type="uint8"),
     StaticInt8(weight_type="uint8", format="qoperator"),
 ]
+# A product of matrices is computed by the same kernels in every net: these are shown by the dense one.
+ALIKE: list[Recipe] = [
+    DynamicInt8(reduce_range=True),
+    StaticInt8(per_channel=False),
+    StaticInt8(weight_type="uint8"),
+    StaticInt8(weight_type="uint8", format="qoperator"),
+]
 NAMED: list[Recipe] = [DynamicInt8(weight_type="int8"), StaticInt8(weight_type="int8")]
 
 
@@ -180,6 +187,10 @@ def means_something(net: str, recipe: Recipe) -> bool:
     if net in ("lstm", "loop") and isinstance(recipe, StaticInt8):
         # What is recurrent stays in float there; of the LSTM net the head is left.
         return net == "lstm" and recipe == StaticInt8()
+    if net != "dense" and recipe == DynamicInt8(weight_type="uint8"):
+        return False  # what is chosen by itself, byte for byte
+    if net in ("loop", "attention") and recipe in ALIKE:
+        return False
     # ConvInteger computes int8 weights by a kernel that saturates nowhere, and is slow.
     return not (net == "convolutional" and recipe in NAMED and isinstance(recipe, DynamicInt8))
 
