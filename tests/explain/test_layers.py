@@ -10,22 +10,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
+from pytest_onnxlite import DynamicInt8, StaticInt8
 from pytest_onnxlite.explain.layer import Analysis, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
 from pytest_onnxlite.explain.noise import decibel
+from pytest_onnxlite.recipes import Recipe
 from pytest_onnxlite.runtime import arrays
+from pytest_onnxlite.runtime.sessions import TensorInfo
 from pytest_onnxlite.spec import Runtime
-from pytest_onnxlite.variants.builder import Builder
-from pytest_onnxlite.variants.cache import Cache
+from pytest_onnxlite.variants.quantization import Calibration, quantize
 
 from onnx_models import branching, dense, edit, save_graph, set_weight, weights_of
 
-pytestmark = pytest.mark.int8_answers
-
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 32)).astype(np.float32)
-FORMS = {
+FORMS: dict[str, Recipe] = {
     "dynamic": DynamicInt8(),
     "dynamic per channel": DynamicInt8(per_channel=True),
     "qdq": StaticInt8(),
@@ -33,9 +32,11 @@ FORMS = {
 }
 
 
-def quantized(source: Path, recipe: Any, folder: Path, x: Any = X) -> Path:
-    spec = ModelSpec("m", onnx=source, evaluation=Dataset(x), recipe=recipe, calibration=x, metric="cosine")
-    return Builder(spec, Cache(folder / "cache"), lambda _: None).int8.path
+def quantized(source: Path, recipe: Recipe, folder: Path, x: Any = X) -> Path:
+    target = folder / "int8.onnx"
+    calibration = Calibration(x, (TensorInfo("x", "float32", ("batch", 32)),))
+    quantize(source, recipe, "m", target, calibration if isinstance(recipe, StaticInt8) else None)
+    return target
 
 
 def compare(source: Path, int8: Path, folder: Path, x: Any = X) -> Analysis:
@@ -64,6 +65,7 @@ def test_a_sound_model_has_no_bad_layer(tmp_path: Path, form: str) -> None:
     assert found.runs == 8
 
 
+@pytest.mark.int8_answers
 @pytest.mark.parametrize("form", FORMS)
 def test_an_error_is_the_layers_own_and_inherited_by_those_behind(tmp_path: Path, form: str) -> None:
     source = dense(tmp_path / "a.onnx", 3, 32)
@@ -77,6 +79,7 @@ def test_an_error_is_the_layers_own_and_inherited_by_those_behind(tmp_path: Path
         assert layers["matmul1"].gain == pytest.approx(1.5, rel=0.02)
 
 
+@pytest.mark.int8_answers
 def test_each_branch_of_an_if_is_looked_into(tmp_path: Path) -> None:
     source = branching(tmp_path / "a.onnx")
 
@@ -136,6 +139,7 @@ def looping(path: Path, width: int = 32) -> Path:
     )
 
 
+@pytest.mark.int8_answers
 def test_the_body_of_a_loop_is_looked_into_in_its_first_iteration(tmp_path: Path) -> None:
     source = looping(tmp_path / "a.onnx")
     found = compare(source, quantized(source, DynamicInt8(), tmp_path), tmp_path)
@@ -146,10 +150,10 @@ def test_the_body_of_a_loop_is_looked_into_in_its_first_iteration(tmp_path: Path
     assert found.notes == ["loop/body/ was compared in its first iteration alone"]
 
 
+@pytest.mark.int8_answers
 def test_values_beyond_a_static_range_are_counted(tmp_path: Path) -> None:
     source = dense(tmp_path / "a.onnx", 2, 32)
-    spec = ModelSpec("m", onnx=source, evaluation=Dataset(X), recipe=StaticInt8(), calibration=X / 4, metric="cosine")
-    int8 = Builder(spec, Cache(tmp_path / "cache"), lambda _: None).int8.path
+    int8 = quantized(source, StaticInt8(), tmp_path, X / 4)
     layers = {layer.node: layer for layer in compare(source, int8, tmp_path).layers}
     assert layers["matmul0"].clipped > 0.05
     assert 2 < layers["matmul0"].reach < 8
