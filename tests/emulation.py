@@ -40,14 +40,3 @@ def run_on(processor: str, code: str, *arguments: object) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def run_pytest_on(processor: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run pytest on an emulated processor, such as on one node of the tests."""
-    return subprocess.run(
-        [*command(processor), sys.executable, "-m", "pytest", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
