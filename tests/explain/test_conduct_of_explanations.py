@@ -122,7 +122,7 @@ def test_a_person_at_a_terminal_sees_what_is_going_on(project: Project, digits: 
     project.write({"onnx": digits.onnx}, digits.x[:64], digits.y[:64], markers=markers, spec=spec)
     ours, theirs = pty.openpty()
     options = ["-pno:randomly", "-pno:cacheprovider", "--onnxlite-explain"]
-    options += ["--onnxlite-suggest", "--onnxlite-suggest-time=3"]
+    options += ["--onnxlite-explain-time=2", "--onnxlite-suggest", "--onnxlite-suggest-time=2"]
     command = [sys.executable, "-m", "pytest", *options, f"--onnxlite-cache-dir={project.path / 'cache'}"]
     process = subprocess.Popen(command, cwd=project.path, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)

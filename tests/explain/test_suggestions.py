@@ -86,18 +86,24 @@ def test_a_suggestion_that_is_pasted_passes(
     @pytest.mark.onnxlite_accuracy(max_drop=0.01)
     @pytest.mark.onnxlite_size(ratio=0.3)
     @pytest.mark.onnxlite_graph
-    @pytest.mark.onnxlite_latency(max_ratio=20.0, max_slowdown=1.0)
+    @pytest.mark.onnxlite_latency(max_ratio=20.0, max_slowdown=1.0, max_time=3)
     """
     spec = f"recipe=StaticInt8(per_channel=False), calibration=np.load({str(calibration)!r})['mixed']"
     source = stretched(digits.onnx, tmp_path / "a.onnx", 200)
     project.write({"onnx": source}, digits.x, digits.y, markers=markers, spec=spec)
-    explained = explain("--onnxlite-suggest")
+    explained = explain("--onnxlite-suggest", "--onnxlite-html=r.html", "--onnxlite-markdown=r.md")
     suggestion = explained.record["suggestion"]
     assert suggestion["recipe"] == "StaticInt8()", suggestion["text"]
     passed = suggestion["tried"][-1]
     assert passed["stopped_by"] == ""
     assert {"accuracy", "size", "latency", "time"} <= set(passed["figures"])
     assert explained.result.ret == 1  # it is still a failure
+    # Every report has it.
+    shown = Outline((project.path / "r.html").read_text()).text
+    for text in (shown, (project.path / "r.md").read_text()):
+        assert "A way out:" in text
+        assert "recipe=StaticInt8()," in text
+    assert missing_figures(explained.report, shown) == []
     # As a person would: the code that is printed, and its import, which this project is without.
     conftest = project.path / "conftest.py"
     conftest.write_text(conftest.read_text().replace(", StaticInt8\n", "\n"))
@@ -106,15 +112,6 @@ def test_a_suggestion_that_is_pasted_passes(
     paste(project, code[1])
     conftest.write_text(f"{code[2]}\n{conftest.read_text()}")
     project.run().assert_outcomes(passed=1)
-    # Every report has it.
-    files = ["--onnxlite-html=r.html", "--onnxlite-markdown=r.md"]
-    paste(project, "StaticInt8(per_channel=False)")
-    again = explain("--onnxlite-suggest", *files)
-    shown = Outline((project.path / "r.html").read_text()).text
-    for text in (shown, (project.path / "r.md").read_text()):
-        assert "A way out:" in text
-        assert "recipe=StaticInt8()," in text
-    assert missing_figures(again.report, shown) == []
 
 
 def test_a_suggestion_for_a_declared_model_keeps_its_other_limits_and_is_pasted_into_pyproject(
@@ -146,8 +143,7 @@ size = {{ratio = 0.3}}
     project.run().assert_outcomes(passed=2)
     # Where another limit stands in the way of all that help, none is suggested.
     pyproject.write_text(declared.replace("ratio = 0.3", "ratio = 0.01"))
-    options = ("--onnxlite-suggest", "--onnxlite-suggest-time=5")
-    explained = explain(*options)
+    explained = explain("--onnxlite-suggest", "--onnxlite-suggest-time=2", "--onnxlite-explain-time=0")
     explained.result.assert_outcomes(failed=2)
     for record in explained.report["records"]:
         assert record["suggestion"]["recipe"] is None

@@ -110,7 +110,7 @@ def test_release(onnxlite_int8, number): pass
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    project.pytester.runpytest_subprocess("-n3", "--dist=load", *options).assert_outcomes(passed=6)
+    project.pytester.runpytest_subprocess("-n2", "--dist=load", *options).assert_outcomes(passed=6)
     assert sorted((project.path / "built.txt").read_text().split()) == ["first", "int8"]
     assert [path.name for path in temporary.iterdir() if "onnxlite" in path.name] == []
     assert bool(list(project.path.glob(".pytest_cache/d/onnxlite*"))) == (not options)
@@ -131,7 +131,7 @@ def test_red(onnxlite_int8): pass
 """
     )
     reports = []
-    for number, workers in enumerate((["-n3"], [])):
+    for number, workers in enumerate((["-n2"], [])):
         result = project.run(*workers, f"--onnxlite-report={number}.json", f"--junitxml={number}.xml")
         result.assert_outcomes(passed=3, failed=1)
         report = json.loads((project.path / f"{number}.json").read_text())

@@ -253,13 +253,13 @@ for i in range(10**9):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_save_that_is_killed_leaves_a_whole_baseline(tmp_path: Path, store: BaselineStore) -> None:
-    for attempt in range(12):
+    for attempt in range(7):
         process = subprocess.Popen(
             [sys.executable, "-c", SAVER, str(Path(__file__).parent), str(tmp_path)], stdout=subprocess.PIPE
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.01 + 0.013 * attempt)
+        time.sleep(0.01 + 0.024 * attempt)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
