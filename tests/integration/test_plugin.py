@@ -289,7 +289,6 @@ def test_a_baseline_that_no_test_looks_at_is_red(digits_project: Make) -> None:
     assert project.compare("-k", "not other").ret == 1
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("check", ["accuracy", "outputs", "size", "latency", "memory", "graph"])
 def test_what_a_baseline_holds_and_no_marker_asks_for_is_red(project: Project, tmp_path: Path, check: str) -> None:
     x = np.random.default_rng(0).normal(size=(300, 32)).astype(np.float32)
@@ -494,19 +493,6 @@ def test_a_report_that_cannot_be_written_is_red(two_faults: Project) -> None:
     (two_faults.path / "folder").mkdir()
     result = two_faults.run("--onnxlite-report=folder")
     result.stdout.fnmatch_lines(["ERROR: --onnxlite-report: *folder cannot be written*"])
-
-
-def test_workers_send_what_they_recorded(two_faults: Project) -> None:
-    result = two_faults.run("-n2", "--onnxlite-report=report.json")
-    result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r"digits +int8 .*FAIL"])
-    assert len(json.loads((two_faults.path / "report.json").read_text())["records"]) == 1
-
-
-def test_workers_save_through_the_controller(digits_project: Make) -> None:
-    project = digits_project(markers=SIZE)
-    project.save("-n2")
-    project.compare("-n2").assert_outcomes(passed=1)
 
 
 def test_two_markers_of_one_kind_judge_two_variants(digits_project: Make) -> None:
