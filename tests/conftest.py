@@ -44,9 +44,16 @@ def _on_the_processor_that_was_asked_for() -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the whole run: the workers of pytest-xdist have one temporary folder each, within it."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if hasattr(request.config, "workerinput") else own
+
+
+@pytest.fixture(scope="session")
+def shared_cache(shared_folder: Path) -> Path:
     """One cache for the whole run, so that the example models are converted once."""
-    return tmp_path_factory.mktemp("cache")
+    return shared_folder / "cache"
 
 
 @pytest.fixture(scope="session")

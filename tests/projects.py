@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).parents[1]
+# For tests of what is red: to say why takes longer than to judge, and tests/explain shows it.
+UNEXPLAINED = "--onnxlite-explain-time=0"
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,15 @@ class Digits:
     int8: Path
     x: Any
     y: Any
+
+
+def once(place: Path, make: Callable[[], None]) -> None:
+    """Make what lies at a place that all workers share, if no worker has made it."""
+    made = Path(f"{place}.made")
+    with FileLock(f"{place}.lock"):
+        if not made.exists():
+            make()
+            made.touch()
 
 
 class Project:

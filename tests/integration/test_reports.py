@@ -27,7 +27,7 @@ from pytest_onnxlite.report.document import Document, parse
 import browser
 from onnx_models import dense, quantize, ruin
 from pages import Outline, missing_figures, network_faults, structure_faults
-from projects import REPOSITORY, Digits, Project
+from projects import REPOSITORY, UNEXPLAINED, Digits, Project, once
 
 Make = Callable[..., Project]
 
@@ -77,9 +77,16 @@ class Reported:
 
 
 @pytest.fixture(scope="module")
-def reported(digits: Digits, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Reported:
-    """The example CNN, saved twice under git, then ruined and compared, under GitHub's variables."""
-    path = tmp_path_factory.mktemp("reported")
+def reported(digits: Digits, shared_folder: Path, shared_cache: Path) -> Reported:
+    """The example CNN, saved twice under git, then ruined and compared, under GitHub's variables; once for all workers."""
+    path = shared_folder / "reported"
+    once(path, lambda: report(path, digits, shared_cache))
+    document, output, summary = (path / name for name in ("report.json", "output.txt", "summary.md"))
+    return Reported(path, json.loads(document.read_text()), output.read_text(), summary.read_text())
+
+
+def report(path: Path, digits: Digits, shared_cache: Path) -> None:
+    path.mkdir()
     (path / "conftest.py").write_text(CONFTEST)
     (path / "test_release.py").write_text(TEST)
     np.savez(path / "data.npz", x=digits.x, y=digits.y)
@@ -100,8 +107,7 @@ def reported(digits: Digits, tmp_path_factory: pytest.TempPathFactory, shared_ca
     (path / "summary.md").write_text("what another step wrote\n")
     files = ("--onnxlite-report=report.json", "--onnxlite-html=report.html", "--onnxlite-markdown=report.md")
     output = run("--onnxlite-baseline", "--onnxlite-bundle=bundles", *files)
-    document = json.loads((path / "report.json").read_text())
-    return Reported(path, document, output, (path / "summary.md").read_text())
+    (path / "output.txt").write_text(output)
 
 
 def commit(path: Path, text: str) -> None:
@@ -119,7 +125,6 @@ def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 # -- the JSON has all that the reports need ------------------------------------------------------------------
 
 
-@pytest.mark.alone
 def test_the_document_says_where_how_and_beside_what(reported: Reported) -> None:
     document = reported.document
     assert document["verdict"] == "fail"
@@ -261,10 +266,15 @@ def test_the_controller_writes_the_reports_of_workers(digits_project: Make) -> N
 @pytest.fixture(scope="module")
 def page(reported: Reported) -> Path:
     """The page as it is rendered later, with the trend."""
-    files = ("--html", "later.html", "--markdown", "later.md", "--history", "baselines")
-    done = command("report", "report.json", *files, cwd=reported.path)
-    assert done.returncode == 0, done.stderr
-    return reported.path / "later.html"
+    path = reported.path / "later.html"
+
+    def render() -> None:
+        files = ("--html", path.name, "--markdown", "later.md", "--history", "baselines")
+        done = command("report", "report.json", *files, cwd=reported.path)
+        assert done.returncode == 0, done.stderr
+
+    once(path, render)
+    return path
 
 
 def test_the_page_needs_nothing_else(page: Path) -> None:
@@ -431,7 +441,6 @@ def test_the_browser_sees_what_is_wrong(chromium: browser.Browser, page: Path, t
 # -- later, elsewhere ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 def test_the_trend_shows_each_saved_baseline(reported: Reported, page: Path) -> None:
     text = Outline(page.read_text()).text
     assert "Trend over the saved baselines" in text
@@ -476,7 +485,6 @@ def test_history_without_a_repository_is_told(reported: Reported, tmp_path: Path
     assert "git cannot read the history" in done.stderr
 
 
-@pytest.mark.alone
 def test_show_prints_what_is_guarded(reported: Reported, tmp_path: Path) -> None:
     done = command("show", cwd=reported.path)
     assert done.returncode == 0, done.stdout
@@ -508,7 +516,6 @@ def bundled(reported: Reported, tmp_path: Path) -> Path:
     return Path(shutil.copytree(source, tmp_path / "elsewhere"))
 
 
-@pytest.mark.alone
 def test_a_failure_names_its_bundle_which_says_how_to_replay_it(reported: Reported, bundled: Path) -> None:
     assert "Replay it elsewhere: python -m pytest_onnxlite replay " in reported.output
     text = (bundled / "README.txt").read_text()
@@ -543,7 +550,6 @@ def test_a_replay_is_red_again_elsewhere(bundled: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.alone
 def test_a_replay_of_what_is_well_passes(bundled: Path, digits: Digits) -> None:
     """The same samples, answered by the model that was not ruined."""
     path = bundled / "bundle.json"
@@ -551,6 +557,8 @@ def test_a_replay_of_what_is_well_passes(bundled: Path, digits: Digits) -> None:
     (previous,) = bundled.glob("baselines/digits/int8-*.onnx")
     manifest["files"]["candidate"]["file"] = str(previous.relative_to(bundled))
     manifest["files"]["candidate"]["sha256"] = manifest["files"]["last"]["sha256"]
+    # Next to a busy worker the time may have been inconclusive, which is red too.
+    manifest["red"] = [entry for entry in manifest["red"] if entry[0] == "accuracy"]
     path.write_text(json.dumps(manifest))
     done = command("replay", bundled, cwd=bundled)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -581,7 +589,7 @@ def test_every_other_check_is_replayed_on_made_up_inputs(project: Project, tmp_p
     project.write({"onnx": dense(tmp_path / "a.onnx", 4)}, x, variant="onnx", markers=markers)
     project.save()
     project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 12))
-    result = project.compare("--onnxlite-bundle=bundles")
+    result = project.compare("--onnxlite-bundle=bundles", UNEXPLAINED)
     result.assert_outcomes(failed=1)
     (folder,) = project.path.glob("bundles/*")
     assert not list(folder.glob("*.npz"))
