@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from onnx_models import dense
-from projects import Project
+from projects import UNEXPLAINED, Project
 
 HERE = version("onnxruntime")
 
@@ -158,7 +158,7 @@ def test_a_runtime_that_does_everything_five_times_is_red(
     # It does so to both, and their ratio is what it was.
     (tmp_path / "sitecustomize.py").write_text(PATCHED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    result = project.run("--onnxlite-baseline", "--onnxlite-report=r.json", subprocess=True)
+    result = project.run("--onnxlite-baseline", "--onnxlite-report=r.json", UNEXPLAINED, subprocess=True)
     result.assert_outcomes(failed=1)
     text = result.stdout.str()
     assert "times slower than when it was saved. Its own time per inference: " in text
@@ -186,7 +186,7 @@ def test_another_version_is_held_against_what_the_last_one_needed(project: Proje
         content["machines"] = {"under the version before": machine}
 
     rewrite(project, older)
-    red = project.compare()
+    red = project.compare(UNEXPLAINED)
     red.assert_outcomes(failed=1)
     assert f"Runtime changed 1.2.3 → {HERE}: ship the one that the release had" in red.stdout.str()
     # A change that is meant: what it needs in the new runtime is what counts from here on.

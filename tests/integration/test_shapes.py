@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onnx_models import attention, dense
-from projects import Project
+from projects import UNEXPLAINED, Project
 
 BOTH = "@pytest.mark.onnxlite_latency(max_slowdown=0.25)\n@pytest.mark.onnxlite_memory"
 
@@ -37,7 +37,7 @@ def test_attention_that_costs_at_the_longest_samples_is_red(project: Project, tm
     assert short["seconds"] < saved["latency"]["seconds"] / 10
 
     project.replace("onnx.onnx", attention(tmp_path / "b.onnx", 5))
-    red = project.compare("--onnxlite-report=r.json", "--onnxlite-markdown=r.md", "--onnxlite-html=r.html")
+    red = project.compare("--onnxlite-report=r.json", "--onnxlite-markdown=r.md", "--onnxlite-html=r.html", UNEXPLAINED)
     red.assert_outcomes(failed=1)
     text = red.stdout.str()
     assert "(max_slowdown=0.25, x (1, 400, 8), batch size 1, 1 thread)" in text

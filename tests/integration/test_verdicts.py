@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from onnx_models import branching, dense, edit, lookup, overflowing, quantize, set_weight, two_outputs, weights_of, wide
-from projects import Digits, Project
+from projects import UNEXPLAINED, Digits, Project
 
 Make = Callable[..., Project]
 
@@ -154,7 +154,7 @@ def test_small_losses_that_were_saved_one_by_one_are_added_up(project: Project, 
 
 # -- latency -------------------------------------------------------------------------------------------------
 
-LATENCY = "@pytest.mark.onnxlite_latency(max_slowdown=0.05)"
+LATENCY = "@pytest.mark.onnxlite_latency(max_slowdown=0.08)"
 
 
 @pytest.mark.alone
@@ -164,8 +164,8 @@ def test_a_fifth_more_work_is_red(project: Project, tmp_path: Path) -> None:
     project.save()
     project.compare().assert_outcomes(passed=1)
     project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 12))
-    result = project.compare()
-    assert_red(result, "against the last release, noise ±", "at most 1.05x allowed", "An independent second set agrees")
+    result = project.compare(UNEXPLAINED)
+    assert_red(result, "against the last release, noise ±", "at most 1.08x allowed", "An independent second set agrees")
 
 
 @pytest.mark.alone
@@ -174,9 +174,9 @@ def test_a_slower_release_can_be_accepted(project: Project, tmp_path: Path) -> N
     project.write({"onnx": dense(tmp_path / "a.onnx", 8)}, x, variant="onnx", markers=LATENCY)
     project.save()
     project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 12))
-    refused = project.run("--onnxlite-save-baseline")
+    refused = project.run("--onnxlite-save-baseline", UNEXPLAINED)
     assert_red(refused, "was not saved: it fails its limits: latency (fail)")
-    accepted = project.save("--onnxlite-accept")
+    accepted = project.save("--onnxlite-accept", UNEXPLAINED)
     accepted.stdout.fnmatch_lines(["*accepted", "accepted: digits onnx latency: *", "saved: *"])
     # Half more layers take half more time, and more where their weights no longer fit the cache.
     assert json.loads(project.baseline.read_text())["first"]["latency_ratio"] > 1.3
@@ -188,7 +188,7 @@ def test_int8_that_is_slower_than_float_is_red_without_a_baseline(project: Proje
     x = np.ones((4, 256), np.float32)
     files = {"onnx": dense(tmp_path / "a.onnx", 8), "int8": dense(tmp_path / "b.onnx", 16, int8=True)}
     project.write(files, x, markers="@pytest.mark.onnxlite_latency(max_ratio=1.0)")
-    result = project.run()
+    result = project.run(UNEXPLAINED)
     assert_red(result, "against the onnx variant, noise ±", "at most 1x allowed (max_ratio=1")
     result.stdout.re_match_lines([r"digits +int8 .*x onnx"])
 
@@ -216,10 +216,9 @@ def test_where_the_artefact_is_not_kept_the_sibling_stands_in(project: Project, 
     without_artefact(project, tmp_path, "@pytest.mark.onnxlite_latency(max_slowdown=0.25)")
     project.compare().assert_outcomes(passed=1)
     project.replace("int8.onnx", dense(tmp_path / "c.onnx", 16, int8=True))
-    assert_red(project.compare(), "against the onnx variant")
+    assert_red(project.compare(UNEXPLAINED), "against the onnx variant")
 
 
-@pytest.mark.alone
 def test_on_another_machine_there_is_nothing_to_stand_in(project: Project, tmp_path: Path) -> None:
     without_artefact(project, tmp_path, "@pytest.mark.onnxlite_latency")
     saved = json.loads(project.baseline.read_text())
@@ -240,10 +239,9 @@ def test_saved_seconds_count_only_where_asked_for(project: Project, tmp_path: Pa
     path.write_text(path.read_text().replace("onnxlite_latency", "onnxlite_latency(absolute=True, max_slowdown=1.0)"))
     project.compare().assert_outcomes(passed=1)
     project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 32))
-    assert_red(project.compare(), "were saved on a machine like this")
+    assert_red(project.compare(UNEXPLAINED), "were saved on a machine like this")
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("marker", "conditions"),
     [
@@ -263,7 +261,6 @@ def test_conditions_come_from_the_marker_or_the_spec(
     assert (times["batch_size"], times["threads"]) == conditions
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -305,8 +302,8 @@ def test_pytest_benchmark_saves_compares_and_draws_the_guarded_variant(project: 
     assert sorted(row.strip("()")[:4] for row in rows) == ["0001", "NOW"]
     assert "test_release" in (project.path / "drawn.svg").read_text()
     # And its own gate sees the time of a model that got ten times as long.
-    project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 80))
-    slower = project.run(*compare, "--benchmark-compare-fail=median:400%", subprocess=True)
+    project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 40))
+    slower = project.run(*compare, "--benchmark-compare-fail=median:400%", UNEXPLAINED, subprocess=True)
     assert slower.ret != 0
     slower.stderr.fnmatch_lines(["*Performance has regressed*"])
 
@@ -322,8 +319,9 @@ def test_twice_the_activations_are_red(project: Project, tmp_path: Path) -> None
     project.save()
     project.compare().assert_outcomes(passed=1)
     project.replace("onnx.onnx", wide(tmp_path / "b.onnx", 1024))
-    assert_red(project.compare(), "Allocated by nodes in one run: ", "most by ")
-    assert_red(project.compare(), "needs more memory than the last release: peak while running", "5.0 % allowed")
+    result = project.compare()
+    assert_red(result, "Allocated by nodes in one run: ", "most by ")
+    assert_red(result, "needs more memory than the last release: peak while running", "5.0 % allowed")
 
 
 # -- graph ---------------------------------------------------------------------------------------------------
