@@ -225,8 +225,7 @@ def test_layers_in_branches_are_left_by_static_quantization_and_reached_by_dynam
     assert "DynamicInt8(), uint8 weights: the model computes in branches" in builder.recipe_text("int8")
 
 
-@pytest.mark.int8_answers
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [pytest.param(False, marks=pytest.mark.int8_answers), True])
 def test_weights_of_the_outer_graph_are_reached_in_branches(build: Make, tmp_path: Path, shared: bool) -> None:
     def branch(name: str) -> Any:
         weight = "w" if shared else f"w_{name}"
