@@ -149,8 +149,7 @@ def as_indices(labels: Array) -> Array:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
         raise ValueError(
-            f"labels are {labels.shape} {labels.dtype}; expected class indices, (N,) int. "
-            "Turn one-hot labels into indices with y.argmax(axis=1)"
+            f"labels are {labels.shape} {labels.dtype}; expected class indices, (N,) int. {_into_indices(labels)}"
         )
     return labels
 
@@ -177,6 +176,34 @@ def in_columns(labels: Array, columns: Sequence[Any]) -> Array:
     except KeyError as error:
         known = ", ".join(repr(key) for key in columns[:10])
         raise ValueError(f"the label {error.args[0]!r} is none of the model's classes ({known})") from None
+
+
+def _into_indices(labels: Array) -> str:
+    """Say how labels are turned into class indices, by what they are."""
+    if labels.ndim == 1 and labels.dtype.kind == "f":
+        if np.isfinite(labels).all() and (labels == np.round(labels)).all():
+            return "They are whole numbers: give y.astype(int)"
+        return "They are no classes: give metric= a function (outputs, labels) that rates such values"
+    if labels.dtype.kind in "OSU":
+        return (
+            "They are names or objects: give each label's place among the model's outputs. If these are in alphabetical order, "
+            "np.unique(y, return_inverse=True)[1] is that"
+        )
+    if labels.ndim == 2 and labels.shape[1] > 1 and _is_one_hot(labels):
+        return "Turn one-hot labels into indices with y.argmax(axis=1)"
+    if labels.dtype.kind in "iub":
+        return (
+            f"There are {' x '.join(map(str, labels.shape[1:]))} labels for each sample: give metric= a function "
+            "(outputs, labels) that returns a value for each sample, such as the share of its labels that are right"
+        )
+    return "Give metric= a function (outputs, labels) that rates them"
+
+
+def _is_one_hot(labels: Array) -> bool:
+    """Tell whether each row is a share for each class: one of 1, or several that add up to it."""
+    if labels.dtype.kind == "b":
+        return bool((labels.sum(axis=1) == 1).all())
+    return labels.dtype.kind in "iuf" and bool((labels >= 0).all() and np.allclose(labels.sum(axis=1), 1, atol=1e-3))
 
 
 @dataclass(frozen=True)

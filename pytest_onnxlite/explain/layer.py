@@ -8,6 +8,11 @@ import msgspec
 
 from pytest_onnxlite.spec import Runtime
 
+# What reaches no more steps of a scale than this is told apart in five bits at most.
+FEWEST_STEPS = 16.0
+# The operator of what a graph is fed with.
+INPUT = "input"
+
 
 @dataclass
 class Layer:
@@ -31,6 +36,8 @@ class Layer:
         weight_spread: the same of the layer's weights, by output channel.
         weight_channel: that channel.
         per_channel: whether its weights have a scale for each output channel; None where it has none.
+        joined: of what a Concat joins under one scale, the tensor that reaches least far; empty for all else.
+        joined_steps: how many of that scale's steps it reaches.
     """
 
     tensor: str
@@ -50,6 +57,13 @@ class Layer:
     weight_spread: float = 1.0
     weight_channel: int = 0
     per_channel: bool | None = None
+    joined: str = ""
+    joined_steps: float = 0.0
+
+    @property
+    def is_drowned(self) -> bool:
+        """Whether something that it joins under one scale is lost in it."""
+        return bool(self.joined) and self.joined_steps < FEWEST_STEPS
 
     @property
     def worst(self) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from pytest_onnxlite.explain.layer import Analysis, Layer, LayersRequest
+from pytest_onnxlite.explain.layer import INPUT, Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
 from pytest_onnxlite.explain.noise import HIGHEST, Floats, NoiseSums, decibel, spread_of
 from pytest_onnxlite.explain.subgraph_extraction import Feeds, Subgraph, extract, subgraphs
@@ -114,6 +114,9 @@ class _Comparison:
         self._sums: list[NoiseSums] = []
         self._subgraphs = list(self._find_subgraphs())
         self._outer: list[tuple[Feeds, Feeds]] = []
+        self._fed: dict[str, NoiseSums] = {}
+        # Of a tensor, how far it reaches from zero in all runs.
+        self._reaches: dict[str, float] = {}
 
     def _find_subgraphs(self) -> Iterator[tuple[Subgraph, Subgraph]]:
         # By name too: an Identity behind it may be gone, and with it the name of its output.
@@ -166,6 +169,8 @@ class _Comparison:
             if self._subgraphs and count < _INNER_RUNS:
                 inner = dict(zip(extra, own[len(self._pairs) :], strict=True))
                 self._outer.append(({**reference_feeds, **values}, {**candidate_feeds, **given, **inner}))
+            self._note_inputs(reference_feeds)
+            self._note_reaches({**reference_feeds, **values})
             count += 1
             if time.monotonic() > deadline:
                 break
@@ -221,9 +226,28 @@ class _Comparison:
         ends = [v / e for v, e in ((values.max(), scale.high), (values.min(), scale.low)) if e != 0]
         sums.highest = max([sums.highest, *map(float, ends)])
 
+    def _note_inputs(self, feeds: Feeds) -> None:
+        """Note what the ranges cut off of what the graph is fed with."""
+        for name, values in feeds.items():
+            scale = self._candidate.range_of(name)
+            if scale is not None and isinstance(values, np.ndarray) and values.dtype == np.float32 and values.size:
+                sums = self._fed.setdefault(name, NoiseSums(-1))
+                sums.values += values.size
+                self._note_clipping(sums, Pair(name, name), values)
+
+    def _note_reaches(self, values: Mapping[str, Any]) -> None:
+        for name in {
+            source for node in self._reference.graph.node if node.op_type == "Concat" for source in node.input
+        }:
+            value = values.get(name)
+            if isinstance(value, np.ndarray) and value.dtype == np.float32:
+                self._reaches[name] = max(self._reaches.get(name, 0.0), float(np.abs(value).max(initial=0.0)))
+
     def layers(self) -> list[Layer]:
-        """Return the figures, the worse one where a tensor is there twice."""
-        found: dict[str, Layer] = {}
+        """Return the figures, the worse one where a tensor is there twice; what the graph is fed with first."""
+        found: dict[str, Layer] = {
+            name: _input_layer(self._scope.path + name, sums) for name, sums in self._fed.items()
+        }
         for pair, sums in zip(self._pairs, self._sums, strict=True):
             if sums.values:
                 layer = self._layer(pair, sums)
@@ -265,7 +289,16 @@ class _Comparison:
             spread_channel=channel,
         )
         self._add_weights(layer, pair)
+        self._add_joined(layer, pair)
         return layer
+
+    def _add_joined(self, layer: Layer, pair: Pair) -> None:
+        node = self._reference.producers[pair.name]
+        scale = pair.scale or self._candidate.range_of(pair.candidate)
+        parts = {name: self._reaches[name] for name in node.input if self._reaches.get(name)}
+        if node.op_type == "Concat" and scale is not None and scale.scale > 0 and parts:
+            layer.node, layer.joined = node.name or pair.name, min(parts, key=lambda name: parts[name])
+            layer.joined_steps = parts[layer.joined] / scale.scale
 
     def _add_weights(self, layer: Layer, pair: Pair) -> None:
         ends = frozenset(pair.name for pair in self._pairs) - {pair.name}
@@ -313,6 +346,14 @@ class _Comparison:
                     note = f"{where} was compared in its first iteration alone"
                 scopes.append(_Scope(where, *models, runs, note))
         return scopes
+
+
+def _input_layer(name: str, sums: NoiseSums) -> Layer:
+    """Return what is known of a tensor that a graph is fed with: it has no error of its own."""
+    share = sums.clipped / sums.values
+    return Layer(
+        name, name, INPUT, [], HIGHEST, HIGHEST, HIGHEST, HIGHEST, 1.0, HIGHEST, clipped=share, reach=sums.highest
+    )
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

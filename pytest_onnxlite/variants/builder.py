@@ -52,14 +52,16 @@ class Builder:
         self._progress = progress
         self.not_cached = ""  # why, where what the trained model depends on cannot be told
 
-    def with_recipe(self, recipe: Recipe, folder: Path) -> Builder:
+    def with_recipe(self, recipe: Recipe, folder: Path, calibration: Inputs | None = None) -> Builder:
         """Return a builder of the same model whose INT8 variant is quantized by another recipe.
 
         Args:
             recipe: how.
             folder: a cache of its own for what is tried and not kept.
+            calibration: other samples to calibrate with; None for the spec's.
         """
-        spec = dataclasses.replace(self.spec, recipe=recipe, int8=None)
+        samples = self.spec.calibration if calibration is None else calibration
+        spec = dataclasses.replace(self.spec, recipe=recipe, int8=None, calibration=samples)
         other = Builder(spec, Cache(folder), self._progress, self._kinds)
         _ = self.onnx
         # What does not depend on the recipe is shared.

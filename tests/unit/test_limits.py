@@ -144,7 +144,7 @@ def test_confidence_counts_against_the_last_release_too(
     [
         (Recount(950, 20, 5), "it is the model that changed"),
         (Recount(935, 0, 0), "has 935 today, not 950: part of the loss comes from the machine or from ONNX Runtime"),
-        (None, "Find out what changed in the model"),
+        (None, "is not there to be counted again today"),
     ],
 )
 def test_a_loss_is_told_apart_from_the_machines(last: Recount | None, text: str) -> None:

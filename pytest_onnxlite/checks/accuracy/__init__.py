@@ -70,7 +70,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         require_repeatable(task.builder, task.variant, task.batch_size)
         if last is not None:
             last.release()
-        *before, against_last = judge_accuracy(task.limit, found, task.reference)
+        *before, against_last = judge_accuracy(task.limit, found, task.reference, _advice(task))
         there = self._elsewhere(task, read)
         found = replace(found, processors={one.processor: one for one in there})
         # The one against the baseline stays the last, whose figure stands for the check.
@@ -246,6 +246,19 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
     def data_id(self, found_or_section: Found | AccuracySection) -> str:
         """Return the hash of the evaluation data."""
         return found_or_section.data_sha256
+
+
+def _advice(task: Task[AccuracyLimit]) -> str:
+    """Say what may give back what is lost, by how the variant was made."""
+    from pytest_onnxlite.checks.accuracy.advice import Made, advise
+    from pytest_onnxlite.lint.protobuf import load_graph, nodes
+
+    builder, variant = task.builder, task.variant
+    kind, spec = builder.kind(variant.kind), builder.spec
+    by_recipe = variant.kind == "int8" and spec.int8 is None
+    is_onnx = not by_recipe and variant.has_file and variant.path.suffix == ".onnx"
+    operators = {node.op_type for node in nodes(load_graph(variant.path))} if is_onnx else set()
+    return advise(Made(kind, builder.recipe[0] if by_recipe else None, spec.calibration is not None, operators))
 
 
 def _value(found: Found) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,43 @@ import numpy as np
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.answers import Answers, compare_answers
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Score
-from pytest_onnxlite.checks.accuracy.trials import lines_of, try_layers
+from pytest_onnxlite.checks.accuracy.causes import (
+    Before,
+    Changed,
+    Evidence,
+    Moved,
+    OneSided,
+    is_proven,
+    is_settled,
+    range_text,
+    rank_causes,
+)
+from pytest_onnxlite.checks.accuracy.judge import changed_condition
+from pytest_onnxlite.checks.accuracy.layer_causes import CLEAN, ranked_layers, worst_layers
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Recount, Score
+from pytest_onnxlite.checks.accuracy.trials import (
+    Trial,
+    as_tried,
+    can_try,
+    lines_of,
+    try_calibration,
+    try_layers,
+    try_reduced,
+)
 from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.since_saved import runtime_text
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.layer import Analysis, Layer, LayersRequest
+from pytest_onnxlite.explain.layer import INPUT, Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
+from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.metrics import answers, as_labels
+from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.recipes import StaticInt8
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.childprocess import ask
 from pytest_onnxlite.spec import count_samples, take
-from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.deadline import OutOfTime
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
 
@@ -34,17 +57,6 @@ Found = Accuracy | Score
 
 # Runs on which layers are compared, spread over the evaluation data.
 _RUNS = 32
-# Layers that are shown, and that are tried in float.
-MOST_LAYERS = 5
-# Below this a layer's own error is worth naming; INT8 layers that work are at 30 to 50 dB.
-_CLEAN = 25.0
-# Below this little of the signal is left.
-_DROWNED = 6.0
-_RECURRENT = frozenset({"DynamicQuantizeLSTM", "GRU", "LSTM", "Loop", "RNN", "Scan"})
-# An output that is off by a factor, and how much closer it is without.
-_GAIN, _GAIN_FREE = 0.1, 10.0
-_CLIPPED, _REACH = 0.002, 1.2
-_SPREAD = 16.0
 # Calibration data of which this share has one answer, where the evaluation data has many.
 _ONE_SIDED = 0.9
 _LARGEST = 1 << 30
@@ -56,7 +68,6 @@ def explain_accuracy(case: Case[Found]) -> Explanation:
     data: dict[str, Any] = {}
     lines: list[str] = []
     beside, name = _beside(case)
-    causes: list[str] = []
     try:
         found = _answers(case, beside)
     except OutOfTime:
@@ -64,42 +75,75 @@ def explain_accuracy(case: Case[Found]) -> Explanation:
         lines.append("Answers were not compared, class by class: --onnxlite-explain-time gives more time.")
     if found is not None:
         data["answers"] = found.as_dict() | {"reference": name}
-        causes += _class_causes(found, name)
         lines += _class_lines(found, name)
-    if case.verdict.outcome is Outcome.NOT_COMPARABLE:
-        today = _today(found, name)
-        return Explanation((causes or [today])[0], (*causes[1:], *([today] if causes else []), *lines), data)
-    causes += _float_cause(case)
-    layers, notes = _layers(case, data)
-    suspects = worst_layers(layers)
-    calibration = _calibration_cause(case)
-    if calibration:
-        causes.insert(0, calibration)
-    if suspects and suspects[0].worst < _CLEAN:
-        causes.append(" ".join([layer_cause(suspects[0], layers), *_recurrent(layers)]))
-    elif layers and not causes:
-        lowest = min(layer.worst for layer in layers)
-        causes.append(
-            f"no layer stands out: each is within {lowest:.0f} dB of the float model by itself, so that the loss is the sum "
-            "of small errors, or not quantization's."
-        )
-    lines += _layer_lines(suspects, notes, data.get("runs", 0))
-    trials, skipped = try_layers(case, suspects)
-    data["left_in_float"] = [asdict(trial) for trial in trials]
-    lines += lines_of(case, suspects, trials, skipped)
+    evidence = _known(case, found, name)
+    if is_settled(evidence):
+        causes = [cause.text for cause in rank_causes(evidence)]
+        return Explanation(causes[0], (*causes[1:], *lines), data)
+    evidence, trials, more = _look_into(case, evidence, data)
+    causes = [cause.text for cause in rank_causes(evidence)]
     nothing = NO_TIME if case.budget.left <= 0 else "nothing that was looked at stands out."
-    why = causes[0] if causes else nothing
-    quantized = [layer for layer in layers if layer.quantized]
+    quantized = [layer for layer in evidence.layers if layer.quantized]
     return Explanation(
-        why,
-        (*causes[1:], *lines),
+        (causes or [nothing])[0],
+        (*causes[1:], *lines, *more),
         data,
-        suspects=(
-            *(trial.node for trial in trials if trial.gain > 0),
-            *(layer.node for layer in sorted(quantized, key=lambda entry: entry.worst)),
+        suspects=tuple(
+            dict.fromkeys(
+                (
+                    *(node for trial in trials if trial.gain > 0 for node in trial.nodes),
+                    *(layer.node for layer in sorted(quantized, key=lambda entry: entry.worst)),
+                )
+            )
         ),
         suspect_operators=float_operators(op for layer in quantized for op in layer.quantized),
     )
+
+
+def _known(case: Case[Found], found: Answers | None, name: str) -> Evidence:
+    """Return what is known before anything is taken apart."""
+    shown, builder, verdict = case.verdict.evidence, case.task.builder, case.verdict
+    shown = shown if isinstance(shown, AccuracyEvidence) else AccuracyEvidence()
+    changed = None
+    if verdict.outcome is Outcome.NOT_COMPARABLE and shown.saved is not None:
+        condition = changed_condition(case.found, shown.saved)
+        changed = Changed("data") if condition is None else Changed(*condition)
+    return Evidence(
+        name=name,
+        lost=shown.lost or 0.0,
+        counted=isinstance(case.found, Accuracy),
+        is_quantized=builder.kind(case.task.variant.kind).quantized,
+        against_last=verdict.against == BASELINE,
+        has_images=has_images(builder.evaluation.x),
+        changed=changed,
+        answers=found,
+        before=_before(case),
+        moved=_moved(case),
+    )
+
+
+def _look_into(case: Case[Found], evidence: Evidence, data: dict[str, Any]) -> tuple[Evidence, list[Trial], list[str]]:
+    """Take the models apart, and try what would give answers back; the cheapest that may be the cause first."""
+    spec, source = case.task.builder.spec, _float_path(case)
+    layers, notes = _layers(case, data)
+    evidence = replace(evidence, layers=layers, one_sided=_one_sided(case), saturating=_saturating(case))
+    evidence = replace(evidence, is_constant=_is_constant(case))
+    if evidence.lost > 0 and (evidence.is_constant or evidence.one_sided is not None or range_text(layers)[0]):
+        evidence = replace(evidence, calibrated=try_calibration(case))
+    if evidence.saturating and evidence.lost > 0:
+        evidence = replace(evidence, reduced=try_reduced(case))
+    data["ranges"] = [_rounded(layer) for layer in layers if layer.op == INPUT]
+    data["tried"] = [asdict(tried) for tried in (evidence.calibrated, evidence.reduced) if tried is not None]
+    suspects, lines = worst_layers(layers), list(notes)
+    trials: list[Trial] = []
+    if not any(is_proven(evidence, tried) for tried in (evidence.calibrated, evidence.reduced)):
+        lines = _layer_lines(suspects, notes, data.get("runs", 0))
+        trials, skipped = try_layers(case, ranked_layers(layers), source, evidence.lost)
+        lines += lines_of(case, suspects, trials, skipped)
+        tried = as_tried(trials, spec.rating.name, len(case.task.builder.evaluation))
+        evidence = replace(evidence, left_in_float=tried)
+    data["left_in_float"] = [asdict(trial) for trial in trials]
+    return evidence, trials, lines
 
 
 # -- classes -------------------------------------------------------------------------------------------------
@@ -144,35 +188,6 @@ def _answers(case: Case[Found], beside: Variant | None) -> Answers | None:
     return compare_answers(labels, theirs, ours)
 
 
-def _class_causes(found: Answers, name: str) -> list[str]:
-    causes = [
-        f"label {doubt.label} looks wrong: {doubt.samples} of its {doubt.total} samples are answered {doubt.answer} by this "
-        f"variant and by {name} alike. Were their images relabelled?"
-        for doubt in found.doubts[:2]
-    ]
-    classes = found.concentrated()
-    if classes:
-        named = " and ".join(
-            f"class {c.label} ({c.candidate} of {c.samples} right, {name} {c.reference}"
-            + (f"; {c.mistaken} are answered {c.mistaken_for})" if c.mistaken_for is not None else ")")
-            for c in classes
-        )
-        lost = sum(c.lost for c in classes)
-        causes.append(
-            f"{lost} of {sum(max(c.lost, 0) for c in found.classes)} lost answers are of {named}. A loss in one class comes "
-            "from its training data or labels rather than from quantization."
-        )
-    return causes
-
-
-def _today(found: Answers | None, name: str) -> str:
-    """Say what both models make of data that the baseline was not counted on."""
-    if found is None:
-        return "the evaluation data changed, and the two figures are of different data."
-    total, ours, theirs = (sum(getattr(c, n) for c in found.classes) for n in ("samples", "candidate", "reference"))
-    return f"the data changed: of today's {total} samples this variant has {ours} right, {name} {theirs}."
-
-
 def _class_lines(found: Answers, name: str) -> list[str]:
     lines = []
     worst = [c for c in found.classes if c.lost > 0][:3]
@@ -186,25 +201,46 @@ def _class_lines(found: Answers, name: str) -> list[str]:
     if found.flipped:
         shown = ", ".join(f"{f.sample} ({f.expected} → {f.candidate})" for f in found.flipped[:6])
         lines.append(
-            f"Samples that only {name} gets right: {shown}{', ...' if found.lost > 6 else ''} ({found.lost} in all)."
+            f"Samples that only {name} gets right: {shown}{', ...' if found.lost > 6 else ''} ({found.lost} in all; "
+            f"{found.gained} that only this variant gets right)."
         )
     return lines
 
 
-def _float_cause(case: Case[Found]) -> list[str]:
-    """Say whether the model that INT8 was made from had lost as much, where the loss is against the last release."""
+def _before(case: Case[Found]) -> Before | None:
+    """Return what the model that INT8 was made from lost, where the loss is against the last release."""
     evidence, found = case.verdict.evidence, case.found
     if case.verdict.against != BASELINE or not isinstance(found, Accuracy) or not found.reference:
-        return []
+        return None
     if not isinstance(evidence, AccuracyEvidence) or evidence.saved is None or evidence.lost is None:
-        return []
-    before = (evidence.saved.correct or 0) - found.reference_correct
-    if before < 0.5 * evidence.lost:
-        return []
-    return [
-        f"the {found.reference} model itself has {found.reference_correct} right now: {before} of the {evidence.lost:g} "
-        "answers were lost before quantization."
-    ]
+        return None
+    return Before(found.reference, found.reference_correct, (evidence.saved.correct or 0) - found.reference_correct)
+
+
+def _moved(case: Case[Found]) -> Moved | None:
+    """Return what the last release's own file lost since it was saved."""
+    evidence, found = case.verdict.evidence, case.found
+    if case.verdict.against != BASELINE or not isinstance(evidence, AccuracyEvidence) or evidence.saved is None:
+        return None
+    if found.last is None or evidence.lost is None:
+        return None
+    why = runtime_text(case.task)
+    if isinstance(found, Score):
+        assert found.last is not None
+        was = evidence.saved.value or 0.0
+        return Moved(f"{was:.4g}", f"{found.last.value:.4g}", replace(found, value=found.last.value).loss(was), why)
+    assert isinstance(found.last, Recount)
+    was = evidence.saved.correct or 0
+    return Moved(f"{was} right", f"{found.last.correct} right", was - found.last.correct, why)
+
+
+def has_images(x: Any) -> bool:
+    """Tell whether samples are images: of height, width and 1, 3 or 4 channels, first or last."""
+    inputs = list(x.values()) if isinstance(x, dict) else [x]
+    if len(inputs) != 1 or not isinstance(inputs[0], np.ndarray):
+        return False
+    shape = inputs[0].shape
+    return len(shape) == 4 and bool({shape[1], shape[3]} & {1, 3, 4})
 
 
 # -- layers --------------------------------------------------------------------------------------------------
@@ -228,7 +264,7 @@ def _layers(case: Case[Found], data: dict[str, Any]) -> tuple[list[Layer], list[
         found = compare_layers(path, case.task.variant, case)
     except OnnxliteError as error:
         return [], [f"Layers could not be compared: {error}"]
-    data["layers"] = [_rounded(layer) for layer in found.layers if layer.quantized or layer.worst < _CLEAN]
+    data["layers"] = [_rounded(layer) for layer in found.layers if layer.quantized or layer.worst < CLEAN]
     data["runs"] = found.runs
     return found.layers, found.notes
 
@@ -259,56 +295,6 @@ def _rounded(layer: Layer) -> dict[str, Any]:
     return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in asdict(layer).items()}
 
 
-def worst_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers that compute in integers, or differ without, the largest own error first."""
-    suspects = [layer for layer in layers if layer.quantized or layer.worst < _CLEAN]
-    # What surrounds a subgraph has the errors within it: the subgraph's own layers say more.
-    inner = {layer.tensor.split("/then_branch/")[0].split("/else_branch/")[0] for layer in layers}
-    suspects = [s for s in suspects if not (s.op in ("If", "Loop", "Scan") and s.node in inner)]
-    return sorted(suspects, key=lambda layer: layer.worst)[:MOST_LAYERS]
-
-
-def layer_cause(layer: Layer, layers: Sequence[Layer]) -> str:
-    """Say what is the matter with a layer, as far as its figures tell."""
-    others = [other.worst for other in layers if other.quantized and other is not layer]
-    usual = f"; the other quantized layers: {np.median(others):.0f} dB" if others else ""
-    where = f"{layer.node} ({layer.op}) adds the largest error (own SQNR {layer.worst:.1f} dB{usual})"
-    if abs(layer.gain - 1) > _GAIN and layer.gain_free > layer.own + _GAIN_FREE:
-        return f"{where}. Its output is {layer.gain:.3g} times the float model's: its weights or a scale are off by that factor."
-    if layer.clipped > _CLIPPED and layer.reach > _REACH:
-        return (
-            f"{where}. {percent(layer.clipped)} of its values lie beyond what its integers hold, up to {layer.reach:.1f} "
-            "times: calibration saw smaller ones. Calibrate with data like the evaluation data."
-        )
-    if layer.per_channel is False and layer.weight_spread > _SPREAD:
-        cure = "quantize per_channel=True"
-        if "ConvInteger" in layer.quantized:  # whatever per_channel= says
-            cure = "quantize it statically, per channel, or leave it in float; ConvInteger takes one scale for all channels"
-        return (
-            f"{where}. Output channel {layer.weight_channel} has weights {layer.weight_spread:.0f} times as large as the median "
-            f"channel's, and one scale serves all: {cure}."
-        )
-    if layer.spread > _SPREAD:
-        return (
-            f"{where}. Channel {layer.spread_channel} of its output reaches {layer.spread:.0f} times as far as the median "
-            "channel, and one scale serves all: leave it, or what reads it, in float."
-        )
-    return f"{where}."
-
-
-def _recurrent(layers: Sequence[Layer]) -> list[str]:
-    """Say what a recurrent layer makes of the error, which goes from step to step in it."""
-    for layer in layers:
-        if _RECURRENT & {layer.op, *layer.quantized} and layer.inherited < _DROWNED:
-            own = f"{layer.worst:.1f} dB of its own"
-            part = f"its input is what is off ({own})" if layer.worst >= _CLEAN else f"it adds to it ({own})"
-            return [
-                f"The signal drowns in the recurrent {layer.node}: {layer.before:.1f} dB in front of it, "
-                f"{layer.inherited:.1f} dB behind; {part}."
-            ]
-    return []
-
-
 def _layer_lines(suspects: Sequence[Layer], notes: Sequence[str], runs: int) -> list[str]:
     lines = []
     if suspects:
@@ -322,33 +308,51 @@ def _layer_lines(suspects: Sequence[Layer], notes: Sequence[str], runs: int) -> 
     return [*lines, *(f"  {note}" for note in notes)]
 
 
-# -- calibration ---------------------------------------------------------------------------------------------
+# -- calibration and processor -------------------------------------------------------------------------------
 
 
-def _calibration_cause(case: Case[Found]) -> str:
+def _saturating(case: Case[Found]) -> float:
+    """Return the share of weight pairs whose products can saturate on this processor."""
+    if this_processor() != "avx2" or not isinstance(case.task.variant, OnnxVariant):
+        return 0.0
+    found = count_saturation(case.task.variant.path)
+    return found.share if found.is_likely else 0.0
+
+
+def _is_constant(case: Case[Found]) -> bool:
+    """Tell whether all calibration samples are the same in every input."""
+    samples, builder = case.task.builder.spec.calibration, case.task.builder
+    if (
+        not can_try(case)
+        or samples is None
+        or not builder.spec.batched
+        or not isinstance(builder.recipe[0], StaticInt8)
+    ):
+        return False
+    inputs = [np.asarray(one) for one in (samples.values() if isinstance(samples, Mapping) else [samples])]
+    return count_samples(samples) > 1 and all(x.dtype.kind in "iuf" and bool((x == x[:1]).all()) for x in inputs)
+
+
+def _one_sided(case: Case[Found]) -> OneSided | None:
     """Say whether the calibration data is of one class, where the evaluation data is not."""
     spec, builder = case.task.builder.spec, case.task.builder
-    if case.task.variant.kind != "int8" or spec.int8 is not None or spec.calibration is None or not spec.batched:
-        return ""
+    if not can_try(case) or spec.calibration is None or not spec.batched:
+        return None
     if not isinstance(builder.recipe[0], StaticInt8):
-        return ""
+        return None
     samples = take(spec.calibration, slice(_CALIBRATION_SAMPLES))
     try:
         outputs = builder.onnx.run(samples, 1)
         whole = accuracy.read_output(builder, builder.onnx, case.task.batch_size)
     except OutOfTime:
-        return ""
+        return None
     name = spec.output or (next(iter(outputs)) if len(outputs) == 1 else None)
     theirs = answers(outputs[name]) if name in outputs else None
     usual = answers(whole) if isinstance(whole, np.ndarray) else None
     if theirs is None or usual is None:
-        return ""
+        return None
     (answer, count), *_ = Counter(theirs.tolist()).most_common(1)
     share = Counter(usual.tolist()).most_common(1)[0][1] / len(usual)
     if count < _ONE_SIDED * len(theirs) or share > _ONE_SIDED / 2:
-        return ""
-    return (
-        f"the calibration data is one-sided: {count} of {len(theirs)} samples are answered {answer}, of the evaluation data "
-        f"{percent(float((usual == answer).mean()))}. Ranges of activations are too small for the rest. Calibrate with a "
-        "random choice of the training data."
-    )
+        return None
+    return OneSided(count, len(theirs), answer, float((usual == answer).mean()))

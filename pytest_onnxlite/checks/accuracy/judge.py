@@ -97,8 +97,17 @@ def _scored(limit: AccuracyLimit, found: Score, other: float, base: float, error
     return Loss(amount, allowed, allowed, low, high, _ROUNDING * max(abs(other), 1e-12))
 
 
-def judge_accuracy(limit: AccuracyLimit, found: Accuracy | Score, reference: Reference) -> list[Verdict]:
-    """Judge a figure against the reference variant's and against the baseline's."""
+def judge_accuracy(
+    limit: AccuracyLimit, found: Accuracy | Score, reference: Reference, advice: str = ""
+) -> list[Verdict]:
+    """Judge a figure against the reference variant's and against the baseline's.
+
+    Args:
+        limit: what the marker asks.
+        found: what was counted.
+        reference: the baseline, or why there is none.
+        advice: what may give back what was lost, see `advice`.
+    """
     verdicts = []
     unfit = _unfit(limit, found) if isinstance(found, Accuracy) else None
     misfit = misfit_message(limit, found)
@@ -108,7 +117,7 @@ def judge_accuracy(limit: AccuracyLimit, found: Accuracy | Score, reference: Ref
         # Without evidence, so that nobody looks for layers: the cause is known.
         verdicts.append(Verdict(NAME, found.reference or LIMIT, Outcome.FAIL, found.figure, misfit))
     elif found.reference:
-        verdicts.append(_with_samples(limit, found, _judge_reference(limit, found)))
+        verdicts.append(_with_samples(limit, found, _judge_reference(limit, found, advice)))
     floor = judge_floor(limit, found, NAME)
     if floor is not None:
         verdicts.append(floor)
@@ -147,7 +156,7 @@ def _unfit(limit: AccuracyLimit, found: Accuracy) -> str | None:
 # -- against the variant it was made from --------------------------------------------------------------------
 
 
-def _judge_reference(limit: AccuracyLimit, found: Accuracy | Score) -> Verdict:
+def _judge_reference(limit: AccuracyLimit, found: Accuracy | Score, advice: str) -> Verdict:
     if isinstance(found, Accuracy):
         only = found.only_reference, found.only_candidate
         loss = _counted(limit, found.total, found.reference_correct, found.correct, only)
@@ -155,11 +164,8 @@ def _judge_reference(limit: AccuracyLimit, found: Accuracy | Score) -> Verdict:
         assert found.reference_value is not None
         loss = _scored(limit, found, found.reference_value, found.relative_base, found.loss_error)
     outcome, message = _decide(limit, found, loss, _beside_text(found), _pairs_text(limit, found, loss))
-    if outcome is Outcome.FAIL and loss.is_too_much:
-        more = "or train with quantization in mind" if isinstance(found, Accuracy) else "or give more calibration data"
-        message += (
-            f"\nLeave the layers that lose most in float (recipe exclude=[...]), quantize per_channel=True, {more}."
-        )
+    if outcome is Outcome.FAIL and loss.is_too_much and advice:
+        message += f"\n{advice}"
     return Verdict(NAME, found.reference, outcome, found.figure, message, _evidence(limit, loss))
 
 
@@ -284,15 +290,10 @@ def _judge_baseline(
     return Verdict(NAME, BASELINE, outcome, found.figure, message, evidence)
 
 
-def _other_conditions(found: Accuracy | Score, saved: AccuracySection) -> str:
-    """Say what differs in how the two were counted, so that they cannot be compared; empty where nothing does."""
-    if saved.data_sha256 != found.data_sha256:
-        return (
-            f"the baseline was counted on other evaluation data ({saved.total} samples, hash {saved.data_sha256[:12]}; now "
-            f"{found.total} samples, hash {found.data_sha256[:12]}), so that the two figures cannot be compared. Evaluate "
-            "on the baseline's data, or accept the new data."
-        )
+def changed_condition(found: Accuracy | Score, saved: AccuracySection) -> tuple[str, object, object] | None:
+    """Return what differs in how the two were counted, as it was and as it is; None where nothing does."""
     for name, was, now in (
+        ("data", saved.data_sha256, found.data_sha256),
         ("metric", saved.metric, found.metric),
         ("batch size", saved.batch_size, found.batch_size),
         ("output", saved.output, found.output),
@@ -300,8 +301,23 @@ def _other_conditions(found: Accuracy | Score, saved: AccuracySection) -> str:
         ("kind of figure", saved.correct is not None, isinstance(found, Accuracy)),
     ):
         if was is not None and was != now:
-            return f"the baseline was counted with {name} {was}, now it is {now}. Use the same, or accept the change."
-    return ""
+            return name, was, now
+    return None
+
+
+def _other_conditions(found: Accuracy | Score, saved: AccuracySection) -> str:
+    """Say what differs in how the two were counted, so that they cannot be compared; empty where nothing does."""
+    changed = changed_condition(found, saved)
+    if changed is None:
+        return ""
+    name, was, now = changed
+    if name == "data":
+        return (
+            f"the baseline was counted on other evaluation data ({saved.total} samples, hash {saved.data_sha256[:12]}; now "
+            f"{found.total} samples, hash {found.data_sha256[:12]}), so that the two figures cannot be compared. Evaluate "
+            "on the baseline's data, or accept the new data."
+        )
+    return f"the baseline was counted with {name} {was}, now it is {now}. Use the same, or accept the change."
 
 
 def _since_first(found: Accuracy | Score, baseline: Baseline) -> tuple[float | None, str]:
@@ -322,7 +338,10 @@ def _since_first(found: Accuracy | Score, baseline: Baseline) -> tuple[float | N
 def _today(found: Accuracy | Score, saved: AccuracySection) -> str:
     """Say whether the model lost it, or the machine and the runtime: what the last release's file answers today."""
     if found.last is None:
-        return "Find out what changed in the model since that release. "
+        return (
+            "The last release's file is not there to be counted again today: the model may have changed, or the data's "
+            "preparation, the machine or ONNX Runtime. Keep the file (onnxlite_keep_artefact) to tell which. "
+        )
     now, was = (
         (found.last.correct, saved.correct) if isinstance(found.last, Recount) else (found.last.value, saved.value)
     )

@@ -1,4 +1,4 @@
-"""What leaving the worst layers in float gives back, each by itself."""
+"""What a change gives back: nodes left in float, other calibration data, weights that saturate nowhere."""
 
 from __future__ import annotations
 
@@ -8,32 +8,48 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.causes import Tried
+from pytest_onnxlite.checks.accuracy.layer_causes import MOST_LAYERS
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import Layer
-from pytest_onnxlite.recipes import Recipe
-from pytest_onnxlite.text import percent
+from pytest_onnxlite.lint.protobuf import load_graph
+from pytest_onnxlite.lint.protobuf import nodes as nodes_of
+from pytest_onnxlite.recipes import Recipe, StaticInt8
+from pytest_onnxlite.spec import Inputs, count_samples, take
+from pytest_onnxlite.text import listed, percent
 from pytest_onnxlite.variants.deadline import OutOfTime
 
 Found = Accuracy | Score
 
+# A gain of this share of what was lost ends the search.
+_ENOUGH = 0.5
+# Layers that are tried where the worst ones give too little back, and chains.
+_MORE_LAYERS, _MOST_CHAINS, _LONGEST_CHAIN, _MOST_TOGETHER = 8, 3, 6, 3
+# What links a chain: nodes between products.
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# Evaluation samples to calibrate with.
+_SAMPLES = 128
+
 
 @dataclass(frozen=True)
 class Trial:
-    """What leaving one node in float gives back.
+    """What leaving nodes in float gives back.
 
     Attributes:
-        node: the node.
-        value: the accuracy, or the metric's value, with it in float.
+        node: the node; of several all their names.
+        value: the accuracy, or the metric's value, with them in float.
         gain: how much better that is than without: right answers, or of the metric's value.
         bytes: the file's size then.
+        nodes: the nodes' names.
     """
 
     node: str
     value: float
     gain: float
     bytes: int
+    nodes: tuple[str, ...] = ()
 
 
 def escape(name: str) -> str:
@@ -53,24 +69,152 @@ def figure_of(found: Found) -> float:
     return found.value if found.higher_is_better else -found.value
 
 
-def try_layers(case: Case[Found], suspects: Sequence[Layer]) -> tuple[list[Trial], int]:
-    """Leave the worst layers in float, each by itself; returns what came of it, and how many could not be tried."""
-    spec = case.task.builder.spec
-    nodes = list(dict.fromkeys(layer.node for layer in suspects if layer.quantized))
+def can_try(case: Case[Found]) -> bool:
+    """Tell whether the variant is quantized here, by a recipe."""
+    return case.task.variant.kind == "int8" and case.task.builder.spec.int8 is None
+
+
+def try_layers(
+    case: Case[Found], suspects: Sequence[Layer], source: Path | None = None, lost: float = 0.0
+) -> tuple[list[Trial], int]:
+    """Leave layers in float: the worst each by itself; then chains and other layers, until most of the loss comes back.
+
+    Args:
+        case: the verdict.
+        suspects: layers, the largest own error first.
+        source: the float model, whose chains are looked for; None for none.
+        lost: what was lost, as `figure_of` counts.
+
+    Returns:
+        What came of it, the best first, and how many could not be tried.
+    """
     trials: list[Trial] = []
-    if case.task.variant.kind != "int8" or not nodes or spec.int8 is not None:
+    names = list(dict.fromkeys(layer.node for layer in suspects if layer.quantized or layer.is_drowned))
+    if not can_try(case) or not names:
         return trials, 0
-    case.task.progress(f"trying the worst layers of {spec.name} in float")
+    case.task.progress(f"trying the worst layers of {case.task.builder.spec.name} in float")
     skipped = 0
-    for node in nodes:
-        try:
-            if case.budget.left <= 0:
-                raise OutOfTime("the time given is up.")
-            trials.append(_try(case, node, figure_of(case.found)))
-        except OnnxliteError:
-            skipped += 1
-    trials.sort(key=lambda trial: (-trial.gain, trial.bytes))
+
+    def attempt(groups: Sequence[tuple[str, ...]], until: float) -> None:
+        nonlocal skipped
+        for group in groups:
+            if any(trial.gain >= until > 0 for trial in trials):
+                return
+            try:
+                if case.budget.left <= 0:
+                    raise OutOfTime("the time given is up.")
+                trials.append(_try_nodes(case, group))
+            except OnnxliteError:
+                skipped += 1
+
+    attempt([(name,) for name in names[:MOST_LAYERS]], 0.0)
+    if lost > 0:
+        attempt(_chains(names, source), _ENOUGH * lost)
+        attempt([(name,) for name in names[MOST_LAYERS : MOST_LAYERS + _MORE_LAYERS]], _ENOUGH * lost)
+        # Everything in float gives everything back: only a few of many are worth naming together.
+        best = sorted((trial for trial in trials if trial.gain > 0 and len(trial.nodes) == 1), key=lambda t: -t.gain)
+        together = tuple(trial.node for trial in best[: min(_MOST_TOGETHER, len(names) // 4)])
+        if len(together) > 1:
+            attempt([together], _ENOUGH * lost)
+    # Of what gives back as much, the fewest nodes.
+    trials.sort(key=lambda trial: (-trial.gain, len(trial.nodes), trial.bytes))
     return trials, skipped
+
+
+def _chains(names: Sequence[str], source: Path | None) -> list[tuple[str, ...]]:
+    """Return the chains of quantized nodes around the worst layers."""
+    if source is None:
+        return []
+    edges = [(node.name, node.op_type, tuple(node.input), tuple(node.output)) for node in nodes_of(load_graph(source))]
+    found = [chain(name, frozenset(names), edges) for name in names[:MOST_LAYERS]]
+    # As sets: each of its nodes leads to the same chain.
+    distinct = {frozenset(nodes): nodes for nodes in found if len(nodes) > 1}
+    return list(distinct.values())[:_MOST_CHAINS]
+
+
+def chain(
+    name: str, quantized: frozenset[str], nodes: Sequence[tuple[str, str, tuple[str, ...], tuple[str, ...]]]
+) -> tuple[str, ...]:
+    """Return a node with the quantized ones that feed it or read it, on either side as far as the next product.
+
+    Args:
+        name: the node.
+        quantized: the names of the nodes that are quantized.
+        nodes: of each node of the graph, in its order, the name, the operator, what it reads and what it writes.
+    """
+    members = {entry[0]: entry for entry in nodes if entry[0] in quantized and entry[1] not in _PRODUCTS}
+    if name not in members:
+        return (name,)
+    found, waiting = [name], [name]
+    while waiting and len(found) < _LONGEST_CHAIN:
+        _, _, reads, writes = members[waiting.pop(0)]
+        for other, _, theirs, given in members.values():
+            if other not in found and (set(given) & set(reads) or set(writes) & set(theirs)):
+                found.append(other)
+                waiting.append(other)
+    return tuple(entry[0] for entry in nodes if entry[0] in found[:_LONGEST_CHAIN])
+
+
+def try_calibration(case: Case[Found]) -> Tried | None:
+    """Calibrate with some of the evaluation data; None where that is not possible."""
+    builder = case.task.builder
+    if not can_try(case) or not isinstance(builder.recipe[0], StaticInt8) or not builder.spec.batched:
+        return None
+    x = builder.evaluation.x
+    count = count_samples(x)
+    step = max(count // _SAMPLES, 1)
+    case.task.progress(f"trying {builder.spec.name} calibrated with evaluation data")
+    return _tried(case, "evaluation data", builder.recipe[0], take(x, slice(0, step * _SAMPLES, step)))
+
+
+def try_reduced(case: Case[Found]) -> Tried | None:
+    """Quantize with weights of 7 bits, which saturate nowhere; None where that is not possible."""
+    if not can_try(case):
+        return None
+    case.task.progress(f"trying {case.task.builder.spec.name} with reduce_range=True")
+    recipe = replace(case.task.builder.recipe[0], reduce_range=True)
+    return _tried(case, "reduce_range=True", recipe)
+
+
+def _tried(case: Case[Found], change: str, recipe: Recipe, calibration: Inputs | None = None) -> Tried | None:
+    if case.budget.left <= 0:
+        return None
+    try:
+        found, _ = _measure(case, recipe, calibration)
+    except OnnxliteError:
+        return None
+    return Tried(change, figure_of(found) - figure_of(case.found), figure_text(found))
+
+
+def figure_text(found: Found) -> str:
+    """Return the figure with how many samples it is of."""
+    if isinstance(found, Accuracy):
+        return f"{percent(found.share)} of {found.total} right"
+    return f"{found.value:.4g} {found.metric}"
+
+
+def _measure(case: Case[Found], recipe: Recipe, calibration: Inputs | None = None) -> tuple[Found, int]:
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+        builder = case.task.builder.with_recipe(recipe, Path(folder), calibration)
+        found = accuracy.measure(builder, builder.int8, case.task.batch_size)
+        size = builder.int8.size
+        builder.int8.release()
+    return found, size
+
+
+def _try_nodes(case: Case[Found], nodes: tuple[str, ...]) -> Trial:
+    found, size = _measure(case, with_excluded(case.task.builder.recipe[0], nodes))
+    value = found.share if isinstance(found, Accuracy) else found.value
+    return Trial(listed(nodes), value, figure_of(found) - figure_of(case.found), size, nodes)
+
+
+def as_tried(trials: Sequence[Trial], metric: str, total: int) -> list[Tried]:
+    """Return what the order of causes knows of trials."""
+    return [Tried(trial.node, trial.gain, _value(trial, metric, total), trial.nodes) for trial in trials]
+
+
+def _value(trial: Trial, metric: str, total: int) -> str:
+    return f"{percent(trial.value)} of {total} right" if metric.startswith("top") else f"{trial.value:.4g} {metric}"
 
 
 def lines_of(case: Case[Found], suspects: Sequence[Layer], trials: Sequence[Trial], skipped: int) -> list[str]:
@@ -81,26 +225,14 @@ def lines_of(case: Case[Found], suspects: Sequence[Layer], trials: Sequence[Tria
     return _trial_lines(trials, skipped, spec.rating.name, len(case.task.builder.evaluation), case.task.variant.size)
 
 
-def _try(case: Case[Found], node: str, before: float) -> Trial:
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        builder = case.task.builder.with_recipe(with_excluded(case.task.builder.recipe[0], [node]), Path(folder))
-        found = accuracy.measure(builder, builder.int8, case.task.batch_size)
-        size = builder.int8.size
-        builder.int8.release()
-    value = found.share if isinstance(found, Accuracy) else found.value
-    return Trial(node, value, figure_of(found) - before, size)
-
-
 def _trial_lines(trials: Sequence[Trial], skipped: int, metric: str, total: int, size: int) -> list[str]:
     """Say what leaving nodes in float gives back, the best first."""
     lines = []
     if trials:
-        counted = metric.startswith("top")
-        lines.append("Left in float, each by itself, on all evaluation data:")
+        lines.append("Left in float, on all evaluation data:")
         for trial in trials:
-            gain = f"{trial.gain:+.0f} right" if counted else f"{trial.gain:+.4g}"
-            value = percent(trial.value) if counted else f"{trial.value:.4g} {metric}"
-            lines.append(f"  {trial.node}: {gain} ({value} of {total}), {trial.bytes - size:+,} bytes")
+            gain = f"{trial.gain:+.0f} right" if metric.startswith("top") else f"{trial.gain:+.4g}"
+            lines.append(f"  {trial.node}: {gain} ({_value(trial, metric, total)}), {trial.bytes - size:+,} bytes")
     if skipped:
         lines.append(f"  {skipped} more could not be tried, or not in the time given (--onnxlite-explain-time)")
     return lines

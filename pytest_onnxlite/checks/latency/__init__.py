@@ -84,6 +84,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
         from pytest_onnxlite.checks.latency import measure as timing
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
+        from pytest_onnxlite.checks.latency.cure import cure_for
         from pytest_onnxlite.checks.latency.timer import Timer
         from pytest_onnxlite.variants.running import batches, shapes_of
 
@@ -115,7 +116,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             for number, feeds in enumerate(found)
         ]
         latency = replace(times[0], others=tuple(times[1:]))
-        verdicts = judge_latency(limit, latency, reference, saved)
+        verdicts = judge_latency(limit, latency, reference, saved, cure_for(task))
         return Judged(
             latency,
             [

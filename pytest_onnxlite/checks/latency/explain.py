@@ -13,12 +13,12 @@ from pathlib import Path
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
 from pytest_onnxlite.checks.suspects import float_operators
-from pytest_onnxlite.checks.verdict import BASELINE, Explanation
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Array, Runtime
-from pytest_onnxlite.text import first_line, time_text
+from pytest_onnxlite.text import first_line, percent, time_text
 from pytest_onnxlite.variants.deadline import Budget
 from pytest_onnxlite.variants.running import batch_at
 from pytest_onnxlite.variants.variant import OnnxVariant
@@ -117,7 +117,13 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes)
     made_from = case.task.builder.made_from(variant.kind) if variant.kind == "int8" else None
     sources = [made_from.path] if made_from is not None else []
-    ours, theirs = profile_both(variant.path, path, feeds, case.task.runtime, case.budget, sources)
+    return explain_profile(
+        case, *profile_both(variant.path, path, feeds, case.task.runtime, case.budget, sources), name
+    )
+
+
+def explain_profile(case: Case[Latency], ours: Sequence[Kernel], theirs: Sequence[Kernel], name: str) -> Explanation:
+    """Explain a verdict by the kernels of candidate and reference, which is called `name`."""
     operators, nodes = compare_operators(ours, theirs), compare_nodes(ours, theirs)
     total = sum(k.seconds for k in ours), sum(k.seconds for k in theirs)
     data = {
@@ -127,33 +133,73 @@ def explain_latency(case: Case[Latency]) -> Explanation:
         "operators": [asdict(entry) for entry in operators],
         "nodes": [asdict(entry) for entry in nodes],
     }
-    lines = [
-        f"Time in operators (profiled, batch size {case.task.batch_size}, {case.task.runtime.threads} thread{'s' if case.task.runtime.threads > 1 else ''}): "
-        f"{time_text(total[0])}, {name} {time_text(total[1])}."
-    ]
-    lines += [f"  {operator_text(entry)}" for entry in operators[:_MOST_OPERATORS] if abs(entry.change) > 0]
-    most = max((entry.change for entry in nodes), default=0.0)
-    slower = [entry for entry in nodes if entry.change > max(_TRIFLE * most, 0)][:_MOST_NODES]
-    if slower:
-        lines.append("Nodes that take longer, with what surrounds them:")
-        lines += [f"  {_node_text(entry)}" for entry in slower]
+    wanted = direction(case.verdict)
     return Explanation(
-        why_slower(operators, total, name),
-        tuple(lines),
+        why_slower(operators, total, name, wanted),
+        tuple(_lines(case, operators, nodes, total, name, wanted)),
         data,
         suspects=tuple(entry.node for entry in nodes if entry.change > 0),
         suspect_operators=float_operators(entry.operator for entry in operators),
     )
 
 
-def why_slower(operators: Sequence[OperatorDifference], total: tuple[float, float], name: str) -> str:
+def direction(verdict: Verdict) -> int:
+    """Return the sign that a red verdict's figures have: 1 for slower than the reference, -1 for faster but not by enough, and
+    0 where any may be shown: it is not red, or nothing was timed in turns.
+    """
+    evidence = verdict.evidence
+    if verdict.outcome is not Outcome.FAIL or not isinstance(evidence, LatencyEvidence) or evidence.first is None:
+        return 0
+    return 1 if evidence.first.median > 1 else -1
+
+
+def _lines(
+    case: Case[Latency],
+    operators: Sequence[OperatorDifference],
+    nodes: Sequence[NodeDifference],
+    total: tuple[float, float],
+    name: str,
+    wanted: int,
+) -> list[str]:
+    """Return the figures that agree with the verdict: a profile is coarser than what was timed, and may say otherwise."""
+    change = total[0] - total[1]
+    if change * wanted < 0:
+        return []
+    threads = f"{case.task.runtime.threads} thread{'s' if case.task.runtime.threads > 1 else ''}"
+    lines = [
+        f"Time in operators (profiled, batch size {case.task.batch_size}, {threads}): {time_text(total[0])}, {name} "
+        f"{time_text(total[1])}."
+    ]
+    shown = [entry for entry in operators if entry.change * (wanted or 1) > 0 or (not wanted and entry.change)]
+    lines += [f"  {operator_text(entry)}" for entry in shown[:_MOST_OPERATORS]]
+    most = max((entry.change for entry in nodes), default=0.0)
+    slower = [entry for entry in nodes if entry.change > max(_TRIFLE * most, 0)][:_MOST_NODES]
+    if slower and wanted >= 0:
+        lines.append("Nodes that take longer, with what surrounds them:")
+        lines += [f"  {_node_text(entry)}" for entry in slower]
+    return lines
+
+
+def why_slower(operators: Sequence[OperatorDifference], total: tuple[float, float], name: str, wanted: int = 0) -> str:
     """Name the operator that takes longer, unless it is as little as profiles of one file differ by.
 
     Args:
         operators: the differences, the largest first.
         total: seconds per inference in all operators, the candidate's and the reference's.
         name: what the reference is called.
+        wanted: the sign that figures must have to agree with the verdict, see `direction`.
     """
+    if wanted > 0 and total[0] <= total[1]:
+        return (
+            f"the profile does not show it: no operator is to blame, and the operators together take no longer than in {name}. "
+            "What was timed in turns counts; look between the operators, at what is fed, copied or given out."
+        )
+    if wanted < 0:
+        held = max(operators, key=lambda entry: entry.seconds, default=None)
+        where = (
+            f": {held.operator} takes {percent(held.seconds / total[0])} of it" if held is not None and total[0] else ""
+        )
+        return f"it is faster than {name}, and not by as much as was asked for{where}."
     worst = next((entry for entry in operators if entry.change > 0), None)
     if worst is None:
         return f"no operator takes longer than in {name}."

@@ -129,7 +129,7 @@ def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Compariso
 
 
 def judge_latency(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None] = ()
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None] = (), cure: str = ""
 ) -> list[Verdict]:
     """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
 
@@ -140,8 +140,9 @@ def judge_latency(
         found: the times.
         reference: the baseline, or why there is none.
         saved: what was saved on a machine like this at each shape, None for nothing; none at all where nothing was.
+        cure: what may make it faster than the float model, see `cure`.
     """
-    verdicts = _judge_shapes(limit, found, reference, saved)
+    verdicts = _judge_shapes(limit, found, reference, saved, cure)
     beside = saved or [None] * len(found.each)
     remarks = [slower_than_float(one, at) for one, at in zip(found.each, beside, strict=True)]
     remark = next(filter(None, remarks), "")
@@ -179,11 +180,11 @@ def slower_than_float(found: Latency, saved: AtShapes | None) -> str:
 
 
 def _judge_shapes(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None]
+    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None], cure: str
 ) -> list[Verdict]:
     verdicts = []
     if limit.max_ratio is not None and FLOAT in found.comparisons:
-        verdicts.append(_worst(found, [_judge_float(limit, one) for one in found.each]))
+        verdicts.append(_worst(found, [_judge_float(limit, one, cure) for one in found.each]))
     if isinstance(reference, Absent):
         return [*verdicts, absent(NAME, time_text(found.seconds), reference)]
     if BASELINE in found.comparisons:
@@ -225,16 +226,15 @@ def _conditions(found: Latency) -> str:
     return ", ".join([*shapes, f"batch size {found.batch_size}", threads])
 
 
-def _judge_float(limit: LatencyLimit, found: Latency) -> Verdict:
+def _judge_float(limit: LatencyLimit, found: Latency, cure: str) -> Verdict:
     """Judge the ratio to the float model, as `max_ratio=` asks."""
     comparison, figure = found.comparisons[FLOAT], time_text(found.seconds)
     outcome, text = _judge_comparison(limit, found, comparison)
     if outcome is Outcome.FAIL:
         text = (
             f"{figure} per inference, {ratio_text(comparison)}; at most {limit.max_ratio:g}x allowed "
-            f"(max_ratio={limit.max_ratio:g}, {_conditions(found)}).\n{text}\nINT8 is not always faster: dynamic "
-            "quantization slows convolutions down; leave them in float (recipe exclude=['Conv'])."
-        )
+            f"(max_ratio={limit.max_ratio:g}, {_conditions(found)}).\n{text}"
+        ) + (f"\n{cure}" if cure else "")
     return Verdict(NAME, comparison.reference, outcome, figure, text, _evidence(found, comparison))
 
 

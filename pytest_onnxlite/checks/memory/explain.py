@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.size.explain import count_bytes
-from pytest_onnxlite.checks.verdict import Explanation
+from pytest_onnxlite.checks.verdict import Explanation, Outcome
 from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.text import percent, size_text
 
@@ -37,16 +38,7 @@ def explain_memory(case: Case[Memory]) -> Explanation:
     nodes = compare_nodes(ours, theirs, case.task.variant.path, case.task.last_file)
     data: dict[str, object] = {phase: {"bytes": now, "reference": was} for phase, (now, was) in phases.items()}
     data["nodes"] = [asdict(node) for node in nodes]
-    peaks = [
-        f"{'loading' if phase == 'load' else 'running'} {size_text(now)}, was {size_text(was)} "
-        f"({percent(now / max(was, 1) - 1, sign=True)})"
-        for phase, (now, was) in phases.items()
-    ]
-    lines = [f"Peaks: {'; '.join(peaks)}."]
-    held = sorted(nodes, key=lambda node: -node.bytes)[:_MOST_NODES]
-    if held:
-        lines.append("Nodes that hold the peak (allocated in one run, was):")
-        lines += [f"  {n.node}: {size_text(n.bytes)}, {size_text(n.reference)}" for n in held]
+    lines = _lines(phases, nodes, case.verdict.outcome is Outcome.FAIL)
     grown = next((node for node in nodes if node.change > 0), None)
     # Buffers are reused and rounded up, so that the peak is not the sum of what nodes allocate.
     activations = sum(node.change for node in nodes)
@@ -67,6 +59,22 @@ def explain_memory(case: Case[Memory]) -> Explanation:
             "no node allocates more than in the last release: look for what ONNX Runtime packs or copies while loading."
         )
     return Explanation(why, tuple(lines), data)
+
+
+def _lines(phases: Mapping[str, tuple[int, int]], nodes: Sequence[NodeBytes], is_red: bool) -> list[str]:
+    """Return the figures; of a peak that is too high only those that grew, since the others do not explain it."""
+    peaks = [
+        f"{'loading' if phase == 'load' else 'running'} {size_text(now)}, was {size_text(was)} "
+        f"({percent(now / max(was, 1) - 1, sign=True)})"
+        for phase, (now, was) in phases.items()
+        if now > was or not is_red
+    ]
+    lines = [f"Peaks: {'; '.join(peaks)}."] if peaks else []
+    held = [node for node in sorted(nodes, key=lambda node: -node.bytes) if node.change > 0 or not is_red][:_MOST_NODES]
+    if held:
+        lines.append(f"Nodes that {'allocate more' if is_red else 'hold the peak'} (allocated in one run, was):")
+        lines += [f"  {n.node}: {size_text(n.bytes)}, {size_text(n.reference)}" for n in held]
+    return lines
 
 
 def _weight_growth(case: Case[Memory]) -> dict[str, int] | None:

@@ -112,8 +112,8 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
 
 
 def _node_bytes(candidate: Peak, reference: Peak) -> str:
-    """Say what ONNX Runtime itself counted, where it did."""
-    if candidate.node_bytes is None or reference.node_bytes is None:
+    """Say what ONNX Runtime itself counted, where it did and where that grew too."""
+    if candidate.node_bytes is None or reference.node_bytes is None or candidate.node_bytes <= reference.node_bytes:
         return ""
     was = f", was {size_text(reference.node_bytes)}"
     return _most_by(candidate, was)

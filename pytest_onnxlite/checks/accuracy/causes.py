@@ -1,0 +1,387 @@
+"""In which order causes of a loss are said: evidence in, ranked causes out. The rules stand here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from pytest_onnxlite.checks.accuracy.answers import Answers
+from pytest_onnxlite.checks.accuracy.layer_causes import CLEAN, layer_cause, recurrent, worst_layers
+from pytest_onnxlite.explain.layer import INPUT, Layer
+from pytest_onnxlite.text import percent
+
+# A trial that gives back this share of what was lost has found the cause; one that gives back less than the second has not.
+_PROVEN, _DISPROVEN = 0.5, 0.25
+# Of a static range: the share of values beyond it, and how far the largest one goes.
+_CLIPPED, _REACH = 0.002, 1.2
+# So much is no accident of a few samples.
+_CLIPPED_MUCH, _REACH_FAR = 0.01, 1.5
+# Of a range the share that is used, below which its steps are too coarse.
+_UNUSED = 0.3
+# Calibration that saw nothing but zeros, or one value.
+_NOTHING = 1000.0
+
+
+class Rank(IntEnum):
+    """How sure a cause is; what is surer is said first."""
+
+    KNOWN = 0  # counted, or a condition that differs
+    PROVEN = 1  # a trial without it gives most of the loss back
+    LIKELY = 2  # its figures say so
+    POSSIBLE = 3  # nothing better is known, or a trial gave little back
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A cause of a loss, and how sure it is."""
+
+    rank: Rank
+    text: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A condition of the comparison that differs from the baseline's: `data`, `metric`, `batch size` ..."""
+
+    what: str
+    was: object = ""
+    now: object = ""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the model that a quantized one was made from lost by itself: its kind, its right answers, how many it had more."""
+
+    kind: str
+    correct: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The figure of the last release's own file, as it was saved and today, as texts; how much worse; what is known of why."""
+
+    was: str
+    now: str
+    lost: float
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class OneSided:
+    """Calibration data that has one answer: how many samples of how many, which, and its share of the evaluation data."""
+
+    samples: int
+    total: int
+    answer: object
+    share: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a change gives back: the change in words, the gain in right answers or in the metric's value, and what it has then."""
+
+    change: str
+    gain: float
+    figure: str = ""
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a loss.
+
+    Attributes:
+        name: what the answers are compared with.
+        lost: right answers lost, or of the metric's value; 0 or less where nothing was.
+        counted: whether right answers are counted.
+        is_quantized: whether quantization made the variant.
+        against_last: whether it was lost against the last release.
+        has_images: whether the samples are images.
+        changed: a condition that differs, so that nothing can be compared.
+        answers: which classes and samples changed.
+        before: what the float model lost since the last release.
+        moved: what the last release's own file lost since it was saved.
+        is_constant: whether all calibration samples are the same.
+        one_sided: calibration data that has one answer.
+        calibrated: the model calibrated on some of the evaluation data; None where that was not tried.
+        saturating: share of weight pairs whose products can saturate on this processor; 0 where none can, here.
+        reduced: the model quantized so that nothing saturates; None where that was not tried.
+        layers: the layers, in the order of the graph.
+        left_in_float: nodes left in float, the best first.
+    """
+
+    name: str = ""
+    lost: float = 0.0
+    counted: bool = True
+    is_quantized: bool = True
+    against_last: bool = False
+    has_images: bool = False
+    changed: Changed | None = None
+    answers: Answers | None = None
+    before: Before | None = None
+    moved: Moved | None = None
+    is_constant: bool = False
+    one_sided: OneSided | None = None
+    calibrated: Tried | None = None
+    saturating: float = 0.0
+    reduced: Tried | None = None
+    layers: Sequence[Layer] = ()
+    left_in_float: Sequence[Tried] = ()
+
+
+def rank_causes(evidence: Evidence) -> list[Cause]:
+    """Return the causes, the surest first; of equally sure ones in the order of the rules."""
+    found = [cause for rule in _RULES for cause in rule(evidence)]
+    if not any(cause.rank < Rank.POSSIBLE for cause in found):
+        # What was tried in vain, or is said for want of better, comes behind it.
+        found = [*_nothing_stands_out(evidence), *found]
+    return sorted(found, key=lambda cause: cause.rank)
+
+
+def is_settled(evidence: Evidence) -> bool:
+    """Tell whether the cause is known without looking at layers."""
+    return any(cause.rank is Rank.KNOWN for cause in rank_causes(evidence))
+
+
+def is_proven(evidence: Evidence, tried: Tried | None) -> bool:
+    """Tell whether what was tried gives back most of what was lost."""
+    return tried is not None and tried.gain > 0 and tried.gain >= _PROVEN * evidence.lost
+
+
+def _rank(evidence: Evidence, tried: Tried | None, otherwise: Rank) -> Rank:
+    if tried is None or evidence.lost <= 0:
+        return otherwise
+    if is_proven(evidence, tried):
+        return Rank.PROVEN
+    return Rank.POSSIBLE if tried.gain < _DISPROVEN * evidence.lost else otherwise
+
+
+def _gives_back(evidence: Evidence, tried: Tried) -> str:
+    """Say what a trial gives back: `gives back 44 of the 49 lost answers (98.2 %)`."""
+    figure = f" ({tried.figure})" if tried.figure else ""
+    if evidence.lost <= 0:
+        return f"has {tried.figure}"
+    if tried.gain <= 0:
+        return f"gives nothing back{figure}"
+    if evidence.counted:
+        return f"gives back {tried.gain:.0f} of the {evidence.lost:.0f} lost answers{figure}"
+    return f"gives back {tried.gain:.4g} of the {evidence.lost:.4g} lost{figure}"
+
+
+# -- the rules, in the order in which equally sure causes are said --------------------------------------------
+
+
+def _changed(evidence: Evidence) -> list[Cause]:
+    changed, found, name = evidence.changed, evidence.answers, evidence.name
+    if changed is None:
+        return []
+    counts = ""
+    if found is not None and changed.what != "metric":
+        total, ours, theirs = (sum(getattr(c, n) for c in found.classes) for n in ("samples", "candidate", "reference"))
+        counts = f" of today's {total} samples this variant has {ours} right, {name} {theirs}."
+    if changed.what == "data":
+        text = (
+            f"the data changed:{counts}"
+            if counts
+            else "the evaluation data changed, and the two figures are of different data."
+        )
+        return [*_doubts(evidence, Rank.KNOWN), Cause(Rank.KNOWN, text)]
+    text = f"the {changed.what} changed from {changed.was} to {changed.now}, and the data did not."
+    more = f" With {changed.now},{counts}" if counts else " The two figures say nothing of the model."
+    return [Cause(Rank.KNOWN, text + more)]
+
+
+def _moved(evidence: Evidence) -> list[Cause]:
+    moved = evidence.moved
+    if moved is None or moved.lost <= 0 or moved.lost < _PROVEN * evidence.lost:
+        return []
+    part = f"{moved.lost:.4g} of the {evidence.lost:.4g}{' answers' if evidence.counted else ''} lost"
+    why = f" {moved.why}" if moved.why else ""
+    return [
+        Cause(
+            Rank.KNOWN,
+            f"the last release's own file has {moved.now} today, and had {moved.was} when it was saved: {part} come from the "
+            f"machine or from the runtime, not from the model.{why}",
+        )
+    ]
+
+
+def _before(evidence: Evidence) -> list[Cause]:
+    before = evidence.before
+    if before is None or before.lost <= 0 or before.lost < _PROVEN * evidence.lost:
+        return []
+    return [
+        Cause(
+            Rank.KNOWN,
+            f"{before.lost} of the {evidence.lost:g} answers were lost before quantization: the {before.kind} model itself has "
+            f"{before.correct} right now. Look at what changed in training, not at the recipe.",
+        )
+    ]
+
+
+def _calibration(evidence: Evidence) -> list[Cause]:
+    """The calibration data: of one class, or of other values than the evaluation data."""
+    texts = []
+    one, tried = evidence.one_sided, evidence.calibrated
+    if evidence.is_constant:
+        texts.append("the calibration samples are all the same, such as zeros: ranges cannot be read off them.")
+    elif one is not None:
+        texts.append(
+            f"the calibration data is one-sided: {one.samples} of {one.total} samples are answered {one.answer}, of the "
+            f"evaluation data {percent(one.share)}. Ranges of activations are too small for the rest. Calibrate with a random "
+            "choice of the training data."
+        )
+    said, is_far = range_text(evidence.layers)
+    if said:
+        texts.append(said)
+    if not texts:
+        return []
+    rank = _rank(evidence, tried, Rank.LIKELY if evidence.is_constant or one is not None or is_far else Rank.POSSIBLE)
+    more = f" Calibrated with evaluation data instead, it {_gives_back(evidence, tried)}." if tried is not None else ""
+    return [Cause(rank, " ".join(texts) + more)]
+
+
+def _processor(evidence: Evidence) -> list[Cause]:
+    if not evidence.saturating:
+        return []
+    tried = evidence.reduced
+    cure = "Quantize it with reduce_range=True or with uint8 weights."
+    if tried is not None:
+        cure = f"{tried.change} {_gives_back(evidence, tried)}."
+    text = (
+        "this processor is an x86 without VNNI, which adds two products in 16 bits: "
+        f"{percent(evidence.saturating)} of neighbouring weight pairs can saturate. {cure}"
+    )
+    return [Cause(_rank(evidence, tried, Rank.LIKELY), text)]
+
+
+def _classes(evidence: Evidence) -> list[Cause]:
+    classes = evidence.answers.concentrated() if evidence.answers is not None and evidence.changed is None else []
+    if not classes:
+        return []
+    assert evidence.answers is not None
+    named = " and ".join(
+        f"class {c.label} ({c.candidate} of {c.samples} right, {evidence.name} {c.reference}"
+        + (f"; {c.mistaken} are answered {c.mistaken_for})" if c.mistaken_for is not None else ")")
+        for c in classes
+    )
+    lost = sum(c.lost for c in classes)
+    falls = sum(max(c.lost, 0) for c in evidence.answers.classes)
+    gained = sum(max(-c.lost, 0) for c in evidence.answers.classes)
+    text = f"{lost} of {falls} lost answers are of {named}{f'; other classes gained {gained}' if gained else ''}."
+    if evidence.against_last and (not evidence.is_quantized or _before(evidence)):
+        return [Cause(Rank.LIKELY, f"{text} A loss in one class comes from its training data or labels.")]
+    # Both models were trained on the same data.
+    return [Cause(Rank.POSSIBLE, f"{text} Look at the scales of its output and of the layer that computes it.")]
+
+
+def _layers(evidence: Evidence) -> list[Cause]:
+    """The layer that gives most back in float; else the one whose own error is largest."""
+    if any(is_proven(evidence, tried) for tried in (evidence.calibrated, evidence.reduced)):
+        return []  # what is wrong with all of them is no fault of one
+    suspects = worst_layers(evidence.layers)
+    best = next(iter(evidence.left_in_float), None)
+    proven = best if best is not None and is_proven(evidence, best) else None
+    worst = suspects[0] if suspects and (suspects[0].worst < CLEAN or suspects[0].is_drowned) else None
+    own = next((t for t in evidence.left_in_float if worst is not None and t.nodes == (worst.node,)), None)
+    if worst is not None and (proven is None or proven.nodes == (worst.node,)):
+        text = " ".join([layer_cause(worst, evidence.layers), *recurrent(evidence.layers)])
+        if proven is not None:
+            return [Cause(Rank.PROVEN, f"{text} Left in float, {proven.change} {_gives_back(evidence, proven)}.")]
+        return [Cause(_rank(evidence, own, Rank.LIKELY), text)]
+    if proven is None:
+        return []
+    many = len(proven.nodes) > 1
+    text = f"{proven.change} {'together lose' if many else 'loses'} most: left in float, {'they give' if many else 'it gives'}"
+    return [Cause(Rank.PROVEN, f"{text}{_gives_back(evidence, proven).removeprefix('gives')}.")]
+
+
+def _doubted(evidence: Evidence) -> list[Cause]:
+    # What both models answer alike is no loss.
+    return [] if evidence.changed is not None else _doubts(evidence, Rank.POSSIBLE)
+
+
+def _doubts(evidence: Evidence, rank: Rank) -> list[Cause]:
+    if evidence.answers is None:
+        return []
+    asked = "Were their images relabelled?" if evidence.has_images else "Were these samples labelled anew?"
+    return [
+        Cause(
+            rank,
+            f"label {doubt.label} looks wrong: {doubt.samples} of its {doubt.total} samples are answered {doubt.answer} by this "
+            f"variant and by {evidence.name} alike. {asked}",
+        )
+        for doubt in evidence.answers.doubts[:2]
+    ]
+
+
+_RULES: tuple[Callable[[Evidence], list[Cause]], ...] = (
+    _changed,
+    _moved,
+    _before,
+    _calibration,
+    _processor,
+    _classes,
+    _layers,
+    _doubted,
+)
+
+
+def _nothing_stands_out(evidence: Evidence) -> list[Cause]:
+    layers = [layer for layer in evidence.layers if layer.op != INPUT]
+    if not layers:
+        return []
+    lowest = min(layer.worst for layer in layers)
+    best = next(iter(evidence.left_in_float), None)
+    tried = (
+        f" Of what was left in float, {best.change} {_gives_back(evidence, best)}."
+        if best and evidence.lost > 0
+        else ""
+    )
+    if lowest < CLEAN:
+        text = "no layer that was left in float gives most of the loss back: several lose it together."
+    else:
+        text = (
+            f"no layer stands out: each is within {lowest:.0f} dB of the float model by itself, so that the loss is the sum of "
+            "small errors, or not quantization's."
+        )
+    return [Cause(Rank.POSSIBLE, text + tried)]
+
+
+# -- calibration ranges against evaluation values ------------------------------------------------------------
+
+
+def range_text(layers: Sequence[Layer]) -> tuple[str, bool]:
+    """Say how the evaluation data's values fit into static ranges, and whether they miss them by far; empty where they fit."""
+    static = [layer for layer in layers if layer.reach > 0]
+    beyond = [layer for layer in static if layer.clipped > _CLIPPED and layer.reach > _REACH]
+    if beyond:
+        first = beyond[0]
+        is_far = first.clipped > _CLIPPED_MUCH and first.reach > _REACH_FAR
+        where = f"input {first.node}" if first.op == INPUT else f"{first.node} ({first.op})"
+        others = f", as in {len(beyond) - 1} more of {len(static)} ranges" if len(beyond) > 1 else ""
+        if first.reach > _NOTHING:
+            saw = "calibration saw hardly more than zeros"
+        else:
+            saw = f"calibration saw values up to 1/{first.reach:.1f} as large"
+        return (
+            f"{percent(first.clipped)} of the values of {where} lie beyond what its integers hold, up to {first.reach:.3g} times"
+            f"{others}: {saw}. Calibrate with data like the evaluation data, prepared alike."
+        ), is_far
+    unused = [layer for layer in static if layer.reach < _UNUSED]
+    if static and len(unused) > len(static) / 2:
+        first = unused[0]
+        where = f"input {first.node}" if first.op == INPUT else f"{first.node} ({first.op})"
+        return (
+            f"the values of {where} use {percent(first.reach)} of the range that its integers hold, and {_others(unused, static)} "
+            f"likewise: calibration saw values {1 / first.reach:.1f} times as large. Calibrate with data like the evaluation "
+            "data, prepared alike."
+        ), True
+    return "", False
+
+
+def _others(some: Sequence[Layer], of: Sequence[Layer]) -> str:
+    """Say how many of the others: `3 of 4 others`."""
+    return f"{len(some) - 1} of {len(of) - 1} others"
