@@ -171,7 +171,7 @@ def test_the_way_out_that_a_failure_shows_is_one(project: Project) -> None:
     found, text = guard(project, path, x, 0.35, spec.format(""))
     assert found == ["accuracy"]
     blamed = re.search(r"Why: (\S+) \(Conv\) adds the largest error", text)
-    gain = re.search(r"Left in float, each by itself.*?\n\s+(\S+): \+", text, re.DOTALL)
+    gain = re.search(r"Left in float, on all evaluation data.*?\n\s+(\S+): \+", text, re.DOTALL)
     assert blamed, text
     assert gain, text
     assert blamed[1] == gain[1]

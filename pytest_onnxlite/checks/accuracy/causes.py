@@ -284,13 +284,16 @@ def _layers(evidence: Evidence) -> list[Cause]:
     suspects = worst_layers(evidence.layers)
     best = next(iter(evidence.left_in_float), None)
     proven = best if best is not None and is_proven(evidence, best) else None
-    worst = suspects[0] if suspects and (suspects[0].worst < CLEAN or suspects[0].is_drowned) else None
-    own = next((t for t in evidence.left_in_float if worst is not None and t.nodes == (worst.node,)), None)
+    tried = {one.nodes: one for one in evidence.left_in_float}
+    bad = [layer for layer in suspects if layer.worst < CLEAN or layer.is_drowned]
+    ranks = [_rank(evidence, tried.get((layer.node,)), Rank.LIKELY) for layer in bad]
+    # The worst one of which no trial said that it is not the cause.
+    worst, rank = min(zip(bad, ranks, strict=True), key=lambda pair: pair[1], default=(None, Rank.POSSIBLE))
     if worst is not None and (proven is None or proven.nodes == (worst.node,)):
         text = " ".join([layer_cause(worst, evidence.layers), *recurrent(evidence.layers)])
         if proven is not None:
             return [Cause(Rank.PROVEN, f"{text} Left in float, {proven.change} {_gives_back(evidence, proven)}.")]
-        return [Cause(_rank(evidence, own, Rank.LIKELY), text)]
+        return [Cause(rank, text)]
     if proven is None:
         return []
     many = len(proven.nodes) > 1
