@@ -26,7 +26,7 @@ Found = Accuracy | Score
 # A gain of this share of what was lost ends the search.
 _ENOUGH = 0.5
 # Layers that are tried where the worst ones give too little back, and chains.
-_MORE_LAYERS, _MOST_CHAINS, _LONGEST_CHAIN, _MOST_TOGETHER = 8, 3, 6, 3
+_MORE_LAYERS, _MOST_CHAINS, _LONGEST_CHAIN, _MOST_TOGETHER = 4, 2, 6, 3
 # What links a chain: nodes between products.
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Evaluation samples to calibrate with.
