@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -18,13 +17,10 @@ from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, choose_recipe, choose_weights, recipe_text
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.spec import Inputs, count_samples, take
-from pytest_onnxlite.text import first_line
-from pytest_onnxlite.variants import preparation, tying
+from pytest_onnxlite.variants import preparation, refusals, tying
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.silence import silence
 
-# How the quantizer calls the scale of a tensor.
-_SCALE = "_scale"
 # Weights and zero points that the quantizer writes as int8 whatever type it is asked for (seen with ONNX Runtime 1.32).
 _ALWAYS_INT8 = {"DynamicQuantizeLSTM": (1, 9, 2, 11), "QLinearConv": (3, 5)}
 
@@ -70,9 +66,9 @@ def quantize(
     """
     source, target = source.resolve(), target.resolve()
     before = load_graph(source)
-    _refuse_half(before, source, model)
+    refusals.refuse_half(before, source, model)
     if isinstance(recipe, StaticInt8) and calibration is None:
-        raise _uncalibrated(recipe, model)
+        raise refusals.uncalibrated(recipe, model)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
         prepared, large, notes = preparation.prepare_all(source, before, Path(folder), model)
         if isinstance(recipe, StaticInt8):
@@ -81,7 +77,7 @@ def quantize(
             notes += preparation.subgraph_notes(proto)
         else:
             proto = preparation.split_gemms(prepared, large)
-        excluded = match_exclusions(proto, recipe, model)
+        excluded = refusals.match_exclusions(proto, recipe, model)
         if isinstance(recipe, StaticInt8) and tying.untie(proto):
             onnx.save(proto, prepared)
         weights = choose_weights(recipe, _operators(proto))
@@ -95,10 +91,10 @@ def quantize(
         except OnnxliteError:
             raise
         except Exception as error:
-            raise _cannot(error, proto, source.name, recipe, model) from None
+            raise refusals.cannot_quantize(error, proto, source.name, recipe, model) from None
     quantized = onnx.load(target, load_external_data=False)
     if isinstance(recipe, StaticInt8):
-        _refuse_infinite(proto, quantized, model)
+        refusals.refuse_infinite(proto, quantized, model)
     notes += tying.share(quantized, proto)
     if weights.type == "uint8":
         _store_unsigned(quantized, target.parent)
@@ -110,22 +106,6 @@ def quantize(
         "excluded": excluded,
         "notes": notes,
     }
-
-
-def _uncalibrated(recipe: Recipe, model: str) -> OnnxliteError:
-    return OnnxliteError(
-        f"{model}: {recipe_text(recipe)} calibrates with samples, and ModelSpec({model!r}) gives none. Give calibration= a "
-        "few hundred of the training samples, or use DynamicInt8()."
-    )
-
-
-def _cannot(error: Exception, proto: onnx.ModelProto, name: str, recipe: Recipe, model: str) -> OnnxliteError:
-    meant = _nodes_meant(proto, first_line(error))
-    return OnnxliteError(
-        f"{model}: ONNX Runtime cannot quantize {name}: {first_line(error)}. Leave the node it stumbles over in "
-        f"float with ModelSpec(recipe={type(recipe).__name__}(exclude={meant or '[...]'})), or give an INT8 file of "
-        "your own as int8=."
-    )
 
 
 def _quant_type(name: str) -> Any:
@@ -213,25 +193,6 @@ def _add_128(tensor: onnx.TensorProto, folder: Path) -> None:
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
-def _refuse_infinite(prepared: onnx.ModelProto, quantized: onnx.ModelProto, model: str) -> None:
-    """Refuse ranges that reach to infinity, and say which nodes to leave in float."""
-    tensors = [
-        scale.name.removesuffix(_SCALE)
-        for scale in quantized.graph.initializer
-        if scale.name.endswith(_SCALE) and scale.data_type == onnx.TensorProto.FLOAT and not scale.external_data
-        if not np.isfinite(onnx.numpy_helper.to_array(scale)).all()
-    ]
-    if tensors:
-        named = ", ".join(tensors[:3]) + (f" and {len(tensors) - 3} more" if len(tensors) > 3 else "")
-        nodes = [n.name for n in prepared.graph.node if not {*n.input, *n.output}.isdisjoint(tensors)]
-        raise OnnxliteError(
-            f"{model}: calibration saw infinite values or NaN in {named}, which no INT8 range can hold. An attention "
-            "mask of -inf does that. Leave in float what makes and reads them, with "
-            f"ModelSpec(recipe=StaticInt8(exclude={nodes})), export the model with a finite mask such as -1e4, or use "
-            "DynamicInt8()."
-        )
-
-
 class _Reader:
     """Hands calibration samples to ONNX Runtime, one at a time or in the batch that the model was frozen at."""
 
@@ -256,50 +217,6 @@ class _Reader:
         given = self._calibration
         batch = take(given.samples, slice(start, start + self._step))
         return one_run(to_feeds(batch, given.infos, given.batched), given.batched)
-
-
-def _refuse_half(proto: onnx.ModelProto, source: Path, model: str) -> None:
-    half = [
-        t.name for graph in graphs(proto.graph) for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16
-    ]
-    if half:
-        raise OnnxliteError(
-            f"{model}: {source.name} has weights in half precision (float16; {half[0]!r} and {len(half) - 1} more), "
-            "from which ONNX Runtime's quantizer writes files that cannot be loaded (onnxruntime#15341). Give the float32 "
-            "model as onnx=, or an INT8 file of your own as int8=."
-        )
-
-
-def _nodes_meant(proto: onnx.ModelProto, text: str) -> list[str]:
-    """Return the nodes that an error names, or whose weights it names."""
-    words = set(text.replace("'", " ").replace('"', " ").split())
-    nodes = [node for graph in graphs(proto.graph) for node in graph.node if node.name]
-    return sorted(node.name for node in nodes if words & {node.name, *node.input[1:]})
-
-
-def match_exclusions(proto: onnx.ModelProto, recipe: Recipe, model: str) -> list[str]:
-    """Return the names of the nodes that the recipe's globs mean, by node name or operator type.
-
-    Raises:
-        OnnxliteError: a glob matches nothing, which the quantizer would ignore in silence.
-    """
-    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
-    excluded: list[str] = []
-    for glob in recipe.exclude:
-        names = [n.name for n in nodes if n.name and any(map(_matcher(glob), (n.name, n.op_type)))]
-        if not names:
-            operators = sorted({n.op_type for n in nodes})
-            known = ", ".join(sorted(n.name for n in nodes if n.op_type in ("MatMul", "Gemm", "Conv"))[:8])
-            raise OnnxliteError(
-                f"{model}: exclude={glob!r} matches no node of the prepared graph. Operators there: "
-                f"{', '.join(operators)}; quantizable nodes: {known or 'none'}."
-            )
-        excluded += names
-    return sorted(set(excluded))
-
-
-def _matcher(glob: str) -> Any:
-    return lambda text: fnmatch.fnmatchcase(text, glob)
 
 
 def _finish(
