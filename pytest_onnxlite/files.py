@@ -6,6 +6,7 @@ and not as a damaged model.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,10 +14,23 @@ import time
 from pathlib import Path
 from typing import IO
 
+from pytest_onnxlite.text import size_text
+
 # How the name of a file begins that is being written; one that is older than this many seconds was left by a dead process.
 _WORK, _LEFT_AFTER = ".saving-", 3600.0
 # How the files begin that stand where another was meant.
 _POINTER = b"version https://git-lfs"
+# How files of other kinds begin that are given in the place of a model.
+_KINDS = (
+    (0, b"PK\x03\x04", "a zip archive, as a .keras file, an .npz file and a checkpoint of PyTorch are"),
+    (0, b"\x89HDF", "an HDF5 file, as Keras writes with the ending .h5"),
+    (0, b"\x93NUMPY", "an array of NumPy's (.npy)"),
+    (4, b"TFL3", "a TFLite model"),
+    (0, b"\x80", "a pickle of Python's"),
+    (0, b"\x1f\x8b", "a file that gzip packed"),
+)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "errno: 28", "errno 28")
 _PAGES = (b"<!doctype html", b"<html", b"<?xml")
 
 
@@ -45,6 +59,37 @@ def problem_with(path: Path) -> str:
     if begin.lstrip().lower().startswith(_PAGES):
         return "is a web page: a server answered with it in place of the file; fetch the file again"
     return ""
+
+
+def kind_of(path: Path) -> str:
+    """Say what a file looks like that is not what was expected, as `a zip archive`; empty where its beginning tells nothing."""
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if not begin.strip(b"\0 \t\r\n"):
+        return "nothing but zeros or white space: it was never written"
+    found = next((kind for place, mark, kind in _KINDS if begin[place:].startswith(mark)), "")
+    if not found and begin.lstrip()[:1] in (b"{", b"["):
+        return "JSON"
+    return found
+
+
+def no_room(error: BaseException, folder: Path) -> str:
+    """Say that a disk or the memory is full, where that is what an error means; empty where not.
+
+    Args:
+        error: what was raised; libraries in C++ raise errors of their own, and put the system's words into them.
+        folder: where was written to.
+    """
+    if isinstance(error, MemoryError):
+        return "this machine has too little memory for it; run it on one with more, or run fewer processes at a time"
+    full = isinstance(error, OSError) and error.errno in _FULL
+    if not full and not any(words in str(error) for words in _FULL_WORDS):
+        return ""
+    try:
+        free = f", with {size_text(shutil.disk_usage(folder).free)} free"
+    except OSError:
+        free = ""
+    return f"the disk of {folder} is full{free}; make room there"
 
 
 def write_atomically(path: Path, content: IO[bytes]) -> None:

@@ -160,7 +160,7 @@ class BaselineStore:
         if found != saved.sha256:
             raise BrokenBaseline(
                 f"the last release's file {path} is not the file that was measured: expected SHA-256 "
-                f"{saved.sha256[:12]}…, found {found[:12]}…. It was changed, or is a Git LFS pointer. Restore it."
+                f"{saved.sha256[:12]}…, found {found[:12]}…. It {problem_with(path) or 'was changed'}. Restore it."
             )
         return path
 
@@ -186,7 +186,7 @@ class BaselineStore:
             if not is_it:
                 raise BrokenBaseline(
                     f"{path} is not the file that the check {name} kept of the last release: expected SHA-256 "
-                    f"{kept.sha256[:12]}…. It was changed, or is a Git LFS pointer. Restore it."
+                    f"{kept.sha256[:12]}…. It was changed. Restore it."
                 )
         return found
 

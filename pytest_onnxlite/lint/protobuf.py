@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import onnx
 
-from pytest_onnxlite.files import problem_with
+from pytest_onnxlite.files import kind_of, problem_with
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.operators import quantized_operator
 from pytest_onnxlite.text import first_line
@@ -40,9 +40,10 @@ def load_graph(path: Path) -> onnx.ModelProto:
     except Exception as error:  # parsers of protobuf, textproto and JSON each raise their own
         reason = first_line(error)
     if reason:
+        kind = kind_of(path)
+        said = f"it looks like {kind}" if kind else f"it may be cut off ({reason})"
         raise GraphError(
-            f"{path} ({path.stat().st_size} bytes) is not an ONNX model: {reason}. Check the download or the export: it may "
-            "be cut off, or a Git LFS pointer that was not fetched."
+            f"{path} ({path.stat().st_size} bytes) is not an ONNX model: {said}. Check the path, the download or the export."
         )
     return proto
 

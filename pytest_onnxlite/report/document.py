@@ -15,6 +15,7 @@ import msgspec
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.coverage import Coverage
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.records import Checks, Record, from_data, to_data
 from pytest_onnxlite.report.trend import Series
 from pytest_onnxlite.run import Run, Unjudged
@@ -150,6 +151,9 @@ def load(path: Path, checks: Checks) -> Document:
         OnnxliteError: it cannot be read, or is no such report.
     """
     try:
+        problem = problem_with(path)
+        if problem:
+            raise OnnxliteError(f"{path} {problem}.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OnnxliteError(f"{path} cannot be read: {error.strerror or error}.") from None

@@ -296,15 +296,15 @@ class Builder:
         return Calibration(samples, source.inputs_info, self.spec.batched)
 
     def _build_int8(self, source: OnnxVariant, recipe: Recipe, calibration: Any, folder: Path) -> None:
-        from pytest_onnxlite.variants import quantization
+        from pytest_onnxlite.variants import float_faults, quantization
 
         self._progress(f"quantizing {self.spec.name} to INT8 with {recipe_text(recipe)}")
         path = folder / "model.onnx"
-        decided = quantization.quantize(source.path, recipe, self.spec.name, path, calibration)
-        (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
-        first_run.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
-        found = first_run.run_first(path, "int8", self.spec, self.evaluation.x)
-        self._require_outputs_of(source, found, "int8")
+        with float_faults.come_first(source.path, self.spec.name):
+            decided = quantization.quantize(source.path, recipe, self.spec.name, path, calibration)
+            (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
+            first_run.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
+            self._require_outputs_of(source, first_run.run_first(path, "int8", self.spec, self.evaluation.x), "int8")
 
     def _require_outputs_of(self, source: RuntimeVariant, found: Outputs, kind: str) -> None:
         """Check that a quantized model gives outputs of the shapes of the one it was made from."""

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import no_room
 
 # Raised whenever what we build from the same inputs changes.
 _RECIPE_VERSION = 3
@@ -121,6 +122,11 @@ class Cache:
             assert manifest.files.keys() >= set(holds), f"{place.name} was built without {set(holds)}"
             (work / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
             _move_into_place(work, place, key, holds)
+        except OSError as error:
+            full = no_room(error, self.folder)
+            if not full:
+                raise
+            raise OnnxliteError(f"{full}, or point --onnxlite-cache-dir to another folder.") from None
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -11,6 +11,7 @@ import onnx
 from onnx.external_data_helper import uses_external_data
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.lint.protobuf import load_graph, tensors
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_file, hash_tree
@@ -80,9 +81,9 @@ def _measured(file: Path, parts: set[tuple[int, int | None]], model: Path) -> Ex
     used = end = 0
     for start, stop in sorted((start, size if length is None else start + length) for start, length in parts):
         if stop > size:
+            problem = problem_with(file) or "was cut short: fetch or save it again"
             raise OnnxliteError(
-                f"{model}: its weights reach to byte {stop:,} of {file.name}, which has {size:,}. It was cut short, or is "
-                "a Git LFS pointer that was not fetched. Fetch or save it again."
+                f"{model}: its weights reach to byte {stop:,} of {file.name}, which has {size:,} and {problem}."
             )
         used += max(0, stop - max(start, end))
         end = max(end, stop)

@@ -60,12 +60,32 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
     graph = load_graph(path).graph
     stored = {tensor.name for tensor in graph.initializer}
     infos = tuple(_info(value) for value in graph.input if value.name not in stored)
+    _require_room(infos, path.name, kind, spec.name)
     try:
         feeds = one_run(to_feeds(take(x, slice(batch_of(spec, x, infos))), infos, spec.batched), spec.batched)
     except ValueError as error:
         raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
     found = run_once(path, spec.name, kind, feeds, spec.runtime)
     return found if spec.batched else {name: array[None] for name, array in found.items()}
+
+
+def _require_room(infos: tuple[TensorInfo, ...], name: str, kind: str, model: str) -> None:
+    """Refuse a model that can be fed with nothing.
+
+    Raises:
+        OnnxliteError: it has no inputs, or one with a dim of 0.
+    """
+    if not infos:
+        raise OnnxliteError(
+            f"{model} {kind}: {name} has no inputs, so that its answers cannot depend on any data. Export the model again, with "
+            "an example of what it is fed with."
+        )
+    empty = next((info for info in infos if 0 in info.shape), None)
+    if empty is not None:
+        raise OnnxliteError(
+            f"{model} {kind}: {name} declares its input {empty.name!r} as {list(empty.shape)}, and a dim of 0 has room for no "
+            "sample. Export the model with a dynamic dim there (a name in place of 0), or with the size that it ships with."
+        )
 
 
 def batch_of(spec: ModelSpec, x: Inputs, infos: tuple[TensorInfo, ...]) -> int:

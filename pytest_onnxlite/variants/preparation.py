@@ -9,9 +9,11 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import no_room
 from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.external import external_files
@@ -20,6 +22,17 @@ from pytest_onnxlite.variants.external import external_files
 _STATIC_OPSET = 13
 # From here on an initializer that is listed as an input is one that callers may give.
 _OPTIONAL_INPUTS = 4
+# The element types of tensors that a layer reads or gives, as ONNX Runtime calls them.
+_ELEMENTS = {
+    "float": onnx.TensorProto.FLOAT,
+    "double": onnx.TensorProto.DOUBLE,
+    "float16": onnx.TensorProto.FLOAT16,
+    "int32": onnx.TensorProto.INT32,
+    "int64": onnx.TensorProto.INT64,
+    "bool": onnx.TensorProto.BOOL,
+    "uint8": onnx.TensorProto.UINT8,
+    "int8": onnx.TensorProto.INT8,
+}
 # A protobuf message ends at 2 GiB, and what preparing adds has to have room in it.
 IN_ONE_FILE = 3 << 29
 
@@ -80,11 +93,19 @@ def prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]:
     try:
         quant_pre_process(source, prepared, skip_symbolic_shape=True, **options)
     except Exception as error:
-        raise OnnxliteError(
-            f"{model}: ONNX Runtime cannot prepare {source.name} for quantization: {first_line(error)}. "
-            "Check the file with onnx.checker, or give an INT8 file of your own as ModelSpec(int8=...)."
-        ) from None
+        raise OnnxliteError(_cannot_prepare(error, source.name, prepared, model)) from None
     return [*notes, f"prepared without symbolic shape inference: {reason}"]
+
+
+def _cannot_prepare(error: Exception, name: str, prepared: Path, model: str) -> str:
+    full = no_room(error, prepared.parent)
+    if full:
+        return f"{model}: {name} was not prepared for quantization: {full}. Let TMPDIR name a folder with more room."
+    return (
+        f"{model}: {name} cannot be prepared for quantization, which infers its shapes and folds its constants. See what "
+        "pytest_onnxlite.lint.check_graph(...) says of it, or give an INT8 file of your own as ModelSpec(int8=...). ONNX Runtime "
+        f"said: {first_line(error)}"
+    )
 
 
 def name_nodes(prepared: Path) -> None:
@@ -149,6 +170,98 @@ def subgraph_notes(proto: onnx.ModelProto) -> list[str]:
     )
 
 
+def spread_biases(proto: onnx.ModelProto) -> bool:
+    """Give each Gemm a bias of one number for each channel, and return whether any had another shape.
+
+    A Gemm takes biases of `[1, C]`, `[1]` and `[]` too. Asked for one scale for each channel, the quantizer takes no other than
+    `[C]` (seen with ONNX Runtime 1.32). One that differs from row to row is no bias of channels, and becomes an Add.
+    """
+    changed = False
+    for graph in graphs(proto.graph):
+        tensors = {tensor.name: tensor for tensor in graph.initializer}
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            nodes.append(node)
+            weight, bias = (tensors.get(node.input[i]) if len(node.input) > i else None for i in (1, 2))
+            if node.op_type != "Gemm" or weight is None or bias is None or bias.data_location:
+                continue
+            channels = weight.dims[0 if _attribute(node, "transB", 0) else 1]
+            if list(bias.dims) != [channels]:
+                nodes += _spread_bias(graph, node, bias, channels)
+                changed = True
+        del graph.node[:]
+        graph.node.extend(nodes)
+        read = {name for inner in graphs(graph) for node in inner.node for name in node.input}
+        for place in reversed(range(len(graph.initializer))):
+            name = graph.initializer[place].name
+            if name not in read and name in tensors and changed:
+                del graph.initializer[place]
+    return changed
+
+
+def _spread_bias(
+    graph: onnx.GraphProto, gemm: onnx.NodeProto, bias: onnx.TensorProto, channels: int
+) -> list[onnx.NodeProto]:
+    """Give a Gemm a bias of `[channels]`, or take it out of it; return the node that adds it then."""
+    values = onnx.numpy_helper.to_array(bias)
+    if values.size in (1, channels) and values.shape[:-1] in ((), (1,)):
+        spread = np.ascontiguousarray(np.broadcast_to(values.reshape(-1), (channels,)))
+        gemm.input[2] = f"{bias.name}_of_{gemm.name}"
+        graph.initializer.append(onnx.numpy_helper.from_array(spread, gemm.input[2]))
+        return []
+    if _attribute(gemm, "beta", 1.0) != 1.0:
+        return []
+    product, total = f"{gemm.output[0]}_product", gemm.output[0]
+    del gemm.input[2]
+    gemm.output[0] = product
+    return [onnx.helper.make_node("Add", [product, bias.name], [total], f"{gemm.name}_bias")]
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    found = [onnx.helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name]
+    return found[0] if found else default
+
+
+def complete_types(prepared: Path, proto: onnx.ModelProto) -> None:
+    """Write the types that shape inference left out, where ONNX Runtime knows them: behind operators of other domains.
+
+    Without a tensor's type the quantizer fails, or leaves its reader in float in silence.
+    """
+    import onnxruntime
+
+    graph = proto.graph
+    known = {value.name for value in (*graph.value_info, *graph.output) if _has_type(value)}
+    missing = [name for node in graph.node for name in node.output if name and name not in known]
+    if not missing:
+        return
+    # It declares each output of the graph, whatever the graph says of it.
+    declared = [value for value in graph.output if _has_type(value)]
+    asked = prepared.with_name("asked.onnx")
+    del graph.output[:]
+    graph.output.extend([*declared, *(onnx.ValueInfoProto(name=name) for name in missing)])
+    onnx.save(proto, asked)
+    del graph.output[:]
+    graph.output.extend(declared)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(str(asked), options, providers=["CPUExecutionProvider"])
+    except Exception:  # the quantizer will say which type it lacks
+        return
+    kinds = {f"tensor({name})": kind for name, kind in _ELEMENTS.items()}
+    for found in session.get_outputs():
+        if found.name in missing and found.type in kinds:
+            dims = [dim if isinstance(dim, int) else str(dim or "") or None for dim in found.shape]
+            graph.value_info.append(onnx.helper.make_tensor_value_info(found.name, kinds[found.type], dims))
+    onnx.save(proto, prepared)
+
+
+def _has_type(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.WhichOneof("value")
+    return kind is not None and (kind != "tensor_type" or value.type.tensor_type.elem_type != 0)
+
+
 def split_gemms(prepared: Path, large: bool) -> onnx.ModelProto:
     """Turn each Gemm into MatMul and Add, as the quantizer would do itself, but under another name.
 
@@ -205,6 +318,7 @@ def prepare_all(source: Path, before: onnx.ModelProto, folder: Path, model: str)
     with contextlib.chdir(folder):
         notes = prepare(source, prepared, model, large)
     name_nodes(prepared)
+    complete_types(prepared, onnx.load(prepared, load_external_data=False))
     return prepared, large, [*notes, *_false_claims(before, onnx.load(prepared, load_external_data=False))]
 
 

@@ -17,6 +17,7 @@ from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, choose_recipe, choose_weights, recipe_text
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.spec import Inputs, count_samples, take
+from pytest_onnxlite.text import counted
 from pytest_onnxlite.variants import preparation, refusals, tying
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.silence import silence
@@ -67,8 +68,11 @@ def quantize(
     source, target = source.resolve(), target.resolve()
     before = load_graph(source)
     refusals.refuse_half(before, source, model)
-    if isinstance(recipe, StaticInt8) and calibration is None:
-        raise refusals.uncalibrated(recipe, model)
+    left_out = ""
+    if isinstance(recipe, StaticInt8):
+        if calibration is None:
+            raise refusals.uncalibrated(recipe, model)
+        left_out = _require_runs(calibration, source.name, model)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
         prepared, large, notes = preparation.prepare_all(source, before, Path(folder), model)
         if isinstance(recipe, StaticInt8):
@@ -77,9 +81,11 @@ def quantize(
             notes += preparation.subgraph_notes(proto)
         else:
             proto = preparation.split_gemms(prepared, large)
-        excluded = refusals.match_exclusions(proto, recipe, model)
-        if isinstance(recipe, StaticInt8) and tying.untie(proto):
-            onnx.save(proto, prepared)
+        excluded = refusals.match_exclusions(proto, recipe, model, before)
+        if isinstance(recipe, StaticInt8):
+            spread = recipe.per_channel and preparation.spread_biases(proto)
+            if tying.untie(proto) or spread:
+                onnx.save(proto, prepared)
         weights = choose_weights(recipe, _operators(proto))
         try:
             if isinstance(recipe, StaticInt8):
@@ -94,8 +100,8 @@ def quantize(
             raise refusals.cannot_quantize(error, proto, source.name, recipe, model) from None
     quantized = onnx.load(target, load_external_data=False)
     if isinstance(recipe, StaticInt8):
-        refusals.refuse_infinite(proto, quantized, model)
-    notes += tying.share(quantized, proto)
+        refusals.refuse_infinite(proto, quantized, model, before, source)
+    notes += [*tying.share(quantized, proto), *([left_out] if left_out else [])]
     if weights.type == "uint8":
         _store_unsigned(quantized, target.parent)
     _finish(before, source.name, quantized, target, excluded, model, isinstance(recipe, StaticInt8))
@@ -193,17 +199,37 @@ def _add_128(tensor: onnx.TensorProto, folder: Path) -> None:
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
+def _require_runs(calibration: Calibration, name: str, model: str) -> str:
+    """Return a note of the samples that fill no batch of a model that takes one batch size alone; empty where all are used.
+
+    Raises:
+        OnnxliteError: there are too few for a single run.
+    """
+    reader, samples = _Reader(calibration), count_samples(calibration.samples)
+    if not len(reader):
+        raise OnnxliteError(
+            f"{model}: {name} takes batches of {reader.step} only, and calibration= has {counted(samples, 'sample')}: too few to run "
+            f"it once. Give calibration= {reader.step} samples or a multiple of that, or export the model with a dynamic first dim."
+        )
+    left = samples - len(reader) * reader.step
+    return (
+        f"{left} of {samples} calibration samples are left out: {name} takes batches of {reader.step} only, and they fill none"
+        if left
+        else ""
+    )
+
+
 class _Reader:
     """Hands calibration samples to ONNX Runtime, one at a time or in the batch that the model was frozen at."""
 
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
-        self._step = fixed_batch(calibration.infos) or 1 if calibration.batched else 1
+        self.step = fixed_batch(calibration.infos) or 1 if calibration.batched else 1
         self._range = range(len(self))
 
     def __len__(self) -> int:
         """Count the runs; samples that do not fill a frozen batch are left out."""
-        return count_samples(self._calibration.samples) // self._step
+        return count_samples(self._calibration.samples) // self.step
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Go to some of the runs."""
@@ -213,9 +239,9 @@ class _Reader:
         """Return what the next run is fed with, None after the last."""
         if not self._range:
             return None
-        start, self._range = self._range[0] * self._step, self._range[1:]
+        start, self._range = self._range[0] * self.step, self._range[1:]
         given = self._calibration
-        batch = take(given.samples, slice(start, start + self._step))
+        batch = take(given.samples, slice(start, start + self.step))
         return one_run(to_feeds(batch, given.infos, given.batched), given.batched)
 
 

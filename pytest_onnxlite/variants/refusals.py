@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,17 @@ import numpy as np
 import onnx
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import no_room
+from pytest_onnxlite.lint.operators import WEIGHTED
 from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.recipes import Recipe, recipe_text
-from pytest_onnxlite.text import first_line
+from pytest_onnxlite.text import first_line, listed, shortened
+from pytest_onnxlite.variants.float_faults import infinite_biases
 
 # How the quantizer calls the scale of a tensor.
 _SCALE = "_scale"
+# How it says that it does not know a tensor's data type.
+_UNTYPED = re.compile(r"Unable to find data type for (?:weight_name|tensor)=?\s*'([^']*)'")
 
 
 def uncalibrated(recipe: Recipe, model: str) -> OnnxliteError:
@@ -28,17 +36,56 @@ def uncalibrated(recipe: Recipe, model: str) -> OnnxliteError:
 
 def cannot_quantize(error: Exception, proto: onnx.ModelProto, name: str, recipe: Recipe, model: str) -> OnnxliteError:
     """Say where the quantizer stopped, and what to do."""
-    meant = _nodes_meant(proto, first_line(error))
+    full = no_room(error, Path(tempfile.gettempdir()))
+    if full:
+        return OnnxliteError(f"{model}: {name} was not quantized: {full}. Let TMPDIR name a folder with more room.")
+    kind = type(recipe).__name__
+    untyped = _UNTYPED.search(str(error))
+    if untyped:
+        return OnnxliteError(
+            f"{model}: {name} cannot be quantized: {_no_type(untyped[1], proto)} Leave in float what reads it with "
+            f"ModelSpec(recipe={kind}(exclude={_nodes_at(proto, untyped[1])})), export the model with operators that onnx knows, "
+            "or give an INT8 file of your own as int8=."
+        )
+    said = first_line(error).rstrip(".")
+    meant = _nodes_meant(proto, said)
+    if meant:
+        return OnnxliteError(
+            f"{model}: ONNX Runtime's quantizer fails at {shortened(meant)} of {name}. Leave it in float with "
+            f"ModelSpec(recipe={kind}(exclude={meant})), or give an INT8 file of your own as int8=. It said: {said}."
+        )
+    nodes = _quantizable(proto)
     return OnnxliteError(
-        f"{model}: ONNX Runtime cannot quantize {name}: {first_line(error)}. Leave the node it stumbles over in "
-        f"float with ModelSpec(recipe={type(recipe).__name__}(exclude={meant or '[...]'})), or give an INT8 file of "
-        "your own as int8=."
+        f"{model}: ONNX Runtime's quantizer fails on {name}, and names no node. Its graph has no fault that is known, and it "
+        f"quantizes {shortened(nodes) or 'nothing'}. Leave one after the other in float with "
+        f"ModelSpec(recipe={kind}(exclude=[...])) to find the one, or give an INT8 file of your own as int8=. It said: {said}."
     )
+
+
+def _no_type(tensor: str, proto: onnx.ModelProto) -> str:
+    made_by = next((n for graph in graphs(proto.graph) for n in graph.node if tensor in n.output), None)
+    text = f"the data type of its tensor {tensor!r} cannot be inferred"
+    if made_by is None:
+        return f"{text}."
+    if made_by.domain not in ("", "ai.onnx"):
+        return (
+            f"{text}: {made_by.name} is a {made_by.op_type} of the domain {made_by.domain!r}, which onnx does not know."
+        )
+    return f"{text}: it comes from {made_by.name} ({made_by.op_type}), behind an operator that onnx does not know."
+
+
+def _nodes_at(proto: onnx.ModelProto, tensor: str) -> list[str]:
+    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
+    return sorted(n.name for n in nodes if n.name and n.op_type in WEIGHTED and tensor in (*n.input, *n.output))
+
+
+def _quantizable(proto: onnx.ModelProto) -> list[str]:
+    return sorted(n.name for graph in graphs(proto.graph) for n in graph.node if n.name and n.op_type in WEIGHTED)
 
 
 def _nodes_meant(proto: onnx.ModelProto, text: str) -> list[str]:
     """Return the nodes that an error names, or whose weights it names."""
-    words = set(text.replace("'", " ").replace('"', " ").split())
+    words = {bare for word in re.split(r"[\s'\"]+", text) for bare in (word, word.strip(":,.;()[]"))} - {""}
     nodes = [node for graph in graphs(proto.graph) for node in graph.node if node.name]
     return sorted(node.name for node in nodes if words & {node.name, *node.input[1:]})
 
@@ -56,7 +103,9 @@ def refuse_half(proto: onnx.ModelProto, source: Path, model: str) -> None:
         )
 
 
-def refuse_infinite(prepared: onnx.ModelProto, quantized: onnx.ModelProto, model: str) -> None:
+def refuse_infinite(
+    prepared: onnx.ModelProto, quantized: onnx.ModelProto, model: str, before: onnx.ModelProto, source: Path
+) -> None:
     """Refuse ranges that reach to infinity, and say which nodes to leave in float."""
     tensors = [
         scale.name.removesuffix(_SCALE)
@@ -64,6 +113,13 @@ def refuse_infinite(prepared: onnx.ModelProto, quantized: onnx.ModelProto, model
         if scale.name.endswith(_SCALE) and scale.data_type == onnx.TensorProto.FLOAT and not scale.external_data
         if not np.isfinite(onnx.numpy_helper.to_array(scale)).all()
     ]
+    biases = infinite_biases(before, source.parent) if tensors else []
+    if biases:
+        raise OnnxliteError(
+            f"{model}: {shortened(biases)} of {source.name}, holds infinity, and static quantization gives a bias an INT8 scale, "
+            "which cannot hold it. If it rules an answer out, write a finite number such as -1e4 there, or use DynamicInt8(), "
+            "which leaves biases in float; if it is a fault, find where it came from in training or export."
+        )
     if tensors:
         named = ", ".join(tensors[:3]) + (f" and {len(tensors) - 3} more" if len(tensors) > 3 else "")
         nodes = [n.name for n in prepared.graph.node if not {*n.input, *n.output}.isdisjoint(tensors)]
@@ -75,8 +131,16 @@ def refuse_infinite(prepared: onnx.ModelProto, quantized: onnx.ModelProto, model
         )
 
 
-def match_exclusions(proto: onnx.ModelProto, recipe: Recipe, model: str) -> list[str]:
+def match_exclusions(
+    proto: onnx.ModelProto, recipe: Recipe, model: str, before: onnx.ModelProto | None = None
+) -> list[str]:
     """Return the names of the nodes that the recipe's globs mean, by node name or operator type.
+
+    Args:
+        proto: the prepared model.
+        recipe: whose globs.
+        model: for the message.
+        before: the float model as it was before; preparation fuses some of its nodes.
 
     Raises:
         OnnxliteError: a glob matches nothing, which the quantizer would ignore in silence.
@@ -86,14 +150,43 @@ def match_exclusions(proto: onnx.ModelProto, recipe: Recipe, model: str) -> list
     for glob in recipe.exclude:
         names = [n.name for n in nodes if n.name and any(map(_matcher(glob), (n.name, n.op_type)))]
         if not names:
-            operators = sorted({n.op_type for n in nodes})
-            known = ", ".join(sorted(n.name for n in nodes if n.op_type in ("MatMul", "Gemm", "Conv"))[:8])
-            raise OnnxliteError(
-                f"{model}: exclude={glob!r} matches no node of the prepared graph. Operators there: "
-                f"{', '.join(operators)}; quantizable nodes: {known or 'none'}."
-            )
+            raise OnnxliteError(_matches_nothing(glob, nodes, proto, model, before))
         excluded += names
     return sorted(set(excluded))
+
+
+def _matches_nothing(
+    glob: str, nodes: list[onnx.NodeProto], proto: onnx.ModelProto, model: str, before: onnx.ModelProto | None
+) -> str:
+    operators = sorted({n.op_type for n in nodes})
+    known = _quantizable(proto)
+    names = sorted({n.name for n in nodes if n.name})
+    close = _close(glob, names, operators)
+    gone = [n for graph in graphs(before.graph) for n in graph.node if _matcher(glob)(n.name)] if before else []
+    fused = sorted({n.name for n in nodes if n.name and any(not {*g.output}.isdisjoint(n.output) for g in gone)})
+    text = f"{model}: exclude={glob!r} matches no node of the graph that is quantized"
+    if gone:
+        text += f": {gone[0].name} ({gone[0].op_type}) of the float model is "
+        text += f"fused into {shortened(fused)} there" if fused else "folded or fused into another node there"
+    text += f"; did you mean {listed(map(repr, close), 'or')}?" if close and not fused else "."
+    return (
+        f"{text} Nodes with weights: {shortened(known) or 'none'}. "
+        f"Operators: {shortened(operators)}. A glob such as '*dense*' or an operator's type means several."
+    )
+
+
+def _close(glob: str, names: list[str], operators: list[str]) -> list[str]:
+    """Return the names that a glob was most likely meant for."""
+    bare = glob.strip("*")
+    if not bare:
+        return []
+    by_lower = {name.lower(): name for name in (*names, *operators)}
+    near = [by_lower[name] for name in difflib.get_close_matches(bare.lower(), by_lower, n=3)]
+    # A node of a deep model is called by the whole path to it, and meant by a part of that.
+    parts = {part.lower(): name for name in reversed(names) for part in re.split(r"[/.:]", name) if part}
+    near += [parts[part] for part in difflib.get_close_matches(bare.lower(), parts, n=3)]
+    near += [name for name in names if bare.lower() in name.lower()]
+    return list(dict.fromkeys(near))[:3]
 
 
 def _matcher(glob: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import kind_of
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, count_samples
 from pytest_onnxlite.text import first_line
@@ -142,13 +143,14 @@ def load_program(spec: ModelSpec) -> Program:
 
 
 def _load_keras(spec: ModelSpec, path: Path) -> Any:
+    kind = kind_of(path)
+    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else "HDF5" in kind):
+        looks = f"it looks like {kind}" if kind and "zip" not in kind else "it was cut off, or is no model"
+        raise OnnxliteError(
+            f"{spec.name}: {path} ({path.stat().st_size} bytes) is not a whole {path.suffix} file: {looks}. Save or fetch it again."
+        )
     import keras
 
-    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
-        raise OnnxliteError(
-            f"{spec.name}: {path} ({path.stat().st_size} bytes) is not a whole .keras file: it is truncated, a Git "
-            "LFS pointer that was not fetched, or no model. Save or fetch it again."
-        )
     try:
         return keras.models.load_model(path, custom_objects=dict(spec.custom_objects), compile=False, safe_mode=True)
     except Exception as error:

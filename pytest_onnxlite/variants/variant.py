@@ -220,11 +220,12 @@ class Variant(ABC):
             else np.isfinite(array.reshape(len(array), -1)).all(axis=1)
         )
         if not finite.all():
+            from pytest_onnxlite.variants.float_faults import why_not_finite
+
             raise OnnxliteError(
                 f"{self.model} {self.kind}: output {name!r} holds NaN or infinity for "
                 f"{int((~finite).sum())} of {len(array)} samples, first in sample {int(np.argmin(finite))}. "
-                "No metric of such a model means anything. Run the model on that sample, look for "
-                "a weight or an activation that overflows, and train or convert it again."
+                f"No metric of such a model means anything. {why_not_finite(self._path)}"
             )
 
 
