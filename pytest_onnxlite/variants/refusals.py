@@ -51,7 +51,7 @@ def cannot_quantize(error: Exception, proto: onnx.ModelProto, name: str, recipe:
     meant = _nodes_meant(proto, said)
     if meant:
         return OnnxliteError(
-            f"{model}: ONNX Runtime's quantizer fails at {shortened(meant)} of {name}. Leave it in float with "
+            f"{model}: ONNX Runtime's quantizer fails at {shortened(meant)} of {name}. Leave that in float with "
             f"ModelSpec(recipe={kind}(exclude={meant})), or give an INT8 file of your own as int8=. It said: {said}."
         )
     nodes = _quantizable(proto)

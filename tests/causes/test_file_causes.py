@@ -287,7 +287,7 @@ FAILURES = [
     (
         Cause(
             "a failure at a node",
-            r"quantizer fails at dense2 of model\.onnx\. Leave it in float .*exclude=\['dense2'\]",
+            r"quantizer fails at dense2 of model\.onnx\. Leave that in float .*exclude=\['dense2'\]",
         ),
         ValueError("dense2: expected another rank"),
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
-from pytest_onnxlite.checks.size.explain import count_bytes
+from pytest_onnxlite.checks.size.contents import count_bytes
 from pytest_onnxlite.checks.verdict import Explanation, Outcome
 from pytest_onnxlite.explain.provenance import Origins
 from pytest_onnxlite.text import percent, size_text

@@ -2,68 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-import onnx_ir as ir
-
 from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.size.contents import Bytes, Copy, Unread, copies, count_bytes
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation
 from pytest_onnxlite.lint import summarize
-from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.loading import load_model
-from pytest_onnxlite.lint.model_index import FLOATS, ModelIndex
-from pytest_onnxlite.lint.protobuf import graphs
+from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.summary import FloatLeft
 from pytest_onnxlite.text import size_text
-from pytest_onnxlite.variants.external import size_of
 
 # A quantized weight is a quarter of its float form.
 _SAVED = 0.75
 _MOST_TENSORS = 5
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """The bytes of a model by kind.
-
-    Attributes:
-        int8: tensors of 8-bit integers that are read.
-        floats: float tensors that are read, scales not among them.
-        scales: scales and zero points.
-        other: integers of other widths: biases, shapes, indices.
-        unread: tensors that the file holds and nothing reads.
-        notes: what exporters write beside nodes and values, and no runtime reads: source lines, stack traces.
-        graph: what is left of the files: nodes, names, the model's own metadata.
-        waste: bytes of files of external data that no tensor refers to; they are not counted in the size.
-    """
-
-    int8: int
-    floats: int
-    scales: int
-    other: int
-    unread: int
-    notes: int
-    graph: int
-    waste: int
-
-    @property
-    def total(self) -> int:
-        """The size that is judged."""
-        return self.int8 + self.floats + self.scales + self.other + self.unread + self.notes + self.graph
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A tensor that nothing reads."""
-
-    tensor: str
-    bytes: int
+GRAPH, SCALES = "the graph itself", "scales and zero points"
 
 
 @dataclass(frozen=True)
@@ -80,59 +37,6 @@ class Grown:
         return self.bytes - self.previous
 
 
-def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
-    """Return the bytes of an ONNX model by kind, and the tensors that nothing reads, the largest first."""
-    loaded = load_model(path)
-    size, waste = size_of(path)
-    if loaded.model is None:
-        return Bytes(0, 0, 0, 0, 0, 0, size, waste), []
-    index = ModelIndex(loaded)
-    context = Context(index, None, ())
-    parameters = {q.scale for q in context.quantized_tensors.all} | {
-        q.zero_point for q in context.quantized_tensors.all
-    }
-    kinds: dict[str, int] = defaultdict(int)
-    unread: list[Unread] = []
-    ranges: set[tuple[str, int, int]] = set()
-    for constant in index.constants:
-        tensor = constant.tensor
-        if isinstance(tensor, ir.ExternalTensor):
-            key = (str(tensor.path), tensor.offset or 0, tensor.nbytes)
-            if key in ranges:
-                continue
-            ranges.add(key)
-        if not constant.used:
-            kinds["unread"] += tensor.nbytes
-            unread.append(Unread(constant.where, tensor.nbytes))
-        elif constant.value in parameters:
-            kinds["scales"] += tensor.nbytes
-        elif tensor.dtype in (ir.DataType.INT8, ir.DataType.UINT8):
-            kinds["int8"] += tensor.nbytes
-        elif tensor.dtype in FLOATS:
-            kinds["floats"] += tensor.nbytes
-        else:
-            kinds["other"] += tensor.nbytes
-    kinds["notes"] = _notes(loaded.proto)
-    names = ("int8", "floats", "scales", "other", "unread", "notes")
-    counted = {name: kinds[name] for name in names}
-    graph = size - sum(counted.values())
-    unread.sort(key=lambda entry: (-entry.bytes, entry.tensor))
-    return Bytes(**counted, graph=max(graph, 0), waste=waste), unread
-
-
-def _notes(proto: onnx.ModelProto) -> int:
-    """Return the bytes of the text that no runtime reads: not of the model's own metadata, which its users may."""
-    noted: list[Any] = []
-    for graph in graphs(proto.graph):
-        noted += [graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info]
-    for function in proto.functions:
-        noted += [function, *function.node, *function.value_info]
-    # Each is a field of its own: a tag, and its length.
-    texts = [entry.ByteSize() for thing in noted for entry in thing.metadata_props]
-    texts += [len(thing.doc_string.encode()) for thing in noted if thing.doc_string]
-    return sum(size + 2 + (size > 127) for size in texts)
-
-
 def explain_size(case: Case[Size]) -> Explanation:
     """Explain a file that is too large."""
     path = case.task.variant.path
@@ -143,11 +47,13 @@ def explain_size(case: Case[Size]) -> Explanation:
     reference = _reference(case)
     before = count_bytes(reference)[0] if reference is not None else None
     excess = _excess(case)
-    cure, saved = tensors_to_shrink(left, unread, excess)
+    twice = copies(path)
+    cure, saved = tensors_to_shrink(left, [*unread, *(Unread(entry.tensor, entry.bytes) for entry in twice)], excess)
     data: dict[str, Any] = {
         "bytes": asdict(found),
         "reference_bytes": asdict(before) if before else None,
         "unread": [asdict(entry) for entry in unread[:_MOST_TENSORS]],
+        "copies": [asdict(entry) for entry in twice[:_MOST_TENSORS]],
         "float_left": [asdict(entry) for entry in left],
         "excess": excess,
         "cure": cure,
@@ -155,7 +61,9 @@ def explain_size(case: Case[Size]) -> Explanation:
     }
     grown = _grown(path, case.task.last_file) if case.verdict.against == BASELINE and case.task.last_file else []
     data["grown"] = [asdict(entry) for entry in grown]
-    why = _why(found, before, left, unread, excess, grown)
+    since = case.verdict.against == BASELINE
+    unneeded = 0 if case.found.reach is None else case.found.bytes - case.found.reach
+    why = _why(_Facts(found, before, left, unread, twice, excess, grown, since, max(0, unneeded)))
     lines = [_kinds_line(found, before, _name(case))]
     if cure:
         enough = (
@@ -229,48 +137,134 @@ def _tensors(path: Path) -> dict[str, int]:
     return {constant.where: constant.tensor.nbytes for constant in ModelIndex(loaded).constants}
 
 
-def _why(
-    found: Bytes,
-    before: Bytes | None,
-    left: Sequence[FloatLeft],
-    unread: Sequence[Unread],
-    excess: int,
-    grown: Sequence[Grown],
-) -> str:
-    largest = next((entry for entry in left if _can_shrink(entry)), None)
-    if unread and unread[0].bytes >= max(excess / 2, (largest.bytes * _SAVED if largest else 0)):
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of a file that is too large, or of one that is not: `excess` is 0.
+
+    Attributes:
+        since_last: whether it is compared with the last release.
+        unneeded: the bytes that are more than quantization can reach.
+    """
+
+    found: Bytes
+    before: Bytes | None
+    left: Sequence[FloatLeft]
+    unread: Sequence[Unread]
+    copies: Sequence[Copy]
+    excess: int
+    grown: Sequence[Grown]
+    since_last: bool
+    unneeded: int
+
+    @property
+    def largest(self) -> FloatLeft | None:
+        """The largest tensor that quantizing would shrink."""
+        return next((entry for entry in self.left if _can_shrink(entry)), None)
+
+    @property
+    def enough(self) -> float:
+        """The bytes from which on something is the cause: half of what is too much, and more than what quantizing would save."""
+        return max(self.excess / 2, self.largest.bytes * _SAVED if self.largest else 0.0, 1.0)
+
+
+def _why(facts: _Facts) -> str:
+    if facts.excess <= 0:
+        return f"nothing is too large: {_parts_text(facts.found)}."
+    return _waste_text(facts) or _growth_text(facts) or _float_text(facts) or _kinds_text(facts)
+
+
+def _waste_text(facts: _Facts) -> str:
+    """Name bytes that are stored for nothing."""
+    found, unread, twice = facts.found, facts.unread, facts.copies
+    if unread and unread[0].bytes >= facts.enough:
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         return (
             f"{unread[0].tensor} ({size_text(unread[0].bytes)}){more} is unused: a copy that was "
             "left behind. Remove it."
         )
-    if found.notes >= max(excess / 2, (largest.bytes * _SAVED if largest else 0)):
+    total = sum(entry.bytes for entry in twice)
+    if twice and total >= facts.enough:
+        more = f", and {len(twice) - 1} more like it" if len(twice) > 1 else ""
+        return (
+            f"{twice[0].tensor} ({size_text(twice[0].bytes)}) holds the values of {twice[0].of}: a weight is stored twice{more}, "
+            f"{size_text(total)} in all. Let its readers share one initializer in the float model."
+        )
+    if found.notes >= facts.enough:
         return (
             f"notes of the exporter's take {size_text(found.notes)} of {size_text(found.total)}: source lines and stack traces "
             "beside the nodes, which no runtime reads. Remove them from the float model: for each node of model.graph.node, "
             'node.ClearField("metadata_props") and node.ClearField("doc_string").'
         )
-    if grown and grown[0].change >= excess / 2:
-        first = grown[0]
+    return ""
+
+
+def _growth_text(facts: _Facts) -> str:
+    """Name what grew since the last release."""
+    if not facts.grown:
+        return ""
+    first = facts.grown[0]
+    if first.change >= facts.excess / 2:
         if not first.previous:
-            reason = next((f": it is in float, {entry.reason}" for entry in left if entry.tensor == first.tensor), "")
+            reason = next(
+                (f": it is in float, {entry.reason}" for entry in facts.left if entry.tensor == first.tensor), ""
+            )
             return f"{first.tensor} ({size_text(first.bytes)}) is new since the last release{reason}."
         return f"{first.tensor} grew from {size_text(first.previous)} in the last release to {size_text(first.bytes)}."
-    if largest is not None and largest.bytes * _SAVED >= excess / 4:
-        return f"{largest.tensor} ({size_text(largest.bytes)}, read by {largest.node}) is in float: {largest.reason}."
-    parts = {"the graph itself": found.graph, "scales and zero points": found.scales, "float tensors": found.floats}
-    parts |= {"8-bit weights": found.int8, "other integers": found.other}
-    if before is not None and largest is None:
-        beside = {"the graph itself": before.graph, "scales and zero points": before.scales}
-        name, growth = max(((name, parts[name] - was) for name, was in beside.items()), key=lambda entry: entry[1])
-        if growth >= excess / 2:
-            verb = "takes" if name == "the graph itself" else "take"
+    total = sum(entry.change for entry in facts.grown)
+    if total >= facts.excess / 2:
+        named = ", ".join(f"{entry.tensor} (+{size_text(entry.change)})" for entry in facts.grown)
+        return f"several tensors grew since the last release: {named}."
+    return ""
+
+
+def _float_text(facts: _Facts) -> str:
+    largest = facts.largest
+    if largest is None or largest.bytes * _SAVED < facts.excess / 4:
+        return ""
+    return f"{largest.tensor} ({size_text(largest.bytes)}, read by {largest.node}) is in float: {largest.reason}."
+
+
+def _kinds_text(facts: _Facts) -> str:
+    """Say which kind of bytes it is, where no tensor does it alone."""
+    found, before = facts.found, facts.before
+    parts = _parts(found)
+    if before is not None and facts.largest is None:
+        was = _parts(before)
+        growths = {name: parts[name] - was[name] for name in (parts if facts.since_last else (GRAPH, SCALES))}
+        name, growth = max(growths.items(), key=lambda entry: entry[1])
+        if growth >= facts.excess / 2 and facts.since_last:
+            return f"{name} take{_s(name)} {size_text(parts[name])}, {size_text(growth)} more than in the last release."
+        if growth >= facts.excess / 2:
+            if facts.unneeded >= facts.excess / 2:
+                return (
+                    f"{name} take{_s(name)} {size_text(parts[name])}, {size_text(facts.unneeded)} more than quantizing adds: look at "
+                    "names, metadata and shapes that were written into the file, with netron or onnx.load(...)."
+                )
             return (
-                f"no weight is left to quantize, and {name} {verb} {size_text(parts[name])}, {size_text(growth)} more than "
-                "before: what quantizing adds weighs much where weights are few. Raise ratio=, or try another recipe."
+                f"no weight is left to quantize, and {name} take{_s(name)} {size_text(parts[name])}, {size_text(growth)} more "
+                "than before: what quantizing adds weighs much where weights are few. Take the ratio= that would pass, or "
+                "leave it out: the limit then follows from the model."
             )
-    name, size = max(parts.items(), key=lambda entry: entry[1])
-    return f"no single tensor does it: {name} take{'s' if name == 'the graph itself' else ''} {size_text(size)} of {size_text(found.total)}."
+    return f"no single tensor does it: {_parts_text(found)}."
+
+
+def _parts(found: Bytes) -> dict[str, int]:
+    return {
+        GRAPH: found.graph,
+        SCALES: found.scales,
+        "float tensors": found.floats,
+        "8-bit weights": found.int8,
+        "other integers": found.other,
+    }
+
+
+def _parts_text(found: Bytes) -> str:
+    name, size = max(_parts(found).items(), key=lambda entry: entry[1])
+    return f"{name} take{_s(name)} {size_text(size)} of {size_text(found.total)}"
+
+
+def _s(name: str) -> str:
+    return "s" if name == GRAPH else ""
 
 
 def _kinds_line(found: Bytes, before: Bytes | None, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pytest_onnxlite.baseline.record import Baseline
@@ -13,15 +14,16 @@ from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import percent, size_text
 
 NAME = "size"
+# As near to what quantization can reach as its figures are exact.
+_NEAR = 1.02
 
 
 def judge_size(limit: SizeLimit, kind: Kind, found: Size, reference: Reference) -> list[Verdict]:
     """Judge bytes as a ratio of those of what it was made from and against the baseline's."""
     figure = size_text(found.bytes)
     verdicts = []
-    ratio = limit.ratio if limit.ratio is not None else kind.size_ratio
-    if ratio is not None and found.reference is not None:
-        verdicts.append(_judge_ratio(ratio, limit.tolerance, found, figure))
+    if (limit.ratio or kind.size_ratio) is not None and found.reference is not None:
+        verdicts.append(_judge_ratio(limit, kind, found, figure))
     elif limit.ratio is not None:
         message = (
             f"ratio={limit.ratio} asks for a share of the model it was made from, and the spec names none for the "
@@ -42,20 +44,27 @@ def judge_size(limit: SizeLimit, kind: Kind, found: Size, reference: Reference) 
     return [*verdicts, _judge_baseline(limit, found, figure, saved.bytes, reference, lines)]
 
 
-def _judge_ratio(ratio: float, tolerance: float, found: Size, figure: str) -> Verdict:
+def _judge_ratio(limit: SizeLimit, kind: Kind, found: Size, figure: str) -> Verdict:
     assert found.reference is not None
     assert found.reference_bytes is not None
     share = found.bytes / found.reference_bytes
-    most = ratio * (1 + tolerance)
-    evidence = SizeEvidence(bytes=found.bytes, ratio=round(share, 6), most=round(most, 6))
+    reach = None if found.reach is None else found.reach / found.reference_bytes
+    ratio, asked = _expected(limit, kind, reach)
+    most = ratio * (1 + limit.tolerance)
+    evidence = SizeEvidence(
+        bytes=found.bytes,
+        ratio=round(share, 6),
+        most=round(most, 6),
+        reach=None if reach is None else round(reach, 6),
+    )
     if share <= most:
         return Verdict(NAME, found.reference, Outcome.PASS, figure, "", evidence)
     message = (
         f"{found.bytes:,} bytes are {share:.3f} of the {found.reference} variant's {found.reference_bytes:,}; at most "
-        f"{most:.3f} allowed (ratio={ratio}, tolerance={tolerance}), which is "
+        f"{most:.3f} allowed ({asked}, tolerance={limit.tolerance}), which is "
         f"{found.bytes - int(most * found.reference_bytes):,} bytes too many."
     )
-    message = "\n".join([message, *_contents(found), *_waste(found)])
+    message = "\n".join([message, *_contents(found, _passing(share, limit.tolerance)), *_waste(found)])
     return Verdict(NAME, found.reference, Outcome.FAIL, figure, message, evidence)
 
 
@@ -71,19 +80,63 @@ def _judge_budget(most: float, found: Size, figure: str) -> Verdict:
     return Verdict(NAME, LIMIT, Outcome.FAIL, figure, "\n".join([head, *_contents(found), *_waste(found)]), evidence)
 
 
-def _contents(found: Size) -> list[str]:
-    lines = []
+def _expected(limit: SizeLimit, kind: Kind, reach: float | None) -> tuple[float, str]:
+    """Return the share that is expected, and how a person reads it.
+
+    Of a small model quantization leaves more than a quarter: what it adds to the graph weighs more than what it takes from the
+    weights. Where no share is asked for, what it can reach with this very model is the measure, and nothing that was left in
+    float is.
+    """
+    if limit.ratio is not None:
+        return limit.ratio, f"ratio={limit.ratio}"
+    assert kind.size_ratio is not None
+    if reach is None or reach <= kind.size_ratio:
+        return kind.size_ratio, f"ratio={kind.size_ratio}"
+    return reach, f"what quantization can reach with this model is {reach:.3f}"
+
+
+def _passing(share: float, tolerance: float) -> float:
+    """Return the smallest ratio of two digits that a share passes."""
+    return math.ceil(share / (1 + tolerance) * 100 - 1e-9) / 100
+
+
+def _contents(found: Size, passing: float | None = None) -> list[str]:
     by_type = found.contents.weight_bytes
-    if by_type:
-        lines.append("Weights: " + ", ".join(f"{size_text(count)} {kind}" for kind, count in by_type.items()) + ".")
+    if not by_type:
+        return []
+    lines = ["Weights: " + ", ".join(f"{size_text(count)} {kind}" for kind, count in by_type.items()) + "."]
     left = found.contents.float_left
+    would = "" if passing is None else f"ratio={passing:g} would pass"
     if left:
         lines.append("Left in float:")
         lines += [f"  {t.tensor}: {size_text(t.bytes)}, read by {t.node} ({t.reason})" for t in left[:5]]
-        lines.append("Quantize them (recipe, exclude=), or raise ratio= if they must stay in float.")
-    else:
-        lines.append("No weight of 1 KiB or more is left in float: the graph itself or the scales take the room.")
+        lines.append(
+            "Quantize them (recipe, exclude=)" + (f", or, if they must stay in float: {would}." if would else ".")
+        )
+        return lines
+    integers = sum(count for kind, count in by_type.items() if "INT" in kind)
+    floats = sum(by_type.values()) - integers
+    parts = {"integers, the weights among them": integers, "small float tensors and scales": floats}
+    parts["the graph itself"] = max(0, found.bytes - integers - floats)
+    ordered = sorted(parts.items(), key=lambda entry: -entry[1])
+    listed = ", ".join(f"{size_text(count)} {what}" for what, count in ordered)
+    lines.append(f"No weight of 1 KiB or more is left in float. Of {size_text(found.bytes)} are {listed}.")
+    if would:
+        lines.append(_why_more(found, would))
     return lines
+
+
+def _why_more(found: Size, would: str) -> str:
+    """Say why a model with all its weights quantized is larger than was asked for, and what would pass."""
+    assert found.reference_bytes is not None
+    if found.reach is not None and found.bytes <= found.reach * _NEAR:
+        return (
+            f"This is what quantization reaches with a model as small as this: weights become a quarter, and scales and what is "
+            f"added to the graph do not shrink. {would}; without ratio= the limit follows from the model."
+        )
+    if found.reach is None:
+        return f"{would}."
+    return f"{size_text(found.bytes - found.reach)} of it are more than quantization needs. {would}."
 
 
 def _waste(found: Size) -> list[str]:

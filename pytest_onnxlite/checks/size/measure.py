@@ -22,7 +22,18 @@ def measure(builder: Builder, variant: Variant) -> Size:
         reference_bytes=reference.size if reference else None,
         contents=_contents(builder, variant),
         waste=waste,
+        reach=_reach(builder, variant, reference),
     )
+
+
+def _reach(builder: Builder, variant: Variant, reference: Variant | None) -> int | None:
+    from pytest_onnxlite.checks.size.contents import reachable
+
+    if reference is None or not builder.kind(variant.kind).quantized:
+        return None
+    if variant.path.suffix != ".onnx" or not reference.has_file or reference.path.suffix != ".onnx":
+        return None
+    return reachable(variant.path, reference.path)
 
 
 def _contents(builder: Builder, variant: Variant) -> Contents:

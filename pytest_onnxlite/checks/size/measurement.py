@@ -38,6 +38,7 @@ class Size:
         reference_bytes: the same of that one.
         contents: what the bytes are.
         waste: bytes of its files of external data that nothing refers to.
+        reach: the bytes that quantization can bring it to, where that is known.
     """
 
     bytes: int
@@ -45,6 +46,7 @@ class Size:
     reference_bytes: int | None
     contents: Contents = Contents()
     waste: int = 0
+    reach: int | None = None
 
 
 class SizeSection(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class SizeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         bytes: the candidate's.
         ratio: its share of the bytes of what it was made from.
         most: the share that is allowed.
+        reach: the share that quantization can bring it to.
         saved: the last release's bytes.
         growth: how much larger the candidate is, relatively.
         first: the first release's bytes.
@@ -69,6 +72,7 @@ class SizeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     bytes: int
     ratio: float | None = None
     most: float | None = None
+    reach: float | None = None
     saved: int | None = None
     growth: float | None = None
     first: int | None = None

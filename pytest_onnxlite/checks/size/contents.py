@@ -1,0 +1,178 @@
+"""What the bytes of an ONNX file are, and how few of them quantization can leave."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from pytest_onnxlite.lint.context import Context
+from pytest_onnxlite.lint.coverage import float_weights
+from pytest_onnxlite.lint.loading import load_model
+from pytest_onnxlite.lint.model_index import FLOATS, Constant, ModelIndex
+from pytest_onnxlite.lint.operators import WEIGHTED
+from pytest_onnxlite.lint.protobuf import graphs
+from pytest_onnxlite.lint.validity import LARGE
+from pytest_onnxlite.variants.external import size_of
+
+# A weight of 8 bits in the place of 32.
+_QUARTER = 0.25
+# What quantizing adds to a graph, at most: for each of its nodes a few names and a scale's record.
+_PER_NODE = 1024
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """The bytes of a model by kind.
+
+    Attributes:
+        int8: tensors of 8-bit integers that are read.
+        floats: float tensors that are read, scales not among them.
+        scales: scales and zero points.
+        other: integers of other widths: biases, shapes, indices.
+        unread: tensors that the file holds and nothing reads.
+        notes: what exporters write beside nodes and values, and no runtime reads: source lines, stack traces.
+        graph: what is left of the files: nodes, names, the model's own metadata.
+        waste: bytes of files of external data that no tensor refers to; they are not counted in the size.
+    """
+
+    int8: int
+    floats: int
+    scales: int
+    other: int
+    unread: int
+    notes: int
+    graph: int
+    waste: int
+
+    @property
+    def total(self) -> int:
+        """The size that is judged."""
+        return self.int8 + self.floats + self.scales + self.other + self.unread + self.notes + self.graph
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A tensor that nothing reads."""
+
+    tensor: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A tensor that holds the values of another, whose bytes are stored twice."""
+
+    tensor: str
+    of: str
+    bytes: int
+
+
+def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
+    """Return the bytes of an ONNX model by kind, and the tensors that nothing reads, the largest first."""
+    loaded = load_model(path)
+    size, waste = size_of(path)
+    if loaded.model is None:
+        return Bytes(0, 0, 0, 0, 0, 0, size, waste), []
+    index = ModelIndex(loaded)
+    context = Context(index, None, ())
+    parameters = {q.scale for q in context.quantized_tensors.all} | {
+        q.zero_point for q in context.quantized_tensors.all
+    }
+    kinds: dict[str, int] = defaultdict(int)
+    unread: list[Unread] = []
+    ranges: set[tuple[str, int, int]] = set()
+    for constant in index.constants:
+        tensor = constant.tensor
+        if isinstance(tensor, ir.ExternalTensor):
+            key = (str(tensor.path), tensor.offset or 0, tensor.nbytes)
+            if key in ranges:
+                continue
+            ranges.add(key)
+        if not constant.used:
+            kinds["unread"] += tensor.nbytes
+            unread.append(Unread(constant.where, tensor.nbytes))
+        elif constant.value in parameters:
+            kinds["scales"] += tensor.nbytes
+        elif tensor.dtype in (ir.DataType.INT8, ir.DataType.UINT8):
+            kinds["int8"] += tensor.nbytes
+        elif tensor.dtype in FLOATS:
+            kinds["floats"] += tensor.nbytes
+        else:
+            kinds["other"] += tensor.nbytes
+    kinds["notes"] = _notes(loaded.proto)
+    names = ("int8", "floats", "scales", "other", "unread", "notes")
+    counted = {name: kinds[name] for name in names}
+    graph = size - sum(counted.values())
+    unread.sort(key=lambda entry: (-entry.bytes, entry.tensor))
+    return Bytes(**counted, graph=max(graph, 0), waste=waste), unread
+
+
+def _notes(proto: onnx.ModelProto) -> int:
+    """Return the bytes of the text that no runtime reads: not of the model's own metadata, which its users may."""
+    noted: list[Any] = []
+    for graph in graphs(proto.graph):
+        noted += [graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info]
+    for function in proto.functions:
+        noted += [function, *function.node, *function.value_info]
+    # Each is a field of its own: a tag, and its length.
+    texts = [entry.ByteSize() for thing in noted for entry in thing.metadata_props]
+    texts += [len(thing.doc_string.encode()) for thing in noted if thing.doc_string]
+    return sum(size + 2 + (size > 127) for size in texts)
+
+
+def copies(path: Path) -> list[Copy]:
+    """Return the tensors of 1 KiB or more that hold the values of another one, as they are or transposed; the largest first."""
+    index = ModelIndex(load_model(path))
+    alike: dict[Any, list[Constant]] = defaultdict(list)
+    for constant in index.constants:
+        if constant.used and constant.tensor.nbytes >= LARGE and constant.value not in index.unreadable:
+            dims = sorted(int(dim) for dim in constant.tensor.shape if isinstance(dim, int))
+            alike[constant.tensor.dtype, tuple(dims)].append(constant)
+    found = []
+    for same in alike.values():
+        first: dict[str, Constant] = {}
+        for constant in same if len(same) > 1 else ():
+            array = constant.tensor.numpy()
+            turned = array.T if array.ndim == 2 else array
+            key = min(hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest() for a in (array, turned))
+            original = first.setdefault(key, constant)
+            if original is not constant and not _share(original.tensor, constant.tensor):
+                found.append(Copy(constant.where, original.where, constant.tensor.nbytes))
+    return sorted(found, key=lambda entry: (-entry.bytes, entry.tensor))
+
+
+def _share(one: ir.TensorProtocol, other: ir.TensorProtocol) -> bool:
+    """Tell whether two tensors are the same bytes of one file."""
+    ranges = [(str(t.path), t.offset or 0) for t in (one, other) if isinstance(t, ir.ExternalTensor)]
+    return len(ranges) == 2 and ranges[0] == ranges[1]
+
+
+def reachable(path: Path, source: Path) -> int:
+    """Return the bytes that quantization can bring a model to: each weight that it has an operator for in 8 bits, all else as it is.
+
+    What it takes beside the weights is the candidate's own: scales, and what was added to the graph, as far as that is no more
+    than quantizing adds.
+
+    Args:
+        path: the quantized file.
+        source: the float file.
+    """
+    found, _ = count_bytes(path)
+    before, _ = count_bytes(source)
+    index, quantized = ModelIndex(load_model(source)), ModelIndex(load_model(path))
+    weights = {
+        weight.constant.value: weight.constant.tensor.nbytes
+        for weight in float_weights(index)
+        if weight.is_weight and WEIGHTED[weight.node.op_type].patterns
+    }
+    shrinks = min(sum(weights.values()), before.floats)
+    graph = min(found.graph, before.graph + _PER_NODE * len(quantized.places))
+    kept = before.int8 + before.floats - shrinks + before.other
+    return int(shrinks * _QUARTER) + kept + found.scales + graph
