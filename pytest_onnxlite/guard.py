@@ -344,6 +344,9 @@ class Guardian:
             return Suggestion("No recipe was tried: there is no float model to quantize.")
         from pytest_onnxlite import suggest
 
+        futile = suggest.futile(record, self.registry.checks)
+        if futile:
+            return Suggestion(f"No recipe was tried: {futile}")
         ordered = sorted(limits, key=lambda entry: self.registry.checks[entry[0]].order)
         key = builder.spec.name, tuple(limit for _, limit in ordered)
         if key in self._suggestions:  # of a test with the same limits
@@ -353,12 +356,13 @@ class Guardian:
         try:
             self._suggestions[key] = suggest.search(
                 builder,
-                trials.judge,
+                trials,
                 list(dict.fromkeys(node for reason in reasons for node in reason.suspects)),
                 list(dict.fromkeys(op for reason in reasons for op in reason.suspect_operators)),
                 Budget(self._settings.suggest_time),
                 self._progress,
                 declared_in,
+                suggest.in_the_way([reason.why for reason in reasons]),
             )
         except Exception as error:  # whatever is wrong with it, the verdicts stand
             return Suggestion(f"The search for a recipe failed: {type(error).__name__}: {first_line(error)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import typing
 from collections import Counter
@@ -19,7 +20,7 @@ from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
-from pytest_onnxlite.records import Attempt, Suggestion
+from pytest_onnxlite.records import Attempt, Checks, Record, Suggestion
 from pytest_onnxlite.spec import ModelSpec
 from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.builder import Builder
@@ -37,6 +38,10 @@ _FIRST = ("per_channel", "method", "weight_type", "activation_type", "format", "
 _MOST_CHANGES = 3
 # No ratio is too large where it is only to be told.
 _ANY_RATIO = 1e6
+# How the message of a recipe begins that was ruled out without being built.
+_NOT_BUILT = "not built"
+# So many nodes are left in float together, beside changes of the weights.
+_MOST_NODES = 3
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ class Trials:
     def __init__(self, guardian: Guardian, limits: Sequence[tuple[str, Limit]]) -> None:
         self._guardian = guardian
         self._limits = limits
+
+    def rule_out(self, builder: Builder, recipe: Recipe) -> Attempt | None:
+        """Return what comes of a recipe that cannot keep a limit, where that is told without building it; else None."""
+        for name, limit in self._limits:
+            why = self._guardian.registry.checks[name].rules_out(limit, builder, recipe)
+            if why:
+                return Attempt(recipe_text(recipe), name, f"{_NOT_BUILT}: {why}.")
+        return None
 
     def judge(self, builder: Builder, budget: Budget) -> Judged:
         """Judge a builder's INT8 variant as a test would, and stop at the first limit that is broken."""
@@ -166,6 +179,7 @@ def _changed(
             yield dataclasses.replace(recipe, exclude=())
         globs = [*map(escape, nodes), *operators]
         near = [*others, *changes(recipe)]
+        yield from _few_in_float(recipe, nodes)
         yield from (_excluding(recipe, globs[:2]) for _ in [0] if len(globs) > 1)
         yield from (_excluding(other, [glob]) for glob in globs[:3] for other in near)
         yield from (changed for other in others for changed in changes(other))
@@ -177,29 +191,46 @@ def _changed(
             yield from (_excluding(other, operators) for other in (recipe, *others))
 
 
+def _few_in_float(recipe: Recipe, nodes: Sequence[str]) -> Iterator[Recipe]:
+    """Yield recipes that leave up to three of the nodes in float, with weights of the same type and of uint8.
+
+    What is lost in a few layers comes back with those alone, and uint8 weights have all their 8 bits on every processor.
+    """
+    globs = list(map(escape, nodes[:_MOST_NODES]))
+    together = [globs[:count] for count in range(2, len(globs) + 1)]
+    yield from (_excluding(recipe, names) for names in together)
+    try:
+        unsigned = dataclasses.replace(recipe, weight_type="uint8")
+    except OnnxliteError:  # with activations of int8
+        return
+    yield from (_excluding(unsigned, names) for names in [globs[:1], *together] if names)
+
+
 def _excluding(recipe: Recipe, globs: Sequence[str]) -> Recipe:
     return dataclasses.replace(recipe, exclude=tuple(dict.fromkeys((*recipe.exclude, *globs))))
 
 
 def search(
     builder: Builder,
-    judge: Callable[[Builder, Budget], Judged],
+    trials: Trials,
     nodes: Sequence[str],
     operators: Sequence[str],
     budget: Budget,
     progress: Callable[[str], None],
     declared_in: str = "",
+    preface: str = "",
 ) -> Suggestion:
     """Search for a recipe that passes.
 
     Args:
         builder: the model's variants.
-        judge: judges the INT8 variant of a builder by every limit of the test, and stops at the first that is broken.
+        trials: judge the INT8 variant of a builder by every limit of the test, and stop at the first that is broken.
         nodes: nodes that explanations named, the worst first.
         operators: operator types to leave in float as a whole.
         budget: how long to search.
         progress: is told what begins.
         declared_in: the table of pyproject.toml that declares the model; empty where a fixture does.
+        preface: what is to be said before all else.
     """
     spec = builder.spec
     current = spec.recipe or builder.recipe[0]
@@ -209,16 +240,21 @@ def search(
     for recipe in (*first, *neighbours(current, spec.calibration is not None, nodes, operators)):
         if budget.left <= 0:
             break
+        hopeless = trials.rule_out(builder, recipe)
+        if hopeless is not None:
+            tried.append(hopeless)
+            continue
         progress(f"trying {recipe_text(recipe)} ({len(tried)} tried, {budget.left:.0f} s left)")
         try:
             with time_limit(budget.left):
-                tried.append(_attempt(builder, recipe, judge, budget))
+                tried.append(_attempt(builder, recipe, trials.judge, budget))
         except OutOfTime:
             break
         if not tried[-1].stopped_by:
             passes = recipe
             break
-    return _result(tried, passes, budget, paste_text(spec, passes, declared_in) if passes else "")
+    found = _result(tried, passes, budget, paste_text(spec, passes, declared_in) if passes else "")
+    return dataclasses.replace(found, text=preface + found.text)
 
 
 def _attempt(builder: Builder, recipe: Recipe, judge: Callable[[Builder, Budget], Judged], budget: Budget) -> Attempt:
@@ -270,10 +306,46 @@ def _nothing_text(tried: Sequence[Attempt], budget: Budget) -> str:
         for check, count in sorted(stopped.items(), key=lambda entry: (-entry[1], entry[0]))
     )
     end = "" if budget.left > 0 else f" within {budget.seconds:.0f} s (--onnxlite-suggest-time)"
-    text = f"None of {len(tried)} recipes passes{end}: {reasons}."
-    rated = [attempt for attempt in tried if attempt.accuracy is not None]
-    if rated:
-        nearest = max(rated, key=lambda attempt: attempt.accuracy or 0.0)
-        figures = ", ".join(f"{check} {figure}" for check, figure in nearest.figures.items())
-        text += f"\n  Nearest: recipe={nearest.recipe}, with {figures}; {nearest.stopped_by} stops it."
-    return text
+    unbuilt = sum(_is_unbuilt(attempt) for attempt in tried)
+    told = f" ({unbuilt} of them were not built: their weights alone are too large)" if unbuilt else ""
+    text = f"None of {len(tried)} recipes passes{end}: {reasons}{told}."
+    return "\n".join([text, *(f"  {line}" for line in _nearest_lines(tried, stopped))])
+
+
+def _is_unbuilt(attempt: Attempt) -> bool:
+    return attempt.message.startswith(_NOT_BUILT)
+
+
+def _nearest_lines(tried: Sequence[Attempt], stopped: Mapping[str, int]) -> list[str]:
+    """Say of each limit that stood in the way which recipe came nearest to it, and what would have to give."""
+    lines = []
+    for check in sorted(stopped, key=lambda name: (-stopped[name], name)):
+        here = [attempt for attempt in tried if attempt.stopped_by == check and check != "build"]
+        built = [attempt for attempt in here if not _is_unbuilt(attempt)]
+        if not here:
+            continue
+        # The sooner a limit is judged, the cheaper: what a later one stopped has kept those before.
+        nearest = max(built or here, key=_nearness)
+        figures = ", ".join(f"{name} {figure}" for name, figure in nearest.figures.items())
+        what = f", with {figures}" if figures else ""
+        gives = nearest.message.splitlines()[0] if nearest.message else ""
+        lines.append(f"Nearest by {check}: recipe={nearest.recipe}{what}. What would have to give: {gives}".rstrip())
+    return lines
+
+
+def _nearness(attempt: Attempt) -> tuple[float, float]:
+    return (attempt.accuracy if attempt.accuracy is not None else -math.inf, -(attempt.bytes or math.inf))
+
+
+def futile(record: Record, checks: Checks) -> str:
+    """Say why no recipe can help a variant; empty where one may."""
+    found = (checks[name].futile(record.limits[name], found) for name, found in record.measured.items())
+    return next(filter(None, found), "")
+
+
+def in_the_way(reasons: Sequence[str]) -> str:
+    """Say what comes before any recipe: calibration that an explanation names first; empty for nothing."""
+    first = next((reason for reason in reasons if "calibrat" in reason.split(". ")[0].lower()), "")
+    return (
+        f"First the calibration: {first.split('. ')[0].rstrip('.')}. Recipes are second to that.\n  " if first else ""
+    )

@@ -23,6 +23,7 @@ from pytest_onnxlite.text import NOISE, Shapes
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
+    from pytest_onnxlite.recipes import Recipe
     from pytest_onnxlite.spec import Runtime
     from pytest_onnxlite.variants.builder import Builder
     from pytest_onnxlite.variants.deadline import Budget
@@ -225,6 +226,14 @@ class Check(ABC, Generic[L, M]):
     def rank(self, found: M) -> float | None:
         """Return how good a measurement is, larger for better, to tell which of several trials is nearest; None if it cannot."""
         return None
+
+    def futile(self, limit: L, found: M) -> str:
+        """Say why no recipe can help with what was measured; empty where one may."""
+        return ""
+
+    def rules_out(self, limit: L, builder: Builder, recipe: Recipe) -> str:
+        """Say why an INT8 variant by a recipe cannot keep a limit, as far as that is told without building it; else empty."""
+        return ""
 
     # -- saving ------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.accuracy.judge import NAME, judge_accuracy
-from pytest_onnxlite.checks.accuracy.judge_labels import needs_last_release
+from pytest_onnxlite.checks.accuracy.judge_labels import misfit_message, needs_last_release
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import (
     LAST_RELEASE,
@@ -119,6 +119,10 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         """Return the share of right answers, or the value."""
         return _value(found) if isinstance(found, Accuracy) or found.higher_is_better else -found.value
 
+    def futile(self, limit: AccuracyLimit, found: Found) -> str:
+        """Labels that do not fit the data say nothing about any recipe."""
+        return misfit_message(limit, found).split("\n", 1)[0]
+
     def save(self, found: Found) -> AccuracySection:
         """Keep the figure with its conditions."""
         return AccuracySection(
@@ -193,7 +197,9 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             change = points(100 * (saved.share - now)) if counted else signed(f"{now - saved.share:+.3g}")
         allowed = NONE
         if limit is not None:
-            amount = percent(limit.max_drop) if counted or limit.relative else f"{limit.max_drop:.4g}"
+            amount = percent(limit.max_drop) if limit.relative else f"{limit.max_drop:.4g}"
+            if counted and not limit.relative:
+                amount = f"{100 * limit.max_drop:.1f} points"
             allowed = f"{amount}{' relative' if limit.relative else ''} worse at most"
         texts = [NONE if part is None else part.text for part in (start, saved)]
         return Course(texts[0], texts[1], found.figure, change, allowed)

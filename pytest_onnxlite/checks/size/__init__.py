@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.checks.blocks import Block, Table, bars
@@ -13,6 +13,10 @@ from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
 from pytest_onnxlite.text import at_most, growth, percent, size_text
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.recipes import Recipe
+    from pytest_onnxlite.variants.builder import Builder
 
 
 class SizeCheck(Check[SizeLimit, Size]):
@@ -39,6 +43,12 @@ class SizeCheck(Check[SizeLimit, Size]):
         from pytest_onnxlite.checks.size.explain import explain_size
 
         return explain_size(case)
+
+    def rules_out(self, limit: SizeLimit, builder: Builder, recipe: Recipe) -> str:
+        """The weights alone tell how small a file can be."""
+        from pytest_onnxlite.checks.size.predict import too_large
+
+        return too_large(limit, builder, recipe)
 
     def save(self, found: Size) -> SizeSection:
         """Keep the bytes."""

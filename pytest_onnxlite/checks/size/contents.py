@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
-from pytest_onnxlite.lint.coverage import float_weights
+from pytest_onnxlite.lint.coverage import FloatWeight, float_weights
 from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.lint.model_index import FLOATS, Constant, ModelIndex
 from pytest_onnxlite.lint.operators import WEIGHTED
@@ -22,7 +23,7 @@ from pytest_onnxlite.lint.validity import LARGE
 from pytest_onnxlite.variants.external import size_of
 
 # A weight of 8 bits in the place of 32.
-_QUARTER = 0.25
+QUARTER = 0.25
 # What quantizing adds to a graph, at most: for each of its nodes a few names and a scale's record.
 _PER_NODE = 1024
 
@@ -154,6 +155,13 @@ def _share(one: ir.TensorProtocol, other: ir.TensorProtocol) -> bool:
     return len(ranges) == 2 and ranges[0] == ranges[1]
 
 
+def shrinkable(index: ModelIndex) -> Iterator[FloatWeight]:
+    """Yield the weights of a float model that quantization has an operator for, with each of their readers."""
+    for weight in float_weights(index):
+        if weight.is_weight and WEIGHTED[weight.node.op_type].patterns:
+            yield weight
+
+
 def reachable(path: Path, source: Path) -> int:
     """Return the bytes that quantization can bring a model to: each weight that it has an operator for in 8 bits, all else as it is.
 
@@ -167,12 +175,8 @@ def reachable(path: Path, source: Path) -> int:
     found, _ = count_bytes(path)
     before, _ = count_bytes(source)
     index, quantized = ModelIndex(load_model(source)), ModelIndex(load_model(path))
-    weights = {
-        weight.constant.value: weight.constant.tensor.nbytes
-        for weight in float_weights(index)
-        if weight.is_weight and WEIGHTED[weight.node.op_type].patterns
-    }
+    weights = {weight.constant.value: weight.constant.tensor.nbytes for weight in shrinkable(index)}
     shrinks = min(sum(weights.values()), before.floats)
     graph = min(found.graph, before.graph + _PER_NODE * len(quantized.places))
     kept = before.int8 + before.floats - shrinks + before.other
-    return int(shrinks * _QUARTER) + kept + found.scales + graph
+    return int(shrinks * QUARTER) + kept + found.scales + graph
