@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.records import Record
 from pytest_onnxlite.text import shown_lines
@@ -62,3 +63,10 @@ def skip_text(records: Sequence[Record]) -> str:
         return ""
     checks = ", ".join(sorted({verdict.check for verdict in verdicts}))
     return f"{checks} {verdicts[0].outcome}: {verdicts[0].message}"
+
+
+def told(verdict: Verdict, refused: bool) -> str:
+    """Return a verdict's message; where its variant would not be saved, without the advice to save it."""
+    if not refused or verdict.outcome is not Outcome.IMPROVED:
+        return verdict.message
+    return verdict.message.replace(f" Keep it with: {SAVE}", " It can be saved when what fails here is mended.")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
-from pytest_onnxlite.records import Checks, Record
-from pytest_onnxlite.report.failure import explanation_lines
+from pytest_onnxlite.records import Checks, Forecast, Record
+from pytest_onnxlite.report.failure import explanation_lines, told
 from pytest_onnxlite.report.marks import remarks_of
-from pytest_onnxlite.text import aligned, listed, shapes_text, shown
+from pytest_onnxlite.text import aligned, listed, percent, shapes_text, shown
 
 _UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)
 _XFAIL = "xfail"
@@ -127,8 +127,8 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
     if verbosity is not None:
         told = [record for record in records if verbosity > 0 or record.runtime_change]
         lines += [f"{record.name} {line}" for record in told for line in since_saved(record.verdicts)]
-    forecasts = {record.name: record.forecast.text for record in records if record.forecast}
-    lines += [f"{name}: {text}" for name, text in forecasts.items()]
+    lines += _forecast_lines({record.name: record.forecast for record in records if record.forecast})
+    refused = {record.name for record in records if record.is_red}
     for record in records:
         known = [(checks[verdict.check], verdict) for verdict in record.verdicts if verdict.check in checks]
         drift = [check.drift(verdict) for check, verdict in known if verdict.against == BASELINE]
@@ -138,12 +138,23 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
             remarks = [f"{record.name}: {remark}" for remark in remarks_of(verdict, checks)]
             # Of several tests that judge one variant each says the same.
             lines += [line for line in remarks if line not in lines]
-            lines += _verdict_notes(record, verdict)
+            lines += _verdict_notes(record, verdict, record.name in refused)
     return list(map(shown, lines))
 
 
-def _verdict_notes(record: Record, verdict: Verdict) -> list[str]:
-    first = f"{record.name} {verdict.check}: {(verdict.message.splitlines() or [''])[0]}"
+def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:
+    """Say what may differ on other processors: once, of the model that it concerns most, and of which others it is true."""
+    alike = {name: found for name, found in forecasts.items() if found.share is not None and found.portable is None}
+    if len(alike) < 2:
+        return [f"{name}: {found.text}" for name, found in forecasts.items()]
+    worst, *others = sorted(alike, key=lambda name: -(alike[name].share or 0.0))
+    also = listed(f"{name} ({percent(alike[name].share or 0.0)})" for name in others)
+    lines = [f"{worst}: {alike[worst].text} The same is true of {also}."]
+    return lines + [f"{name}: {found.text}" for name, found in forecasts.items() if name not in alike]
+
+
+def _verdict_notes(record: Record, verdict: Verdict, refused: bool) -> list[str]:
+    first = f"{record.name} {verdict.check}: {(told(verdict, refused).splitlines() or [''])[0]}"
     if verdict.xfail is not None:
         reason = f" ({verdict.xfail})" if verdict.xfail else ""
         return [f"xfail{reason}: {first}"]

@@ -15,7 +15,7 @@ from pytest_onnxlite.records import Checks, Record, to_data
 from pytest_onnxlite.report import terminal
 from pytest_onnxlite.report.course import HistoryRow, TrendPart, history, trend_part
 from pytest_onnxlite.report.document import Document, as_data, rounded
-from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines
+from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines, told
 from pytest_onnxlite.report.marks import PASS, Mark, anchor, mark_of, measured_of, remarks_of, verdicts_of, worst
 from pytest_onnxlite.report.plots import Strip, strip
 
@@ -324,6 +324,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         if name in measured
         for block in check.details(measured[name], [v for v in verdicts if v.check == name], kind)
     ]
+    red = any(record.is_red for record in group)
     remarks = [remark for verdict in verdicts for remark in remarks_of(verdict, checks)]
     return VariantPart(
         f"{model} {kind}",
@@ -333,7 +334,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         summary.word,
         tuple((record.test, f"{record.file}:{record.line}") for record in group),
         tuple(
-            VerdictRow(v.check, _against(v, checks), v.figure, mark_of(v), v.message, tuple(explanation_lines(v)))
+            VerdictRow(v.check, _against(v, checks), v.figure, mark_of(v), told(v, red), tuple(explanation_lines(v)))
             for v in verdicts
         ),
         history(group, checks),

@@ -43,6 +43,7 @@ from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import INPUT, Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
+from pytest_onnxlite.lint import signature
 from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.metrics import answers, as_labels
 from pytest_onnxlite.processors import this_processor
@@ -50,6 +51,7 @@ from pytest_onnxlite.recipes import StaticInt8
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.childprocess import ask
 from pytest_onnxlite.spec import count_samples, take
+from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.deadline import OutOfTime
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
 
@@ -259,6 +261,9 @@ def _layers(case: Case[Found], data: dict[str, Any]) -> tuple[list[Layer], list[
     size = path.stat().st_size + case.task.variant.path.stat().st_size
     if case.task.variant.size > _LARGEST or size > _LARGEST:
         return [], ["The model is too large to be taken apart: layers were not compared."]
+    callers = _other_inputs(path, case.task.variant)
+    if callers:
+        return [], [callers]
     case.task.progress(f"looking where the error of {case.task.variant.model} {case.task.variant.kind} enters")
     try:
         found = compare_layers(path, case.task.variant, case)
@@ -267,6 +272,18 @@ def _layers(case: Case[Found], data: dict[str, Any]) -> tuple[list[Layer], list[
     data["layers"] = [_rounded(layer) for layer in found.layers if layer.quantized or layer.worst < CLEAN]
     data["runs"] = found.runs
     return found.layers, found.notes
+
+
+def _other_inputs(reference: Path, variant: OnnxVariant) -> str:
+    """Say that two files are not fed by the same names; empty where they are."""
+    expected = {tensor.name for tensor in signature(reference).inputs}
+    found = {info.name for info in variant.inputs_info}
+    if found <= expected:
+        return ""
+    return (
+        f"Layers were not compared: this file takes {listed(sorted(found))}, and the float model {listed(sorted(expected))}. "
+        "Programs pass inputs by name, so that comes first; onnxlite_graph judges it (OLX201)."
+    )
 
 
 def compare_layers(reference: Path, variant: OnnxVariant, case: Case[Found]) -> Analysis:

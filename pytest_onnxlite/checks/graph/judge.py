@@ -54,4 +54,7 @@ def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, r
             f"{SAVE} --onnxlite-accept"
         )
     outcome = Outcome.FAIL if lines else Outcome.PASS
+    if lines and not errors:  # else it would read `sound`, and be red
+        what = [*(["inputs or outputs changed"] if changes.signature else ["operators changed"]), *left_out]
+        figure = ", ".join(what)
     return [own, Verdict(NAME, BASELINE, outcome, figure, "\n".join(lines), evidence)]
