@@ -9,7 +9,7 @@ from pytest_onnxlite import Variant
 
 @pytest.mark.onnxlite_accuracy(max_drop=0.01)
 @pytest.mark.onnxlite_outputs
-@pytest.mark.onnxlite_size(ratio=0.25, tolerance=0.05)
+@pytest.mark.onnxlite_size
 @pytest.mark.onnxlite_latency(max_slowdown=0.05)
 @pytest.mark.onnxlite_memory(max_growth=0.05)
 @pytest.mark.onnxlite_graph

@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, t
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, Runtime, take
 from pytest_onnxlite.variants.cache import version_of
 from pytest_onnxlite.variants.variant import Outputs
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.lint.finding import Finding
 
 # Samples on which a new file is first run and compared.
 SAMPLES = 32
@@ -175,8 +178,16 @@ def require_sound(path: Path, source: Path, excluded: Sequence[str], model: str,
         )
     raise OnnxliteError(
         f"{model}: ONNX Runtime quantized the model wrongly, with {recipe_text(recipe)}:\n{listed}{more}\n"
-        "Choose another recipe, leave the node in float with exclude=[...], or give an INT8 file of your own as int8=."
+        f"Choose another recipe, leave the node in float with exclude={_concerned(errors, source) or '[...]'}, or give an INT8 file of "
+        "your own as int8=."
     )
+
+
+def _concerned(findings: Sequence[Finding], source: Path) -> list[str]:
+    """Return the nodes of the float file that findings are about: by their own names, or by those of weights that they read."""
+    about = {finding.where for finding in findings}
+    nodes = [node for node in load_graph(source).graph.node if node.name]
+    return [n.name for n in nodes if about & {n.name, *n.input, *(f"{name}_quantized" for name in n.input)}][:3]
 
 
 def require_same_outputs(expected: Outputs, found: Outputs, model: str, kind: str, *, values: bool) -> None:
