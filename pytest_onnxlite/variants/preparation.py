@@ -103,7 +103,7 @@ def _cannot_prepare(error: Exception, name: str, prepared: Path, model: str) -> 
         return f"{model}: {name} was not prepared for quantization: {full}. Let TMPDIR name a folder with more room."
     return (
         f"{model}: {name} cannot be prepared for quantization, which infers its shapes and folds its constants. See what "
-        "pytest_onnxlite.lint.check_graph(...) says of it, or give an INT8 file of your own as ModelSpec(int8=...). ONNX Runtime "
+        f"python -m pytest_onnxlite lint {name} says of it, or give an INT8 file of your own as ModelSpec(int8=...). ONNX Runtime "
         f"said: {first_line(error)}"
     )
 

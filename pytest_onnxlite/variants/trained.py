@@ -145,9 +145,8 @@ def load_program(spec: ModelSpec) -> Program:
 def _load_keras(spec: ModelSpec, path: Path) -> Any:
     kind = kind_of(path)
     if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else "HDF5" in kind):
-        looks = f"it looks like {kind}" if kind and "zip" not in kind else "it was cut off, or is no model"
         raise OnnxliteError(
-            f"{spec.name}: {path} ({path.stat().st_size} bytes) is not a whole {path.suffix} file: {looks}. Save or fetch it again."
+            f"{spec.name}: {path} is not a whole {path.suffix} file: it looks like {kind or 'no model'}. Save or fetch it again."
         )
     import keras
 

@@ -65,6 +65,8 @@ def too_large(limit: SizeLimit, builder: Builder, recipe: Recipe) -> str:
         if "int8" in builder.__dict__:
             expected = max(expected, reachable(builder.int8.path, source))
         most = expected * (1 + limit.tolerance) * _MORE
+    if limit.max is not None:
+        most = min(most, limit.max)
     least = least_bytes(source, recipe.exclude)
     if least <= most:
         return ""
