@@ -214,17 +214,16 @@ class Variant(ABC):
         """
         if array.dtype.kind not in "fO":
             return
-        finite = (
-            np.array([bool(np.isfinite(sample).all()) for sample in array])
-            if array.dtype == object
-            else np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-        )
+        if array.dtype == object:
+            finite: Any = np.array([bool(np.isfinite(sample).all()) for sample in array])
+        else:
+            finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
         if not finite.all():
             from pytest_onnxlite.variants.float_faults import why_not_finite
 
+            places = f"{int((~finite).sum())} of {len(array)} samples, first in sample {int(np.argmin(finite))}. "
             raise OnnxliteError(
-                f"{self.model} {self.kind}: output {name!r} holds NaN or infinity for "
-                f"{int((~finite).sum())} of {len(array)} samples, first in sample {int(np.argmin(finite))}. "
+                f"{self.model} {self.kind}: output {name!r} holds NaN or infinity for {places}"
                 f"No metric of such a model means anything. {why_not_finite(self._path)}"
             )
 

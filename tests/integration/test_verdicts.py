@@ -126,7 +126,13 @@ def test_a_layer_left_in_float_is_red(digits_project: Make, digits: Digits, tmp_
     half = quantize(digits.onnx, tmp_path / "half.onnx", nodes_to_exclude=[nodes[0].name])
     project = digits_project(files={"onnx": digits.onnx, "int8": half}, markers="@pytest.mark.onnxlite_size")
     result = project.run()
-    assert_red(result, "of the onnx variant's", "(what quantization can reach with this model is 0.2", "Left in float:", nodes[0].name)
+    assert_red(
+        result,
+        "of the onnx variant's",
+        "(what quantization can reach with this model is 0.2",
+        "Left in float:",
+        nodes[0].name,
+    )
 
 
 def test_a_model_that_grew_since_the_last_release_is_red(project: Project, tmp_path: Path) -> None:
