@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="print what is guarded by the baselines in a folder")
     show.add_argument("folder", type=Path, nargs="?", default=Path("baselines"), metavar="DIR")
     show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
+    show.add_argument("--prune", action="store_true", help="remove released files that no baseline names")
     replay = commands.add_parser("replay", help="judge a failure again, from the folder that --onnxlite-bundle wrote")
     replay.add_argument("folder", type=Path, metavar="DIR")
     _add_linter(commands)
@@ -147,7 +148,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report.guarded import describe
 
-    lines, sound = describe(arguments.folder, Registry.load().checks, arguments.artefact_dir)
+    lines, sound = describe(arguments.folder, Registry.load().checks, arguments.artefact_dir, prune=arguments.prune)
     _say(shown_lines("\n".join(lines)))
     return 0 if sound else 1
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_onnxlite import coverage
+from pytest_onnxlite.baseline import released
 from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.baseline.writing import left_behind
 from pytest_onnxlite.coverage import Scope
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import delivery, terminal
@@ -52,7 +54,8 @@ def _is_whole(run: Run, scope: Scope) -> bool:
 
 def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped: bool) -> None:
     """Compare what the run looked at with what there is to look at, and save where that was asked for."""
-    held = BaselineStore(settings.baseline_dir, checks).held()
+    store = BaselineStore(settings.baseline_dir, checks)
+    held = store.held()
     looked: dict[coverage.Name, set[str]] = {}
     judged: dict[str, set[coverage.Name]] = {}
     for record in run.all_records():
@@ -73,6 +76,10 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
         run.findings += [*coverage.nothing_guarded(tally, judged, run.unjudged), *coverage.findings(tally)]
     elif not run.findings:
         _save(run, settings, checks, tally)
+    left = left_behind(store)
+    run.findings += [left] if left else []
+    if found.state != "partial" and not stopped:
+        run.remarks += [released.remark(store.folder, paths) for paths in [released.unnamed(store)] if paths]
     run.remarks += coverage.remarks(found)
 
 

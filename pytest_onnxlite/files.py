@@ -1,4 +1,4 @@
-"""Files: what is wrong with one before it is opened, and writing one so that nobody ever finds half of it.
+"""Files: what is wrong with one before it is opened, writing one so that nobody ever finds half of it, and a folder's lock.
 
 A FIFO or a link to a device would be read for ever; an LFS pointer, an empty file and a web page are told as what they are
 and not as a damaged model.
@@ -6,18 +6,26 @@ and not as a damaged model.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import size_text
 
 # How the name of a file begins that is being written; one that is older than this many seconds was left by a dead process.
 _WORK, _LEFT_AFTER = ".saving-", 3600.0
+# The folder of a folder's lock.
+LOCKS = ".onnxlite"
+# How long a file that somebody reads is waited for before it is replaced, where that cannot be done meanwhile: seconds.
+_PAUSES = (0.01, 0.05, 0.1, 0.2, 0.5)
 # How the files begin that stand where another was meant.
 _POINTER = b"version https://git-lfs"
 # How files of other kinds begin that are given in the place of a model.
@@ -92,28 +100,115 @@ def no_room(error: BaseException, folder: Path) -> str:
     return f"the disk of {folder} is full{free}; make room there"
 
 
-def write_atomically(path: Path, content: IO[bytes]) -> None:
-    """Replace a file in one step; its folder must exist. A link stays one: what it leads to is replaced.
+@dataclass(frozen=True)
+class Pending:
+    """What is to replace a file: written whole, next to it, and not yet in its place."""
+
+    work: Path
+    path: Path
+
+    def commit(self) -> None:
+        """Replace the file in one step.
+
+        Raises:
+            OSError: it cannot be replaced; it is then as it was.
+        """
+        for pause in _PAUSES:
+            try:
+                self.work.replace(self.path)
+            except PermissionError:
+                if os.name != "nt":
+                    raise
+                time.sleep(pause)  # Windows replaces no file that somebody reads at this moment
+            else:
+                return
+        self.work.replace(self.path)
+
+    def discard(self) -> None:
+        """Leave the file as it is."""
+        with contextlib.suppress(OSError):
+            self.work.unlink(missing_ok=True)
+
+
+def prepare(path: Path, content: IO[bytes]) -> Pending:
+    """Write what is to replace a file; its folder must exist. A link stays one: what it leads to is replaced.
 
     Raises:
-        OSError: it cannot be written; the file is then as it was.
+        OSError: it cannot be written; nothing is left of it then.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     # What every new file gets; a temporary file is made for its owner alone.
     mask = os.umask(0)
     os.umask(mask)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_WORK)
-    work = Path(name)
+    pending = Pending(Path(name), path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
-        work.chmod(0o666 & ~mask)
-        work.replace(path)
+        pending.work.chmod(0o666 & ~mask)
     except BaseException:
-        work.unlink(missing_ok=True)
+        pending.discard()
         raise
+    return pending
+
+
+def write_atomically(path: Path, content: IO[bytes]) -> None:
+    """Replace a file in one step; its folder must exist. A link stays one: what it leads to is replaced.
+
+    Raises:
+        OSError: it cannot be written; the file is then as it was.
+    """
+    pending = prepare(path, content)
+    try:
+        pending.commit()
+    except BaseException:
+        pending.discard()
+        raise
+
+
+class Busy(OnnxliteError):
+    """Another process holds a lock for longer than was waited for."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path, seconds: float) -> Iterator[bool]:
+    """Hold the one lock of a folder; the system frees that of a process that dies.
+
+    The lock's file lies in a folder of its own, which tells git to leave it out.
+
+    Args:
+        folder: is made if it is not there.
+        seconds: how long another process is waited for.
+
+    Yields:
+        Whether it is held: not every file system has locks, and not every folder can be written.
+
+    Raises:
+        Busy: another process holds it all that time.
+    """
+    from filelock import FileLock, Timeout
+
+    place, lock = folder / LOCKS, None
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        ignore = place / ".gitignore"
+        if not ignore.is_file():
+            ignore.write_text("*\n")
+        lock = FileLock(place / "lock", timeout=seconds)
+        lock.acquire()
+    except Timeout:
+        raise Busy(
+            f"another process has been writing to {folder} for {seconds:.0f} s. Wait for it, and run again."
+        ) from None
+    except (OSError, NotImplementedError):
+        lock = None
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def is_settled(path: Path) -> bool:
@@ -124,8 +219,18 @@ def is_settled(path: Path) -> bool:
         return False
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that died while they wrote left in a folder."""
-    for work in folder.glob(f"{_WORK}*"):
-        if work.is_file() and is_settled(work):
+def leftovers(folder: Path) -> list[Path]:
+    """Return the files in a folder that somebody is writing, or died while writing."""
+    return [work for work in folder.glob(f"{_WORK}*") if work.is_file() and not work.is_symlink()]
+
+
+def remove_leftovers(folder: Path, alone: bool) -> None:
+    """Remove what processes that died while they wrote left in a folder.
+
+    Args:
+        folder: where.
+        alone: whether it is known that nobody else writes there; else only what is old is removed.
+    """
+    for work in leftovers(folder):
+        if alone or is_settled(work):
             work.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_onnxlite import gitignore
+from pytest_onnxlite.baseline import writing
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
 from pytest_onnxlite.baseline.store import BaselineStore
@@ -91,36 +92,81 @@ def save_all(
     by_variant: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         by_variant.setdefault((record.model, record.variant), []).append(record)
-    return [_save_one(store, group, unjudged, settings, checks, tally) for _, group in sorted(by_variant.items())]
+    groups = [group for _, group in sorted(by_variant.items())]
+    if not groups:
+        return []
+    try:
+        with writing.saving(store) as saver:
+            # Planned while nobody else saves: what is merged with is what is replaced.
+            plans = [_plan(store, group, unjudged, settings, checks, tally) for group in groups]
+            return _carry_out(saver, plans)
+    except OnnxliteError as error:
+        return [_refused(store, group[0].model, group[0].variant, str(error)) for group in groups]
 
 
-def _save_one(
+def _carry_out(saver: writing.Saver, plans: Sequence[Saved | _Plan]) -> list[Saved]:
+    """Save what is to be saved, all of it or nothing."""
+    meant = [plan for plan in plans if isinstance(plan, _Plan)]
+    baselines = saver.shared([plan.entry.baseline for plan in meant])
+    try:
+        changed = saver.save(
+            [replace(plan.entry, baseline=baseline) for plan, baseline in zip(meant, baselines, strict=True)]
+        )
+    except OnnxliteError as error:
+        done = [
+            _refused(saver.store, plan.entry.baseline.model, plan.entry.baseline.variant, str(error)) for plan in meant
+        ]
+    else:
+        done = [plan.saved(saver.store, wrote) for plan, wrote in zip(meant, changed, strict=True)]
+    of = {(saved.model, saved.variant): saved for saved in (*done, *(p for p in plans if isinstance(p, Saved)))}
+    return [of[name] for name in sorted(of)]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be saved of a variant, and the figures that it is saved without."""
+
+    entry: writing.Entry
+    lost: Sequence[str]
+
+    def saved(self, store: BaselineStore, changed: bool) -> Saved:
+        baseline = self.entry.baseline
+        reason = f"without {listed(self.lost)}" if self.lost else ""
+        path = str(store.path(baseline.model, baseline.variant))
+        return Saved(baseline.model, baseline.variant, "saved" if changed else "unchanged", path, reason)
+
+
+def _refused(store: BaselineStore, model: str, variant: str, reason: str) -> Saved:
+    return Saved(model, variant, "refused", str(store.path(model, variant)), reason)
+
+
+def _plan(
     store: BaselineStore,
     records: Sequence[Record],
     unjudged: Sequence[str],
     settings: Settings,
     checks: Checks,
     tally: Tally,
-) -> Saved:
+) -> Saved | _Plan:
+    """Say what is to be saved of a variant, or why it is not."""
     model, variant = records[0].model, records[0].variant
-    path = str(store.path(model, variant))
     refusal = _refusal(records, unjudged, settings.accept)
     if refusal:
-        return Saved(model, variant, "refused", path, refusal)
+        return _refused(store, model, variant, refusal)
     measured = {name: found for record in records for name, found in record.measured.items()}
     judged = records[-1].artefact
     source = Path(judged.path)
     # The trained variant is never measured again beside a candidate, so its file is not kept twice.
     kept = settings.keep_artefact and variant != "trained"
-    # A model of several files keeps their names, by which it knows them, in a folder of its own.
-    files = files_of(source)
-    if kept and hash_model(source) != judged.sha256:
-        return Saved(model, variant, "refused", path, f"{source} was written to after it was judged; run again")
-    suffix = "" if kept and len(files) > 1 else source.suffix
-    artefact = Artefact(f"{variant}-{judged.sha256[:16]}{suffix}", judged.sha256, judged.bytes, kept)
     states = tally.states.get((model, variant), {})
     gone = [check for check, state in states.items() if state is State.GONE]
     try:
+        # A model of several files keeps their names, by which it knows them, in a folder of its own.
+        files = files_of(source)
+        if kept and hash_model(source) != judged.sha256:
+            return _refused(store, model, variant, f"{source} was written to after it was judged; run again")
+        suffix = "" if kept and len(files) > 1 else source.suffix
+        artefact = Artefact(f"{variant}-{judged.sha256[:16]}{suffix}", judged.sha256, judged.bytes, kept)
         before = store.load(model, variant)
         fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
         worse = [v for record in records for v in record.verdicts if v.outcome is Outcome.FAIL]
@@ -129,13 +175,10 @@ def _save_one(
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
         refusal = _refused_loss(lost, states, settings.accept)
-        if refusal:
-            return Saved(model, variant, "refused", path, refusal)
         data = [path for name, found in measured.items() for path in checks[name].keeps(found)]
-        changed = store.save(baseline, files, data)
     except OnnxliteError as error:
-        return Saved(model, variant, "refused", path, str(error))
-    return Saved(model, variant, "saved" if changed else "unchanged", path, f"without {listed(lost)}" if lost else "")
+        refusal = str(error)
+    return _refused(store, model, variant, refusal) if refusal else _Plan(writing.Entry(baseline, files, data), lost)
 
 
 def _tests(

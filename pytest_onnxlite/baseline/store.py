@@ -1,27 +1,24 @@
-"""Baseline files and their artefacts on disk.
-
-The artefact is written first, under a name made from its hash, and so are the data files that checks keep; then the JSON
-is replaced in one step; then the files before are removed. Whenever a save is stopped, the JSON names files that are there.
-"""
+"""Baseline files and their artefacts on disk, as they are read; `writing` saves them."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import re
-import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, Sections, decode, parse
+from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, KeptFile, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.files import is_settled, problem_with, remove_leftovers, write_atomically
+from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.text import twin
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
+
+T = TypeVar("T")
+# A reader that a saver overtakes so often gives up: each time it read a whole release.
+_MOST_READS = 100
 
 
 class NoArtefact(OnnxliteError):
@@ -61,7 +58,7 @@ class BaselineStore:
     def __init__(self, folder: Path, checks: Mapping[str, Sections], artefact_folder: Path | None = None) -> None:
         self.folder = folder
         self._checks = checks
-        self._artefacts = artefact_folder or folder
+        self.artefacts = artefact_folder or folder
 
     def path(self, model: str, variant: str) -> Path:
         """Return the place of a baseline file."""
@@ -69,7 +66,7 @@ class BaselineStore:
 
     def artefact_folder(self, model: str) -> Path:
         """Return the folder of a model's artefacts."""
-        return self._artefacts / model
+        return self.artefacts / model
 
     def require_own_name(self, model: str, others: Iterable[str] = ()) -> None:
         """Refuse a model whose folder another one's would be where file systems know no case, as on Windows and macOS.
@@ -111,6 +108,26 @@ class BaselineStore:
                 baseline = None
             found[model, variant] = Held() if baseline is None else Held.of(baseline)
         return found
+
+    def steady(self, model: str, variant: str, read: Callable[[], T], failed: Callable[[T], bool]) -> T:
+        """Read a baseline and its files; again, if that failed and somebody saved meanwhile.
+
+        A save replaces the JSON, and then removes the file that the old one names: who read the old one must read again.
+        """
+        for _ in range(_MOST_READS):
+            stamp = self._stamp(model, variant)
+            found = read()
+            if not failed(found) or self._stamp(model, variant) == stamp:
+                break
+        return found
+
+    def _stamp(self, model: str, variant: str) -> tuple[int, int, int] | None:
+        """Return what a baseline file does not share with the one before it, though their content be the same."""
+        try:
+            found = self.path(model, variant).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def load(self, model: str, variant: str) -> Baseline | None:
         """Read a baseline; None where there is none.
@@ -171,7 +188,7 @@ class BaselineStore:
             BrokenBaseline: one is not there, or is another file.
         """
         found = {}
-        for name, kept in self._kept(baseline).values():
+        for name, kept in self.kept_data(baseline).values():
             path = found[kept.file] = self.artefact_folder(baseline.model) / kept.file
             try:
                 problem = problem_with(path)
@@ -190,7 +207,7 @@ class BaselineStore:
                 )
         return found
 
-    def _kept(self, baseline: Baseline | None) -> dict[str, tuple[str, KeptFile]]:
+    def kept_data(self, baseline: Baseline | None) -> dict[str, tuple[str, KeptFile]]:
         """Return the data files that a baseline names, by their names, each with its check."""
         found = {}
         for name, section in baseline.all_sections() if baseline is not None else ():
@@ -198,107 +215,3 @@ class BaselineStore:
             if kept is not None:
                 found[kept.file] = name, kept
         return found
-
-    def save(self, baseline: Baseline, files: Sequence[Path], data: Collection[Path] = ()) -> bool:
-        """Write a baseline and its artefact; an equal file is left alone.
-
-        Args:
-            baseline: the content.
-            files: what was measured, the file that the model is opened by first.
-            data: where the data files are that checks keep and that are not here yet.
-
-        Returns:
-            Whether anything was written.
-
-        Raises:
-            BrokenBaseline: the baseline there is cannot be read; it is left as it is.
-            OnnxliteError: the folder cannot be written.
-        """
-        self.require_own_name(baseline.model)
-        before = self.load(baseline.model, baseline.variant)
-        path = self.path(baseline.model, baseline.variant)
-        text = json.dumps(baseline.as_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        artefact = self.artefact_folder(baseline.model) / baseline.artefact.file
-        try:
-            changed = self._place_artefact(baseline.artefact, files, artefact)
-            changed = self._place_data(baseline, data) or changed
-            if before is None or path.read_text(encoding="utf-8") != text:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, io.BytesIO(text.encode()))
-                changed = True
-        except OSError as error:
-            raise OnnxliteError(f"the baseline {path} cannot be written: {error.strerror or error}.") from None
-        self._clean(baseline, before)
-        return changed
-
-    def _clean(self, baseline: Baseline, before: Baseline | None) -> None:
-        """Remove released files of a variant that no baseline names any more, and what dead processes left.
-
-        Only what we would have called so ourselves: a name in a JSON may be anybody's file. A folder that the user names may
-        hold released files of other branches, and of these only the one that was replaced goes.
-        """
-        folder = self.artefact_folder(baseline.model)
-        own = re.compile(rf"{re.escape(baseline.variant)}-([a-z][a-z0-9_]*-)?[0-9a-f]{{16}}(\.[A-Za-z0-9]{{1,16}})?")
-        stale = [before.artefact.file] if before is not None and before.artefact.kept else []
-        stale += self._kept(before)
-        try:
-            remove_leftovers(self.folder / baseline.model)
-            if self._artefacts == self.folder:
-                remove_leftovers(folder)
-                stale += [path.name for path in folder.iterdir() if is_settled(path)]
-            named = b"\n".join(path.read_bytes() for path in (self.folder / baseline.model).glob("*.json"))
-        except OSError:
-            return  # then they stay, which harms nobody
-        for name in dict.fromkeys(stale):
-            if own.fullmatch(name) and name.encode() not in named:
-                _remove(folder / name)
-
-    def _place_data(self, baseline: Baseline, data: Collection[Path]) -> bool:
-        wanted, folder = self._kept(baseline), self.artefact_folder(baseline.model)
-        missing = {kept.sha256: folder / name for name, (_, kept) in wanted.items() if not _is(folder / name, kept)}
-        sources = {hash_file(path): path for path in data} if missing else {}
-        for sha256, target in missing.items():
-            if sha256 not in sources:
-                raise OnnxliteError(f"the data file {target.name}, which a check keeps, is not there to be saved.")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with sources[sha256].open("rb") as original:
-                write_atomically(target, original)
-        return bool(missing)
-
-    def _place_artefact(self, artefact: Artefact, files: Sequence[Path], target: Path) -> bool:
-        if not artefact.kept:
-            return False
-        if len(files) > 1:
-            return _place_files(files, target)
-        if target.is_file() and hash_file(target) == artefact.sha256:
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with files[0].open("rb") as original:
-            write_atomically(target, original)
-        return True
-
-
-def _is(path: Path, kept: KeptFile) -> bool:
-    return path.is_file() and hash_file(path) == kept.sha256
-
-
-def _place_files(files: Sequence[Path], folder: Path) -> bool:
-    """Copy a model of several files into a folder; the one it is opened by comes last, so that it is never half there."""
-    main, changed = files[0], False
-    for file in [*files[1:], main]:
-        target = folder / (file.relative_to(main.parent.resolve()) if file is not main else main.name)
-        if target.is_file() and hash_file(target) == hash_file(file):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("rb") as original:
-            write_atomically(target, original)
-        changed = True
-    return changed
-
-
-def _remove(artefact: Path) -> None:
-    if artefact.is_dir():
-        shutil.rmtree(artefact, ignore_errors=True)
-        return
-    with contextlib.suppress(OSError):
-        artefact.unlink()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from pytest_onnxlite.baseline import released, unfinished, writing
 from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
@@ -12,11 +14,19 @@ from pytest_onnxlite.records import Checks
 from pytest_onnxlite.text import aligned, size_text
 
 
-def describe(folder: Path, checks: Checks, artefact_dir: Path | None = None) -> tuple[list[str], bool]:
+def describe(
+    folder: Path, checks: Checks, artefact_dir: Path | None = None, *, prune: bool = False
+) -> tuple[list[str], bool]:
     """Return a table of the baselines in a folder, what is broken, and whether all is sound.
 
+    Args:
+        folder: holds the baselines.
+        checks: the checks by name.
+        artefact_dir: where the released files are, if elsewhere.
+        prune: whether released files that no baseline names are removed.
+
     Raises:
-        OnnxliteError: there is no such folder, or no baseline in it.
+        OnnxliteError: there is no such folder, or no baseline in it; another process is saving there, or files cannot be removed.
     """
     if not folder.is_dir():
         raise OnnxliteError(f"there is no folder {folder}. Name the folder of the baselines, or save some first.")
@@ -24,29 +34,44 @@ def describe(folder: Path, checks: Checks, artefact_dir: Path | None = None) -> 
     saved = store.saved()
     if not saved:
         raise OnnxliteError(f"{folder} holds no baseline. Save one with: pytest --onnxlite-save-baseline")
-    rows, broken = [["model", "variant", *checks, "file"]], []
+    rows = [["model", "variant", *checks, "file"]]
+    broken: list[str] = []
     for model, variant in saved:
-        try:
-            baseline = store.load(model, variant)
-        except BrokenBaseline as error:
-            broken.append(f"broken: {error}")
-            rows.append([model, variant, "broken", *("-" for _ in checks)])
-            continue
-        assert baseline is not None
-        artefact = size_text(baseline.artefact.bytes)
-        try:
-            store.artefact(baseline)
-        except NoArtefact:
-            artefact += " (not kept)"
-        except BrokenBaseline as error:
-            artefact += " (broken)"
-            broken.append(f"broken: {error}")
-        rows.append([model, variant, *_figures(baseline, checks), artefact])
+        row, wrong = store.steady(
+            model, variant, partial(_row, store, model, variant, checks), lambda found: bool(found[1])
+        )
+        rows.append(row)
+        broken += wrong
     lines = aligned(rows)
     models, kept = len({model for model, _ in saved}), len(saved)
     lines.append(f"{models} model{'s' if models > 1 else ''}, {kept} variant{'s' if kept > 1 else ''} in {folder}")
     lines.append(f"machines like this one: {describe_machine().kind}")
+    left = unfinished.describe(folder)
+    broken += [f"unfinished: {left}"] if left else []
+    if prune:
+        lines += [f"removed: {path.relative_to(folder).as_posix()}" for path in writing.prune(store)]
+    else:
+        lines += [released.remark(folder, paths) for paths in [released.unnamed(store)] if paths]
     return [*lines, *broken], not broken
+
+
+def _row(store: BaselineStore, model: str, variant: str, checks: Checks) -> tuple[list[str], list[str]]:
+    """Return the row of a baseline, and what is broken of it."""
+    try:
+        baseline = store.load(model, variant)
+    except BrokenBaseline as error:
+        return [model, variant, "broken", *("-" for _ in checks)], [f"broken: {error}"]
+    if baseline is None:
+        return [model, variant, "gone", *("-" for _ in checks)], [f"broken: {store.path(model, variant)} is gone."]
+    artefact, broken = size_text(baseline.artefact.bytes), []
+    try:
+        store.artefact(baseline)
+    except NoArtefact:
+        artefact += " (not kept)"
+    except BrokenBaseline as error:
+        artefact += " (broken)"
+        broken = [f"broken: {error}"]
+    return [model, variant, *_figures(baseline, checks), artefact], broken
 
 
 def _figures(baseline: Baseline, checks: Checks) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -15,9 +16,12 @@ from typing import Any
 import pytest
 from msgspec import Struct, structs
 
+from pytest_onnxlite.baseline import unfinished
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, OnMachine, ShippedRuntime
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
+from pytest_onnxlite.baseline.unfinished import NAME, digest
+from pytest_onnxlite.baseline.writing import Entry, as_text, left_behind, save, saving
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.checks.check import Check, Judged, Task
 from pytest_onnxlite.checks.latency.measurement import Comparison, Latency, LatencySection
@@ -26,8 +30,10 @@ from pytest_onnxlite.checks.memory.measurement import Memory, Peak
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.size.measurement import Size, SizeSection
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import LOCKS, Busy, Pending, locked
 from pytest_onnxlite.last_release import load_last
 from pytest_onnxlite.registry import Registry
+from pytest_onnxlite.report.guarded import describe
 from pytest_onnxlite.saving import merge
 from pytest_onnxlite.variants.cache import hash_file
 
@@ -56,24 +62,24 @@ def store(tmp_path: Path) -> BaselineStore:
 def test_what_is_saved_is_loaded(store: BaselineStore, source: Path) -> None:
     baseline = a_baseline(source)
     assert store.load("digits", "int8") is None
-    assert store.save(baseline, [source])
+    assert save(store, baseline, [source])
     assert store.load("digits", "int8") == baseline
     assert store.artefact(baseline).read_bytes() == source.read_bytes()
     assert store.saved() == [("digits", "int8")]
 
 
 def test_saving_the_same_again_writes_nothing(store: BaselineStore, source: Path) -> None:
-    store.save(a_baseline(source), [source])
+    save(store, a_baseline(source), [source])
     path = store.path("digits", "int8")
     before = path.stat().st_mtime_ns, path.read_bytes()
-    assert not store.save(a_baseline(source), [source])
+    assert not save(store, a_baseline(source), [source])
     assert (path.stat().st_mtime_ns, path.read_bytes()) == before
 
 
 def test_the_artefact_before_is_removed(store: BaselineStore, source: Path) -> None:
-    store.save(a_baseline(source), [source])
+    save(store, a_baseline(source), [source])
     source.write_bytes(b"the second release")
-    store.save(a_baseline(source), [source])
+    save(store, a_baseline(source), [source])
     assert [p.read_bytes() for p in store.folder.glob("*/*.onnx")] == [b"the second release"]
 
 
@@ -85,7 +91,7 @@ def other(source: Path, content: bytes = b"the second release") -> Baseline:
 @pytest.mark.parametrize("name", ["int8.json", "onnx.json", "onnx-0123456789abcdef.onnx", "notes.txt", "kept"])
 def test_a_save_removes_no_file_that_it_would_not_have_named_so(store: BaselineStore, source: Path, name: str) -> None:
     """A name in a JSON may be any file's: another variant's, a folder's, the baseline's own."""
-    store.save(a_baseline(source), [source])
+    save(store, a_baseline(source), [source])
     folder = store.folder / "digits"
     content = json.loads((folder / "int8.json").read_text())
     content["artefact"]["file"] = name
@@ -95,54 +101,65 @@ def test_a_save_removes_no_file_that_it_would_not_have_named_so(store: BaselineS
         (folder / file).write_text("mine")
     there = sorted(folder.rglob("*"))
     baseline = other(source)
-    store.save(baseline, [source])
+    save(store, baseline, [source])
     assert sorted(folder.rglob("*")) == sorted([*there, folder / baseline.artefact.file])
     assert store.load("digits", "int8") == baseline
 
 
 def test_a_released_file_that_another_baseline_names_stays(store: BaselineStore, source: Path) -> None:
     first = a_baseline(source)
-    store.save(first, [source])
+    save(store, first, [source])
     (store.folder / "digits" / "own.json").write_text(json.dumps({"artefact": {"file": first.artefact.file}}))
-    store.save(other(source), [source])
+    save(store, other(source), [source])
     assert (store.folder / "digits" / first.artefact.file).is_file()
 
 
 def test_what_a_dead_process_left_is_removed(store: BaselineStore, source: Path) -> None:
-    store.save(a_baseline(source), [source])
+    save(store, a_baseline(source), [source])
     folder = store.folder / "digits"
     left = [".saving-abc", "int8-0123456789abcdef.onnx"]
     stays = ["onnx-0123456789abcdef.onnx", "int8-mine.onnx", "int8-0123456789abcdef.onnx.bak.txt"]
-    for name in (*left, *stays, ".saving-now", "int8-fedcba9876543210.onnx"):
+    (folder / ".saving-now").write_text("x")  # whoever holds the lock is alone
+    for name in (*left, *stays, "int8-fedcba9876543210.onnx"):
         (folder / name).write_text("x")
     for name in (*left, *stays):
         os.utime(folder / name, (0, 0))
     baseline = other(source)
-    store.save(baseline, [source])
-    young = [".saving-now", "int8-fedcba9876543210.onnx"]  # somebody may be at it
-    assert {path.name for path in folder.iterdir()} == {*stays, *young, "int8.json", baseline.artefact.file}
+    save(store, baseline, [source])
+    young = "int8-fedcba9876543210.onnx"  # a merge may be going on
+    assert {path.name for path in folder.iterdir()} == {*stays, young, "int8.json", baseline.artefact.file}
+
+
+def test_where_no_lock_can_be_had_what_somebody_may_be_writing_stays(store: BaselineStore, source: Path) -> None:
+    store.folder.mkdir()
+    (store.folder / LOCKS).write_text("no folder")
+    save(store, a_baseline(source), [source])
+    work = store.folder / "digits" / ".saving-now"
+    work.write_text("x")
+    assert save(store, other(source), [source])
+    assert work.is_file()
 
 
 def test_files_of_other_branches_stay_in_a_folder_that_the_user_named(tmp_path: Path, source: Path) -> None:
     store = BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "files")
     first = a_baseline(source)
-    store.save(first, [source])
+    save(store, first, [source])
     branch = tmp_path / "files" / "digits" / "int8-0123456789abcdef.onnx"
     branch.write_text("another branch's")
     os.utime(branch, (0, 0))
-    store.save(other(source), [source])
+    save(store, other(source), [source])
     assert branch.is_file()
     assert not (branch.parent / first.artefact.file).exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right of their own there")
 def test_a_baseline_that_is_a_link_stays_one(store: BaselineStore, source: Path, tmp_path: Path) -> None:
-    store.save(a_baseline(source), [source])
+    save(store, a_baseline(source), [source])
     path, target = store.path("digits", "int8"), tmp_path / "elsewhere.json"
     path.replace(target)
     path.symlink_to(target)
     baseline = other(source)
-    store.save(baseline, [source])
+    save(store, baseline, [source])
     assert path.is_symlink()
     assert store.load("digits", "int8") == baseline
     assert json.loads(target.read_text())["artefact"]["file"] == baseline.artefact.file
@@ -150,7 +167,7 @@ def test_a_baseline_that_is_a_link_stays_one(store: BaselineStore, source: Path,
 
 def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
     store = BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "elsewhere")
-    store.save(a_baseline(source), [source])
+    save(store, a_baseline(source), [source])
     assert not list((tmp_path / "baselines").rglob("*.onnx"))
     assert store.artefact(a_baseline(source)).is_relative_to(tmp_path / "elsewhere")
 
@@ -158,7 +175,7 @@ def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
 def test_an_artefact_that_was_not_kept_says_so(store: BaselineStore, source: Path) -> None:
     baseline = a_baseline(source)
     baseline = replace(baseline, artefact=structs.replace(baseline.artefact, kept=False))
-    store.save(baseline, [source])
+    save(store, baseline, [source])
     assert not list(store.folder.rglob("*.onnx"))
     with pytest.raises(NoArtefact, match="onnxlite_keep_artefact = false"):
         store.artefact(baseline)
@@ -166,7 +183,7 @@ def test_an_artefact_that_was_not_kept_says_so(store: BaselineStore, source: Pat
 
 def test_a_changed_artefact_is_noticed(store: BaselineStore, source: Path) -> None:
     baseline = a_baseline(source)
-    store.save(baseline, [source])
+    save(store, baseline, [source])
     store.artefact(baseline).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(BrokenBaseline, match="not the file that was measured"):
         store.artefact(baseline)
@@ -207,7 +224,7 @@ def test_a_broken_file_is_named_and_left_alone(store: BaselineStore, source: Pat
         store.load("digits", "int8")
     assert str(path) in str(raised.value)
     with pytest.raises(BrokenBaseline):
-        store.save(a_baseline(source), [source])
+        save(store, a_baseline(source), [source])
     assert path.read_text() == text
 
 
@@ -228,7 +245,7 @@ def test_an_unreadable_file_is_broken(store: BaselineStore) -> None:
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OnnxliteError, match="cannot be written"):
-        BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "file").save(a_baseline(source), [source])
+        save(BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "file"), a_baseline(source), [source])
 
 
 SAVER = """
@@ -240,6 +257,7 @@ from pytest_onnxlite.checks.graph.measurement import GraphSection
 from pytest_onnxlite.checks.size.measurement import SizeSection
 from pytest_onnxlite.lint import Signature
 from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.baseline.writing import save
 folder = Path(sys.argv[2])
 store = BaselineStore(folder / "baselines", CHECKS)
 print("ready", flush=True)
@@ -247,7 +265,7 @@ for i in range(10**9):
     source = folder / "candidate.onnx"
     source.write_bytes(str(i).encode() * 200_000)
     sections = {"size": SizeSection(source.stat().st_size), "graph": GraphSection(Signature((), ()), {"i": i})}
-    store.save(a_baseline(source, sections=sections), [source])
+    save(store, a_baseline(source, sections=sections), [source])
 """
 
 
@@ -406,7 +424,7 @@ def test_a_figure_that_cannot_be_breaks_the_baseline(store: BaselineStore, sourc
         store.load("digits", "int8")
     assert str(path) in str(raised.value)
     with pytest.raises(BrokenBaseline):
-        store.save(a_baseline(source), [source])
+        save(store, a_baseline(source), [source])
 
 
 def test_what_a_check_saved_that_nobody_registers_any_more_is_still_held(store: BaselineStore) -> None:
@@ -457,19 +475,19 @@ def test_a_data_file_is_kept_with_the_baseline_until_no_baseline_names_it(
     noting: BaselineStore, tmp_path: Path, source: Path
 ) -> None:
     first, note = a_note(tmp_path, source, "first")
-    assert noting.save(first, [source], [note])
+    assert save(noting, first, [source], [note])
     (kept,) = noting.data(first).items()
     assert (kept[0], kept[1].read_text()) == (first.sections["note"].note.file, "first")  # type: ignore[attr-defined]
     assert noting.load("digits", "int8") == first
-    assert not noting.save(first, [source]), "an equal one is left alone, and not asked for again"
+    assert not save(noting, first, [source]), "an equal one is left alone, and not asked for again"
     # As it does with a release that does not know it, nothing is half saved.
     second, note = a_note(tmp_path, source, "second")
     with pytest.raises(OnnxliteError, match="is not there to be saved"):
-        noting.save(second, [source], [])
+        save(noting, second, [source], [])
     assert noting.load("digits", "int8") == first
-    assert noting.save(second, [source], [note])
+    assert save(noting, second, [source], [note])
     assert [path.read_text() for path in noting.folder.glob("*/*.txt")] == ["second"]
-    assert noting.save(a_baseline(source), [source])
+    assert save(noting, a_baseline(source), [source])
     assert not list(noting.folder.glob("*/*.txt"))
 
 
@@ -478,7 +496,7 @@ def test_a_data_file_that_is_not_the_one_that_was_kept_is_told(
     noting: BaselineStore, tmp_path: Path, source: Path, damage: str
 ) -> None:
     baseline, note = a_note(tmp_path, source, "first")
-    noting.save(baseline, [source], [note])
+    save(noting, baseline, [source], [note])
     (path,) = noting.data(baseline).values()
     path.unlink()
     if damage == "changed":
@@ -498,7 +516,7 @@ def test_a_data_file_of_another_name_is_neither_read_nor_removed(
     noting: BaselineStore, tmp_path: Path, source: Path, name: str
 ) -> None:
     baseline, note = a_note(tmp_path, source, "first")
-    noting.save(baseline, [source], [note])
+    save(noting, baseline, [source], [note])
     path = noting.path("digits", "int8")
     content = json.loads(path.read_text())
     own = content["note"]["note"]["sha256"][:16]
@@ -510,4 +528,271 @@ def test_a_data_file_of_another_name_is_neither_read_nor_removed(
     with pytest.raises(BrokenBaseline, match="no name of a file of this check"):
         noting.load("digits", "int8")
     with pytest.raises(BrokenBaseline):
-        noting.save(a_baseline(source), [source])
+        save(noting, a_baseline(source), [source])
+
+
+# -- several processes ---------------------------------------------------------------------------------------
+
+# Two releases in turns, so that what one saver removes is what the other saves; a reader counts what it cannot read.
+AT_ONCE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_store import CHECKS, a_baseline
+from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.baseline.writing import save
+from pytest_onnxlite.last_release import load_last
+folder, role, until = Path(sys.argv[2]), sys.argv[3], time.monotonic() + float(sys.argv[4])
+store = BaselineStore(folder / "baselines", CHECKS)
+done, wrong = 0, []
+while time.monotonic() < until:
+    if role == "read":
+        last = load_last(store, "digits", "int8", "compare")
+        if not isinstance(last.reference, Baseline) or last.file is None:
+            wrong.append(last.reference.reason)
+    else:
+        source = folder / f"{role}.onnx"
+        source.write_bytes((b"old", b"new")[done % 2] * 20_000)
+        save(store, a_baseline(source), [source])
+    done += 1
+print(done, len(wrong), *wrong[:1])
+"""
+
+
+def test_savers_and_readers_at_once_never_find_a_mixture(tmp_path: Path, store: BaselineStore, source: Path) -> None:
+    save(store, a_baseline(source), [source])
+    command = [sys.executable, "-c", AT_ONCE, str(Path(__file__).parent), str(tmp_path)]
+    roles = ["one", "two", "read", "read"]
+    processes = [subprocess.Popen([*command, role, "1.5"], stdout=subprocess.PIPE, text=True) for role in roles]
+    told = [process.communicate()[0].split(maxsplit=2) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert all(int(done) > 1 for done, *_ in told), told
+    assert [wrong for _, wrong, *_ in told] == ["0"] * 4, told
+    baseline = store.load("digits", "int8")
+    assert baseline is not None
+    store.artefact(baseline)
+    assert len(list(store.folder.glob("*/*"))) == 2 + 2, "the JSON, its file, and the lock with its .gitignore"
+
+
+def test_a_save_waits_for_another_and_then_says_so(store: BaselineStore, source: Path) -> None:
+    with locked(store.folder, 1) as alone:
+        assert alone
+        with (
+            pytest.raises(Busy, match=r"another process has been writing to .* for 0 s\. Wait for it"),
+            saving(store, 0),
+        ):
+            raise AssertionError
+    save(store, a_baseline(source), [source])
+    assert (store.folder / LOCKS / ".gitignore").read_text() == "*\n", "git leaves the lock out"
+
+
+# -- several baselines ---------------------------------------------------------------------------------------
+
+
+def variants(source: Path, content: bytes, *names: str) -> list[Entry]:
+    entries = []
+    for name in names:
+        path = source.with_name(f"{name}.onnx")
+        path.write_bytes(content + name.encode())
+        baseline = a_baseline(path, variant=name)
+        artefact = structs.replace(baseline.artefact, file=f"{name}-{baseline.artefact.sha256[:16]}.onnx")
+        entries.append(Entry(replace(baseline, artefact=artefact), [path]))
+    return entries
+
+
+def save_together(store: BaselineStore, entries: list[Entry]) -> list[bool]:
+    with saving(store) as saver:
+        return saver.save(entries)
+
+
+def state(store: BaselineStore) -> dict[str, bytes]:
+    return {
+        path.relative_to(store.folder).as_posix(): path.read_bytes()
+        for path in store.folder.rglob("*")
+        if path.is_file() and LOCKS not in path.parts
+    }
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def half(store: BaselineStore, source: Path, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """What a save was at that died after the first of its two baselines."""
+    save_together(store, variants(source, b"first ", "int8", "onnx"))
+    entries = variants(source, b"second ", "int8", "onnx")
+    with monkeypatch.context() as patch:
+        commit = Pending.commit
+        done: list[Pending] = []
+
+        def once(self: Pending) -> None:
+            if self.path.suffix == ".json" and self.path.parent != store.folder:
+                if done:
+                    raise Killed
+                done.append(self)
+            commit(self)
+
+        patch.setattr(Pending, "commit", once)
+        with pytest.raises(Killed):
+            save_together(store, entries)
+    return entries
+
+
+def test_a_save_of_several_that_was_killed_is_told_until_the_next_one_repairs_it(
+    store: BaselineStore, half: list[Entry]
+) -> None:
+    assert left_behind(store).startswith(
+        f"a save in {store.folder} did not come to its end: of the baselines that belong together, it wrote "
+        "digits/int8.json, and not digits/onnx.json. Save again"
+    )
+    assert "unfinished: a save" in "\n".join(describe(store.folder, CHECKS)[0])
+    save_together(store, half[:1])  # the one that was written already: the other is still old
+    assert "and not digits/onnx.json" in left_behind(store)
+    save_together(store, half[1:])
+    assert left_behind(store) == ""
+    assert not (store.folder / NAME).exists()
+
+
+def test_a_killed_save_that_was_taken_back_is_not_told(store: BaselineStore, source: Path, half: list[Entry]) -> None:
+    (first,) = variants(source, b"first ", "int8")
+    save(store, first.baseline, first.files)
+    assert left_behind(store) == "", "both are the first again"
+    save_together(store, variants(source, b"first ", "int8", "onnx"))
+    assert left_behind(store) == ""
+    assert not (store.folder / NAME).exists()
+
+
+def test_a_save_that_died_before_the_first_baseline_leaves_no_word(store: BaselineStore, source: Path) -> None:
+    save_together(store, variants(source, b"first ", "int8", "onnx"))
+    entries = variants(source, b"second ", "int8", "onnx")
+    covered = {f"digits/{entry.baseline.variant}.json": digest(as_text(entry.baseline)) for entry in entries}
+    covered = {f"digits/{entry.baseline.variant}.json": digest(as_text(entry.baseline)) for entry in entries}
+    unfinished.begin(store.folder, covered, covered)
+    assert left_behind(store) == ""
+    save_together(store, entries[:1])  # of another save than the one that died: they do not belong together
+    assert left_behind(store) == ""
+
+
+@pytest.mark.parametrize("content", ["", "[", '{"baselines": {"\\u0000": {"before": "x", "after": "y"}}}', "[1]"])
+def test_a_note_that_says_nothing_is_none(store: BaselineStore, content: str) -> None:
+    store.folder.mkdir()
+    (store.folder / NAME).write_text(content)
+    assert left_behind(store) == ""
+
+
+def test_a_save_of_several_that_fails_leaves_everything_as_it_was(store: BaselineStore, source: Path) -> None:
+    save_together(store, variants(source, b"first ", "int8", "onnx"))
+    before = state(store)
+    entries = variants(source, b"second ", "int8", "onnx")
+    entries[1].files[0].unlink()
+    with pytest.raises(OnnxliteError, match=r"cannot be written: No such file or directory \(.*onnx\.onnx\)"):
+        save_together(store, entries)
+    assert state(store) == before
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_store import CHECKS, save_together, variants
+from pytest_onnxlite.baseline.store import BaselineStore
+from pytest_onnxlite.errors import OnnxliteError
+folder = Path(sys.argv[2])
+entries = variants(folder / "model.onnx", b"x" * int(sys.argv[3]), "int8", "onnx")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
+try:
+    save_together(BaselineStore(folder / "baselines", CHECKS), entries)
+except OnnxliteError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit for the size of files")
+@pytest.mark.parametrize(("size", "most"), [(100_000, 50_000), (100, 300)], ids=["a released file", "a JSON"])
+def test_a_disk_that_is_full_leaves_everything_as_it_was(
+    store: BaselineStore, source: Path, tmp_path: Path, size: int, most: int
+) -> None:
+    save_together(store, variants(source, b"first ", "int8", "onnx"))
+    before = state(store)
+    command = [sys.executable, "-c", FULL, str(Path(__file__).parent), str(tmp_path), str(size), str(most)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot be written: File too large" in done.stdout, done
+    assert state(store) == before
+
+
+# -- released files ------------------------------------------------------------------------------------------
+
+
+def same_file(source: Path, *names: str) -> list[Baseline]:
+    found = []
+    for name in names:
+        baseline = a_baseline(source, variant=name)
+        artefact = structs.replace(baseline.artefact, file=f"{name}-{baseline.artefact.sha256[:16]}.onnx")
+        found.append(replace(baseline, artefact=artefact))
+    return found
+
+
+def save_shared(store: BaselineStore, source: Path, baselines: list[Baseline]) -> list[bool]:
+    with saving(store) as saver:
+        return saver.save([Entry(baseline, [source]) for baseline in saver.shared(baselines)])
+
+
+def kept(store: BaselineStore) -> list[str]:
+    return sorted(path.name.partition("-")[0] for path in store.folder.glob("*/*.onnx"))
+
+
+def test_the_same_file_of_two_variants_is_kept_once(store: BaselineStore, source: Path) -> None:
+    save_shared(store, source, same_file(source, "int8", "onnx"))
+    assert kept(store) == ["int8"]
+    for variant in ("int8", "onnx"):
+        baseline = store.load("digits", variant)
+        assert baseline is not None
+        assert store.artefact(baseline).read_bytes() == b"the first release"
+    assert not any(save_shared(store, source, same_file(source, "int8", "onnx")))
+    # The one that it is named for goes on: the other still has it. Then nobody has.
+    second = source.with_name("second.onnx")
+    second.write_bytes(b"the second release")
+    save_shared(store, second, same_file(second, "int8"))
+    assert kept(store) == ["int8", "int8"]
+    save_shared(store, second, same_file(second, "onnx"))
+    assert kept(store) == ["int8"]
+
+
+def test_two_copies_that_an_earlier_version_saved_stay(store: BaselineStore, source: Path) -> None:
+    baselines = same_file(source, "int8", "onnx")
+    save_together(store, [Entry(baseline, [source]) for baseline in baselines])
+    assert kept(store) == ["int8", "onnx"]
+    assert not any(save_shared(store, source, baselines))
+
+
+def test_released_files_that_no_baseline_names_are_told_and_pruned(store: BaselineStore, source: Path) -> None:
+    save(store, a_baseline(source), [source])
+    folder = store.folder / "digits"
+    sha256 = hashlib.sha256(b"merged").hexdigest()
+    retired = store.folder / "retired" / f"int8-{sha256[:16]}.onnx"
+    retired.parent.mkdir()
+    merged_in, pointer = folder / f"int8-{sha256[:16]}.onnx", folder / f"onnx-{'a' * 16}.onnx"
+    for path in (merged_in, retired):
+        path.write_bytes(b"merged")
+    pointer.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 1\n")
+    mine = ["notes.txt", f"int8-{'0' * 16}.onnx", f"backup of int8-{sha256[:16]}.onnx", "int8.onnx"]
+    for name in mine:
+        (folder / name).write_bytes(b"merged")
+    conflicted = folder / "onnx.json"
+    conflicted.write_text(f"<<<<<<< ours\nonnx-{'b' * 16}.onnx\n=======")
+    held_on = folder / f"onnx-{'b' * 16}.onnx"
+    held_on.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'b' * 64}\nsize 1\n")
+
+    lines, _ = describe(store.folder, CHECKS)
+    (line,) = [line for line in lines if "no baseline names" in line]
+    names = [path.relative_to(store.folder).as_posix() for path in (merged_in, pointer, retired)]
+    assert all(name in line for name in names), line
+    assert line.endswith(f"Remove them with: python -m pytest_onnxlite show {store.folder} --prune")
+    there = set(state(store))
+    lines, _ = describe(store.folder, CHECKS, prune=True)
+    assert [line for line in lines if line.startswith("removed")] == [f"removed: {name}" for name in names]
+    assert there - set(state(store)) == set(names)
+    assert "no baseline names" not in "\n".join(describe(store.folder, CHECKS)[0])
