@@ -31,12 +31,13 @@ from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.settings import PROCESSORS, Mode, Settings
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants.builder import Builder, Progress
+from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import files_of, hash_model
 from pytest_onnxlite.variants.running import rows_to_run
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
 
-SCHEMA = 2
-MANIFEST = "bundle.json"
+SCHEMA = 3
+MANIFEST, README = "bundle.json", "README.txt"
 INPUTS, DATA = "inputs.npz", "data.npz"
 # Stands before the name of each slice in the latter.
 _SLICE = "slice."
@@ -116,6 +117,7 @@ class Manifest:
         fingerprint: that machine's key.
         platform: its operating system.
         record: the whole record as JSON data, for a person.
+        contents: the hash of every file in it that something is judged by.
         schema: of this file.
     """
 
@@ -137,6 +139,7 @@ class Manifest:
     seed: int = _SEED
     platform: str = sys.platform
     record: Mapping[str, object] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
@@ -205,6 +208,7 @@ def _fill(work: Path, failure: Failure, mode: Mode, all_data: bool) -> None:
     if last is not None:
         files[LAST] = last
     data = rounded(to_data(record))
+    inputs, whole = _place_inputs(work, failure), _place_data(work, builder) if all_data else None
     manifest = Manifest(
         mode=mode,
         test=record.test,
@@ -215,16 +219,27 @@ def _fill(work: Path, failure: Failure, mode: Mode, all_data: bool) -> None:
         red=tuple((verdict.check, verdict.against, verdict.message) for verdict in failure.red),
         metric_is_built_in=builder.spec.rating.is_built_in,
         files=files,
-        inputs=_place_inputs(work, failure),
-        data=_place_data(work, builder) if all_data else None,
+        inputs=inputs,
+        data=whole,
         sample=_describe_sample(builder.evaluation.x),
         environment=environment(),
         machine=describe_machine(),
         fingerprint=fingerprint(describe_machine()),
         record=data,
+        contents=contents(work),
     )
-    (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n")
-    (work / "README.txt").write_text(_readme(manifest, failure.red), encoding="utf-8")
+    plain = rounded(msgspec.to_builtins(manifest))
+    (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(plain, order="sorted")) + b"\n")
+    (work / README).write_text(_readme(manifest, failure.red), encoding="utf-8", errors="backslashreplace")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the hash of every file in a bundle but of the two that are for a person and say what is in it."""
+    return {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).as_posix() not in (MANIFEST, README)
+    }
 
 
 def place(source: Path, work: Path, name: str) -> PlacedFile:

@@ -118,7 +118,33 @@ def _load(folder: Path) -> Manifest:
                 f"{file} is not the file that was judged ({name}: expected SHA-256 {found.sha256[:12]}…): "
                 "the bundle was changed, or not copied whole."
             )
+    _require_same(folder, manifest)
     return manifest
+
+
+def _require_same(folder: Path, manifest: Manifest) -> None:
+    """Refuse a bundle that is not as it was written: what is judged by another baseline, or other samples, is another case.
+
+    Raises:
+        OnnxliteError: a file in it is another, is gone, or is new.
+    """
+    try:
+        found = bundle.contents(folder)
+    except OSError as error:
+        raise OnnxliteError(f"{folder} cannot be read whole: {error.strerror or error}. Copy it again.") from None
+    names = sorted({*manifest.contents, *found})
+    # A new file next to the folders, such as a file manager leaves, is read by nobody.
+    odd = [
+        name
+        for name in names
+        if manifest.contents.get(name) != found.get(name) and ("/" in name or name in manifest.contents)
+    ]
+    if odd:
+        how = "is gone" if odd[0] not in found else "is new" if odd[0] not in manifest.contents else "is another"
+        raise OnnxliteError(
+            f"{folder} is not the bundle that was written: {folder / odd[0]} {how}. It was changed, or not copied whole; copy it "
+            "again from where pytest --onnxlite-bundle wrote it."
+        )
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -40,6 +40,10 @@ def _as_array(value: Any, what: str) -> Array:
             f"{what} is an array of Python objects; expected numbers of one shape per sample. "
             "Stack the samples into one array, the first axis counting them."
         )
+    if array.dtype.kind in "mM" or array.dtype.names:
+        raise OnnxliteError(
+            f"{what} holds {array.dtype}, which no model takes; expected numbers, truth values or text."
+        )
     if array.ndim == 0 or len(array) == 0:
         raise OnnxliteError(f"{what} holds no samples (shape {array.shape}); the first axis must count them.")
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():

@@ -100,7 +100,7 @@ def unknown(what: str, name: str, names: Collection[str], there: str = "It takes
     import difflib
 
     close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = f"; did you mean {close[0]}?" if close else "."
     return f"unknown {what} {name!r}{hint} {there} {', '.join(names)}."
 
 

@@ -9,11 +9,14 @@ import platform
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from pytest_onnxlite.processors import cpuinfo, instruction_sets
 from pytest_onnxlite.variants.cache import version_of
+
+_CPUS = msgspec.Meta(ge=0, le=1_000_000)
 
 
 def usable_cpus() -> float:
@@ -45,7 +48,7 @@ class Machine(msgspec.Struct, frozen=True):
     architecture: str = "unknown"
     cpu: str = "unknown"
     isa: tuple[str, ...] = ()
-    cpus: int | float = 0
+    cpus: Annotated[int, _CPUS] | Annotated[float, _CPUS] = 0
     onnxruntime: str = "unknown"
     provider: str = "unknown"
     optimization: str = "unknown"

@@ -19,9 +19,11 @@ _ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "f
 _DESCRIPTION = "description"
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,8})?")
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Factor = Annotated[float, msgspec.Meta(gt=0)]
+# Beyond these nothing is a count of bytes or samples, a time or a ratio, and numbers of any length are read from JSON.
+_MOST, _LARGEST = 2**53, 1e12
+Positive = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+Factor = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
 S = TypeVar("S")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, validity, values
 from pytest_onnxlite.lint.biases import check_bias
 from pytest_onnxlite.lint.context import Context
-from pytest_onnxlite.lint.finding import Finding, report
+from pytest_onnxlite.lint.finding import Finding, GraphError, report
 from pytest_onnxlite.lint.likeness.check import check_source
-from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, load_model, no_collections
+from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, asking, load_model, no_collections
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
 from pytest_onnxlite.lint.randomness import check_randomness
@@ -49,6 +50,7 @@ def check_biases(context: Context) -> Iterator[Finding]:
         yield from check_bias(bias, context.reference)
 
 
+Subject = TypeVar("Subject", LoadedModel, Context)
 # Asked of the stored form, which may hold what no graph can.
 STORED_CHECKS: tuple[Callable[[LoadedModel], Iterable[Finding]], ...] = (
     validity.check_checker,
@@ -103,6 +105,19 @@ def _blame(findings: list[Finding], reference: ModelIndex | None) -> list[Findin
     return [*(finding for finding in findings if finding not in followed), *blamed]
 
 
+def _ask(
+    check: Callable[[Subject], Iterable[Finding]], subject: Subject, label: str, stopped: list[Finding]
+) -> list[Finding]:
+    """Return what a check finds; of one that a malformed part of the model stops, that it was stopped."""
+    name = check.__name__.removeprefix("check_").replace("_", " ")
+    try:
+        with asking(label, f"what the check of {name} asks"):
+            return list(check(subject))
+    except GraphError as error:
+        stopped.append(report("OLX101", label, "a model that every check can read", str(error)))
+        return []
+
+
 def check_graph(
     quantized: ModelLike,
     float_model: ModelLike | None = None,
@@ -130,20 +145,23 @@ def check_graph(
     # A lone name is a sequence of letters to Python, and meant as one name.
     excluded, ignore = ((names,) if isinstance(names, str) else tuple(names) for names in (excluded, ignore))
     loaded = load_model(quantized)
+    stopped: list[Finding] = []
     # Scales of zero, infinity and NaN are what is looked for, and no news to NumPy.
     with np.errstate(all="ignore"), no_collections():
-        findings = [finding for check in STORED_CHECKS for finding in check(loaded)]
+        findings = [finding for check in STORED_CHECKS for finding in _ask(check, loaded, loaded.label, stopped)]
         if loaded.model is not None:
             context = Context(ModelIndex(loaded), None if float_model is None else ModelIndex(float_model), excluded)
-            findings += [finding for check in CHECKS for finding in check(context)]
+            findings += [finding for check in CHECKS for finding in _ask(check, context, loaded.label, stopped)]
             # A weight that is off by its name is off by its place too.
             known = {(finding.code, finding.where) for finding in findings}
-            findings += [finding for finding in check_source(context) if (finding.code, finding.where) not in known]
+            likeness = _ask(check_source, context, loaded.label, stopped)
+            findings += [finding for finding in likeness if (finding.code, finding.where) not in known]
             findings = _blame(findings, context.reference)
         elif not findings:
             findings.append(report("OLX101", loaded.label, "a graph that can be read", loaded.unreadable))
     findings = list(dict.fromkeys(findings))
-    kept = [finding for finding in findings if finding.code not in ignore]
+    # What could not be looked for is no finding that one may know and accept.
+    kept = [*(finding for finding in findings if finding.code not in ignore), *stopped]
     matched = {finding.code for finding in findings}
     for code in sorted(set(ignore) - matched):
         kept.append(report("OLX902", f"ignore={code!r}", "a finding of this code", "none"))

@@ -24,13 +24,11 @@ def check_clipping(context: Context) -> Iterator[Finding]:
         interval = _interval(context.reference, place)
         if interval is not None:
             intervals[place.path, place.node.outputs[0].name or ""] = interval
-    kept = {value.name for place in context.index.places if _is_clipping(place) for value in place.node.outputs}
+    kept = {_float_name(value) for place in context.index.places if _is_clipping(place) for value in place.node.outputs}
     for quantized in context.quantized_tensors.of_role("activation"):
         node = quantized.place.node
         value = input_of(node, 0) if node.op_type == "QuantizeLinear" else quantized.data
-        name = (value.name if value is not None else None) or ""
-        for suffix in _SUFFIXES:
-            name = name.removesuffix(suffix)
+        name = _float_name(value)
         interval = intervals.get((quantized.place.path, name))
         ends = _ends(context.index, quantized.data, quantized.scale, quantized.zero_point)
         if interval is None or name in kept or ends is None:
@@ -39,6 +37,14 @@ def check_clipping(context: Context) -> Iterator[Finding]:
         if low < interval[0] - step / 2 or high > interval[1] + step / 2:
             expected = f"a range from {interval[0]:g} to {interval[1]:g}, as {name!r} has in float"
             yield report("OLX505", quantized.place.where, expected, f"{low:.4g} to {high:.4g}")
+
+
+def _float_name(value: ir.Value | None) -> str:
+    """Return what a tensor is called in the float model."""
+    name = (value.name if value is not None else None) or ""
+    for suffix in _SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 def _is_clipping(place: Place) -> bool:

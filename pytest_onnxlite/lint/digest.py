@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import GraphError
-from pytest_onnxlite.lint.loading import ModelLike, load_model
+from pytest_onnxlite.lint.loading import ModelLike, asking, load_model
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS
 from pytest_onnxlite.lint.signatures import signature_of
 
@@ -25,10 +25,14 @@ def canonical_digest(model: ModelLike) -> str:
     and so do operators, attributes, opset versions and weights.
 
     Raises:
-        GraphError: the model cannot be read, or its nodes are not sorted.
-        OSError, ValueError: external data is missing or cut off.
+        GraphError: the model cannot be read, its nodes are not sorted, or external data is missing or cut off.
     """
-    ours = load_model(model).require()
+    loaded = load_model(model)
+    with asking(loaded.label, "what it computes"):
+        return _digest(loaded.require())
+
+
+def _digest(ours: ir.Model) -> str:
     declared = signature_of(ours)
     shapes = [str(tensor) for tensor in (*declared.inputs, "|", *declared.outputs)]
     functions = {key: _graph(function.graph, {}, {}) for key, function in ours.functions.items()}

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import Owner, load_graph, walk
+from pytest_onnxlite.text import first_line
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model | LoadedModel"
 """What every function of this package takes: a file, a proto in memory, an onnx-ir model, or what `load_model` made of one."""
@@ -63,6 +64,31 @@ def no_collections() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def asking(label: str, what: str) -> Iterator[None]:
+    """Let what reads a part of a model that is malformed say so: a branch that is not there, text in the place of numbers.
+
+    onnx-ir holds such parts, and what reads them raises what it may.
+
+    Args:
+        label: what to call the model.
+        what: what is asked of it.
+
+    Raises:
+        GraphError: a part is malformed.
+    """
+    try:
+        yield
+    except GraphError:
+        raise
+    except Exception as error:
+        raise GraphError(
+            f"{label}: {what} cannot be told ({type(error).__name__}: {first_line(error)}). A part of the model is malformed: "
+            "see what onnx.checker.check_model(path, full_check=True) says, and export it again. If that accepts it, the fault "
+            "is in the graph checks: report it with the model."
+        ) from error
 
 
 def load_model(source: ModelLike) -> LoadedModel:

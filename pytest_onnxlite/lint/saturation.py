@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_onnxlite.lint.context import Context
-from pytest_onnxlite.lint.loading import load_model
+from pytest_onnxlite.lint.loading import asking, load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.values import Saturation, forecast_saturation
 
@@ -15,4 +15,5 @@ def count_saturation(path: Path) -> Saturation:
     loaded = load_model(path)
     if loaded.model is None:
         return Saturation(0, 0, ())
-    return forecast_saturation(Context(ModelIndex(loaded), None, ()))
+    with asking(loaded.label, "which of its products saturate"):
+        return forecast_saturation(Context(ModelIndex(loaded), None, ()))

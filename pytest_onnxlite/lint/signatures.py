@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.finding import Finding, report
 from pytest_onnxlite.lint.interface import Dim, Signature, TensorSignature
-from pytest_onnxlite.lint.loading import ModelLike, load_model
+from pytest_onnxlite.lint.loading import ModelLike, asking, load_model
 
 
 def signature(model: ModelLike) -> Signature:
@@ -17,7 +17,9 @@ def signature(model: ModelLike) -> Signature:
     Raises:
         GraphError: the model cannot be read.
     """
-    return signature_of(load_model(model).require())
+    loaded = load_model(model)
+    with asking(loaded.label, "its inputs and outputs"):
+        return signature_of(loaded.require())
 
 
 def signature_of(model: ir.Model) -> Signature:

@@ -31,7 +31,13 @@ def problem(tensor: ir.TensorProtocol, has_folder: bool) -> Problem | None:
         has_folder: whether the model came from a file, so that data beside it can be found.
     """
     if isinstance(tensor, ir.ExternalTensor):
-        return _external_problem(tensor, has_folder)
+        try:
+            return _external_problem(tensor, has_folder)
+        except (OSError, ValueError) as error:  # no system has such a name
+            reason = getattr(error, "strerror", None) or error
+            return Problem(
+                "OLX605", "the file with its data next to the model", f"{str(tensor.location)[:80]!r}: {reason}"
+            )
     if isinstance(tensor, ir.serde.TensorProtoTensor):
         return _inline_problem(tensor)
     return None

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import float_weights, reason
-from pytest_onnxlite.lint.loading import ModelLike
+from pytest_onnxlite.lint.loading import ModelLike, asking
 from pytest_onnxlite.lint.model_index import Constant, ModelIndex
 from pytest_onnxlite.lint.operator_counts import count_operators
 from pytest_onnxlite.lint.validity import LARGE
@@ -66,13 +66,14 @@ def summarize(model: ModelLike, *, excluded: Sequence[str] = ()) -> GraphSummary
         GraphError: the model cannot be read.
     """
     index = ModelIndex(model)
-    by_dtype = bytes_by_dtype(index)
-    return GraphSummary(
-        count_operators(index),
-        by_dtype,
-        sum(by_dtype.values()),
-        tuple(_left(Context(index, None, tuple(excluded)))),
-    )
+    with asking(index.loaded.label, "what it is made of"):
+        by_dtype = bytes_by_dtype(index)
+        return GraphSummary(
+            count_operators(index),
+            by_dtype,
+            sum(by_dtype.values()),
+            tuple(_left(Context(index, None, tuple(excluded)))),
+        )
 
 
 def bytes_by_dtype(index: ModelIndex) -> dict[str, int]:

@@ -129,11 +129,16 @@ def as_data(document: Document) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Return JSON data with its figures rounded, and with infinity, which a signal without noise has, as text."""
+    """Return JSON data that every reader takes: figures rounded, infinity as text, and what is no Unicode escaped.
+
+    A signal without noise has infinity; the name of a file may hold any bytes, which Python keeps as lone surrogates.
+    """
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}") if isfinite(value) else str(value)
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
     if isinstance(value, Mapping):
-        return {str(key): rounded(inner) for key, inner in value.items()}
+        return {rounded(str(key)): rounded(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [rounded(inner) for inner in value]
     return value
@@ -154,10 +159,10 @@ def load(path: Path, checks: Checks) -> Document:
         problem = problem_with(path)
         if problem:
             raise OnnxliteError(f"{path} {problem}.")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = msgspec.json.decode(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OnnxliteError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OnnxliteError(f"{path} is not JSON ({error}). Write it with: pytest --onnxlite-report={path}") from None
     if not isinstance(content, dict) or not isinstance(content.get("records"), list) or "schema" not in content:
         raise OnnxliteError(

@@ -50,7 +50,14 @@ def ask(function: Callable[[Asked], Told], argument: Asked, timeout: float = _TI
         ChildError: the function failed there, the process died, it took too long, or its answer makes no sense.
         OnnxliteError: the processor cannot be emulated here.
     """
-    request = Request(function.__module__, function.__qualname__, msgspec.Raw(msgspec.msgpack.encode(argument)))
+    try:
+        sent = msgspec.Raw(msgspec.msgpack.encode(argument))
+    except UnicodeEncodeError as error:
+        named = error.object.encode(errors="backslashreplace").decode()
+        raise ChildError(
+            f"{named} is not the name of a file in Unicode. Give the folder or the file another name"
+        ) from None
+    request = Request(function.__module__, function.__qualname__, sent)
     before = processors.command(processor) if processor else processors.command_here()
     code, said, words = _converse([*before, sys.executable, str(_SCRIPT)], to_message(request), timeout)
     if code < 0:

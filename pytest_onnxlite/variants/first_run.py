@@ -62,9 +62,9 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
     """
     graph = load_graph(path).graph
     stored = {tensor.name for tensor in graph.initializer}
-    infos = tuple(_info(value) for value in graph.input if value.name not in stored)
-    _require_room(infos, path.name, kind, spec.name)
     try:
+        infos = tuple(_info(value) for value in graph.input if value.name not in stored)
+        _require_room(infos, path.name, kind, spec.name)
         feeds = one_run(to_feeds(take(x, slice(batch_of(spec, x, infos))), infos, spec.batched), spec.batched)
     except ValueError as error:
         raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
@@ -107,11 +107,17 @@ def _info(value: Any) -> TensorInfo:
 
     tensor = value.type.tensor_type
     dims = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim)
-    if not value.type.HasField("tensor_type"):
-        return TensorInfo(value.name, (value.type.WhichOneof("value") or "nothing").replace("_type", ""), ())
-    if tensor.elem_type == onnx.TensorProto.STRING:
+    if value.type.HasField("tensor_type") and tensor.elem_type == onnx.TensorProto.STRING:
         return TensorInfo(value.name, "str", dims)
-    return TensorInfo(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, dims)
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    except KeyError:
+        kind = value.type.WhichOneof("value") or "no type"
+        found = f"a tensor of element type {tensor.elem_type}" if kind == "tensor_type" else kind.removesuffix("_type")
+        raise ValueError(
+            f"the model's input {value.name!r} is declared as {found}, which no data can be given to"
+        ) from None
+    return TensorInfo(value.name, dtype.name, dims)
 
 
 def require_no_keras(path: Path, kind: str, model: str) -> None:

@@ -154,6 +154,20 @@ def test_static_models_are_sound(make, per_channel, reduce_range, form, activati
     assert codes <= ({"OLX611"} if activation == QuantType.QUInt8 and not reduce_range else set())
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_relu_at_the_end_is_kept_under_symmetric_activations(kept):
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"], "fc"), helper.make_node("Relu", ["m"], ["y"], "relu")]
+    weights = [initializer("w", normal(1, 24, 24))]
+    model = finish(nodes, [value("x", ["N", 24])], [value("y", ["N", 24])], weights)
+    q = static(model, activation_type=QuantType.QInt8, extra_options={"ActivationSymmetric": True})
+    relu = next(node for node in q.graph.node if node.op_type == "Relu")
+    if not kept:
+        relu.op_type = "Identity"
+    codes = {finding.code for finding in check_graph(q, model) if finding.severity == "error"}
+    assert ("OLX505" in codes) is not kept
+    assert not kept or not codes
+
+
 @pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
 @pytest.mark.parametrize("make", [lstm, square_lstm, embedding, masked])
 def test_other_dynamic_forms_are_sound(make, per_channel):

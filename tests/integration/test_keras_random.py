@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError, check_graph
+from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError
 from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.strategies import keras_models
 from pytest_onnxlite.variants.builder import Builder
@@ -26,6 +26,9 @@ quick = settings(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+# The signal-to-noise ratio, in dB, that INT8 outputs of random models keep. A scale that is off by a factor of two leaves 6.
+LEAST_SQNR = 10
 
 
 @quick
@@ -51,8 +54,11 @@ def test_a_random_keras_model_is_converted_and_quantized_or_refused(model: Any) 
         except OnnxliteError as error:
             assert "quantization changed nothing" in str(error)  # noqa: PT017
         else:
-            errors = [f for f in check_graph(int8.path, builder.onnx.path) if f.severity == "error"]
-            assert errors == []
+            # Its graph was judged when it was built; what it answers is not, and a scale that is off shows here alone.
+            answers = int8.predict(x)
+            assert isinstance(answers, np.ndarray)
+            noise = float(np.square(answers - found).sum())
+            assert noise <= float(np.square(found).sum()) * 10 ** (-LEAST_SQNR / 10)
 
 
 def test_inputs_of_a_variant_can_be_run(digits: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -195,7 +196,7 @@ class OutputsSection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     data_sha256: str
     outputs: tuple[str, ...]
     machine: Machine
-    sqnr: float | None = None
+    sqnr: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] | None = None
 
 
 class OutputsEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
