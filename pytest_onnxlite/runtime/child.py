@@ -1,13 +1,15 @@
-"""The script of a child process: it runs one function in a fresh process and sends back what the function returns.
+"""The script of a child process: it runs functions in a fresh process and sends back what they return.
 
-`childprocess.ask` starts it. The request comes by standard input, the answer goes to standard output; both are msgpack,
-which keeps infinity and NaN, and both are checked against the types that the function declares.
+`childprocess` starts it, with a folder of packages that come before all others, where one is named. Requests come by
+standard input, one after the other, and each answer goes to standard output; both are msgpack, which keeps infinity and
+NaN, and both are checked against the types that the function declares. An empty request ends it.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import queue
 import sys
 import threading
 import typing
@@ -18,6 +20,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import msgspec
+
+import pytest_onnxlite  # noqa: F401  (before other packages come first: this one, and no other version of it)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -35,8 +39,12 @@ class Answer(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def to_message(content: Request) -> bytes:
-    """Return a request as it is sent: its length in eight bytes, then itself."""
+# Ends the child once it has answered.
+NO_MORE = bytes(8)
+
+
+def to_message(content: Request | Answer) -> bytes:
+    """Return a request or an answer as it is sent: its length in eight bytes, then itself."""
     body = msgspec.msgpack.encode(content)
     return len(body).to_bytes(8, "little") + body
 
@@ -47,16 +55,16 @@ def _read(count: int) -> bytes:
     while len(found) < count:
         part = os.read(0, count - len(found))
         if not part:
-            sys.exit("the request was cut off")
+            # The parent keeps it open for as long as it lives and wants an answer.
+            os._exit(1)
         found += part
     return found
 
 
-def _end_with_parent() -> None:
-    """End this process once standard input ends: the parent keeps it open for as long as it lives and wants an answer."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
+def _take(requests: queue.SimpleQueue[bytes]) -> None:
+    """Take requests from standard input, whatever is being answered; and end this process once that ends."""
+    while True:
+        requests.put(_read(int.from_bytes(_read(8), "little")))
 
 
 def _run(request: Request) -> Answer:
@@ -70,14 +78,18 @@ def _run(request: Request) -> Answer:
 
 
 def main() -> None:
-    """Answer the request on standard input."""
-    # Whatever a library prints must not end up in the answer.
-    answer = os.fdopen(os.dup(1), "wb")
+    """Answer the requests on standard input."""
+    # Whatever a library prints must not end up in the answers.
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    request = msgspec.msgpack.decode(_read(int.from_bytes(_read(8), "little")), type=Request)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    answer.write(msgspec.msgpack.encode(_run(request)))
-    answer.close()
+    if sys.argv[1:]:
+        sys.path.insert(0, sys.argv[1])
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_take, args=(requests,), daemon=True).start()
+    while body := requests.get():
+        answers.write(to_message(_run(msgspec.msgpack.decode(body, type=Request))))
+        answers.flush()
+    answers.close()
 
 
 if __name__ == "__main__":

@@ -80,7 +80,10 @@ def test_an_answer_that_makes_no_sense_is_no_answer(
     answer: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _child_is(
-        f"import sys, msgspec; sys.stdout.buffer.write(msgspec.msgpack.encode({answer!r}))", tmp_path, monkeypatch
+        f"import sys, msgspec; body = msgspec.msgpack.encode({answer!r})\n"
+        "sys.stdout.buffer.write(len(body).to_bytes(8, 'little') + body)",
+        tmp_path,
+        monkeypatch,
     )
     with pytest.raises(ChildError, match="an answer that makes no sense"):
         ask(double, 4)
