@@ -268,6 +268,7 @@ class Guardian:
             no_last_file=last.no_file,
             last_data=last.data,
             keep=self._keep,
+            cached=self._cache.entry,
             machine=fingerprint(describe_machine()),
             settings=self._settings,
             clock=clock,

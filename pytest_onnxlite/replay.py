@@ -207,6 +207,8 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
     for check in checks:
         if check == "runtime":
             again.reasons[check] = "it is about the version that was installed there."
+        elif manifest.limits.get(check, {}).get("runtime"):
+            again.reasons[check] = "it judges model and runtime together, and a bundle holds no runtime."
         elif check not in registry.checks:
             again.reasons[check] = "it is a check of the project's own."
         elif check == "accuracy" and not manifest.metric_is_built_in:

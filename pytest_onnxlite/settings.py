@@ -54,6 +54,12 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
         False,
         "count the accuracy of ONNX variants on these processors too, emulated where this is another: avx2,sse4,vnni",
     ),
+    (
+        "last-runtime",
+        False,
+        'for runtime="last": a virtual environment or a pip --target folder with the last release\'s runtime; auto: let pip '
+        "install it into the cache",
+    ),
     ("processor-time", False, "seconds that counting on one processor may take (default: 120)"),
     ("html", False, "write it as one self-contained HTML page (needs jinja2: the extra `html`)"),
     ("markdown", False, "write it as Markdown; a GitHub job summary gets it without being asked"),
@@ -70,6 +76,7 @@ METAVARS = {
     "suggest-time": "SECONDS",
     "processors": "NAMES",
     "processor-time": "SECONDS",
+    "last-runtime": "DIR|auto",
 }
 # What is a project's habit and not a run's: name, help, default.
 INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
@@ -112,6 +119,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         suggest: search for a recipe that passes, where the INT8 variant fails.
         suggest_time: seconds that such a search may take.
         processors: the processors that accuracy is counted on besides this one, with those that a marker names.
+        last_runtime: the folder with the last release's runtime; `auto` to have it installed; empty for none.
         processor_time: seconds that counting on one of them may take.
         html: the HTML page to write.
         markdown: the Markdown file to write.
@@ -138,6 +146,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     suggest_time: float = 300.0
     processors: tuple[str, ...] = ()
     processor_time: float = 120.0
+    last_runtime: Path | str = ""
     html: Path | None = None
     markdown: Path | None = None
     bundle: Path | None = None
@@ -177,6 +186,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             suggest=read.flag("suggest"),
             suggest_time=read.seconds("suggest_time", cls.suggest_time),
             processors=_processors(read.text("processors")),
+            last_runtime=_last_runtime(read),
             processor_time=read.seconds("processor_time", cls.processor_time),
             html=read.path("html"),
             markdown=read.path("markdown"),
@@ -255,6 +265,16 @@ def _inference_time(text: str) -> float:
     if not 0 < found < math.inf:
         raise UsageMistake(f"onnxlite_inference_time = {text}: expected seconds, more than 0.")
     return found
+
+
+def _last_runtime(read: _Reader) -> Path | str:
+    text = read.text("last_runtime")
+    if text in ("", "auto"):
+        return text
+    folder = read.path("last_runtime")
+    if folder is None or not folder.is_dir():
+        raise UsageMistake(f"--onnxlite-last-runtime={text}: no such folder ({folder}); expected one, or auto.")
+    return folder
 
 
 def _runtime_change(text: str) -> str:

@@ -56,6 +56,7 @@ class Task(Generic[L]):
         no_last_file: why there is no such file although there is a baseline.
         last_data: by their names, the data files that checks kept of the last release (see `Check.kept`).
         keep: `(content, suffix) -> path`: writes a data file that outlives the test, to be kept with the baseline.
+        cached: `(kind, inputs, build) -> folder`: an entry of the run's cache, see `Cache.entry`.
         machine: the fingerprint of this machine.
         settings: what the user asked of the run.
         clock: what times.
@@ -70,6 +71,7 @@ class Task(Generic[L]):
     no_last_file: str
     last_data: Mapping[str, Path]
     keep: Callable[[bytes, str], Path]
+    cached: Callable[[str, Mapping[str, Any], Callable[[Path], None]], Path]
     machine: str
     settings: Settings
     clock: Clock

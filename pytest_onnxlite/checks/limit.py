@@ -68,6 +68,8 @@ def number(low: float, high: float, says: str) -> Argument:
 # Who writes 5 means 5 %, and would be guarded against nothing.
 GROWTH = number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
 FLAG = Argument(bool, "True or False")
+# Where the last release runs: in its own runtime; elsewhere, if nothing is said, in today's.
+RUNTIME = Argument(str, "'last': the last release in its own runtime", choices=("last",))
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Limit:
     def summary(cls) -> str:
         """Return what it asks, for `pytest --markers`: the docstring's first line, without the marker's name."""
         return (cls.__doc__ or "").split("\n")[0].split(": ", 1)[-1].removesuffix(".")
+
+    @classmethod
+    def filled(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments that were given, with those that follow from them."""
+        return values
 
     def misfit(self, kind: Kind) -> str:
         """Say why the limit, with these arguments, cannot judge a variant of this kind; empty where it can."""
@@ -120,4 +127,4 @@ def parse_limit(limit: type[Limit], arguments: Mapping[str, Any], where: str, ki
             values[name] = value
         elif value is not None or limit.arguments[name].type in (bool, tuple):
             values[name] = limit.arguments[name].accept(where, name, value)
-    return limit(**values)
+    return limit(**limit.filled(values))

@@ -51,3 +51,13 @@ def saved_section(reference: Reference, kind: type[S], check: str, figure: str) 
         return None, [absent(check, figure, reference)]
     found = reference.section(kind)
     return found, [] if found is not None else [missing(check, figure, reference)]
+
+
+def together(runtime: str) -> str:
+    """Say that model and runtime were judged together; empty where they were not."""
+    if not runtime:
+        return ""
+    return (
+        f"Model and runtime are judged together: the candidate ran in today's runtime, the last release in {runtime}. Without "
+        'runtime="last" the model is judged alone.\n'
+    )

@@ -35,7 +35,13 @@ class ChildError(OnnxliteError):
     """The child could not do what it was asked; the text says why."""
 
 
-def ask(function: Callable[[Asked], Told], argument: Asked, timeout: float = _TIMEOUT, processor: str = "") -> Told:
+def ask(
+    function: Callable[[Asked], Told],
+    argument: Asked,
+    timeout: float = _TIMEOUT,
+    processor: str = "",
+    packages: Path | None = None,
+) -> Told:
     """Call a function in a fresh process, spawned and not forked, which ends when this one does.
 
     Args:
@@ -43,6 +49,7 @@ def ask(function: Callable[[Asked], Told], argument: Asked, timeout: float = _TI
         argument: what it is called with.
         timeout: seconds after which it is stopped.
         processor: the one that is emulated for it; empty for the one that this process runs on.
+        packages: a folder of packages that come before all others there; None for those of this process.
 
     Returns:
         What the function returned, checked against the type that it declares.
@@ -51,7 +58,7 @@ def ask(function: Callable[[Asked], Told], argument: Asked, timeout: float = _TI
         ChildError: the function failed there, the process died, it took too long, or its answer makes no sense.
         OnnxliteError: the processor cannot be emulated here.
     """
-    with Child(processor) as child:
+    with Child(processor, packages) as child:
         result = child.ask(function, argument, timeout)
         child.end()
     return result

@@ -23,6 +23,7 @@ from pytest_onnxlite.checks.check import (
     ratio_drift,
     sections_text,
 )
+from pytest_onnxlite.checks.last_runtime import last_runtime
 from pytest_onnxlite.checks.latency.judge import (
     FIRST_KEY,
     LOOK_SECONDS,
@@ -83,11 +84,15 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
         from pytest_onnxlite.checks.latency import measure as timing
+        from pytest_onnxlite.checks.latency.apart import with_last_release
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
         from pytest_onnxlite.checks.latency.cure import cure_for
         from pytest_onnxlite.checks.latency.timer import Timer
         from pytest_onnxlite.variants.running import batches, shapes_of
 
+        last = last_runtime(task)
+        if isinstance(last, Absent):
+            task, last = replace(task, reference=last, last_file=None), None
         limit, siblings = task.limit, self._siblings(task)
         needs_baseline = limit.max_ratio is None and limit.max is None and task.mode != "save"
         if isinstance(task.reference, Absent) and needs_baseline:
@@ -95,6 +100,8 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         variant, found = batches(task.builder, task.variant, task.batch_size)
         saved = [self._saved(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
         beside, references = zip(*(self._best_reference(task, at) for at in saved), strict=True)
+        if last is not None:
+            beside = (None,) * len(found)  # it runs in processes of its own
         reference = next((one for one in references if isinstance(one, Absent)), references[0])
         if isinstance(reference, Absent) and needs_baseline:
             return _not_measured(reference)
@@ -115,6 +122,8 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             )
             for number, feeds in enumerate(found)
         ]
+        if last is not None:
+            times = [with_last_release(task, last, one, feeds) for one, feeds in zip(times, found, strict=True)]
         latency = replace(times[0], others=tuple(times[1:]))
         verdicts = judge_latency(limit, latency, reference, saved, cure_for(task))
         return Judged(
@@ -132,7 +141,8 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         """Hold the last release's own times against the saved ones, at each shape; the worst decides."""
         from pytest_onnxlite.checks.latency import measure as timing
 
-        if task.last_file is None or not isinstance(task.reference, Baseline):
+        beside = latency.comparisons.get(BASELINE)
+        if task.last_file is None or not isinstance(task.reference, Baseline) or beside is None or beside.runtime:
             return []
         rule = SinceSaved(NAME, figure, "time per inference", time_text, _slower, SINCE_SAVED)
         runtime, found = runtime_text(task), []
@@ -264,6 +274,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             if purpose != SIBLING and evidence is not None and bounds is not None:
                 comparison = found.at(evidence.shapes).comparisons[purpose]
                 name = "last" if comparison.is_last_release else comparison.reference
+                name += f" ({comparison.runtime})" if comparison.runtime else ""
                 spread = (bounds.upper - bounds.lower) / 2 / bounds.median
                 where = f" at {shapes_text(evidence.shapes)}" if found.others else ""
                 why = why_it_passes(comparison)

@@ -211,7 +211,10 @@ def why_slower(operators: Sequence[OperatorDifference], total: tuple[float, floa
 
 def _reference(case: Case[Latency]) -> tuple[str, Path | None]:
     if case.verdict.against == BASELINE and case.task.last_file is not None:
-        return "the last release", case.task.last_file
+        evidence = case.verdict.evidence
+        # Both are profiled in today's runtime: what only the runtime does shows in no node.
+        apart = isinstance(evidence, LatencyEvidence) and evidence.runtime
+        return f"the last release{' in the same runtime' if apart else ''}", case.task.last_file
     made_from = case.task.builder.made_from(case.task.variant.kind)
     return ("", None) if made_from is None else (f"the {made_from.kind} variant", made_from.path)
 

@@ -16,7 +16,7 @@ from pytest_onnxlite.checks.latency.measurement import (
     LatencyEvidence,
 )
 from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
+from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, together
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.statistics import median_interval
 from pytest_onnxlite.text import percent, shapes_text, time_text
@@ -62,7 +62,9 @@ def ratio_text(comparison: Comparison, second: bool = False) -> str:
 
 def against_text(comparison: Comparison) -> str:
     """Say what it was timed in turns with."""
-    return "the last release" if comparison.is_last_release else f"the {comparison.reference} variant"
+    if comparison.is_last_release:
+        return f"the last release{f' in {comparison.runtime}' if comparison.runtime else ''}"
+    return f"the {comparison.reference} variant"
 
 
 def why_it_passes(comparison: Comparison) -> str:
@@ -101,6 +103,7 @@ def _evidence(found: Latency, comparison: Comparison, since_first: float | None 
         self_check=bounds_of(comparison.self_check),
         ratio_since_first=since_first,
         shapes=found.shapes,
+        runtime=comparison.runtime,
     )
 
 
@@ -248,6 +251,7 @@ def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Ver
         text = (
             f"{figure} per inference, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
             f"(max_slowdown={limit.max_slowdown}, {_conditions(found)}).\n{text}{drift}\n"
+            f"{together(comparison.runtime)}"
             "Look for operators that were added or that lost their fused or quantized form; if the cost is meant, "
             f"accept it with: {SAVE} --onnxlite-accept"
         )

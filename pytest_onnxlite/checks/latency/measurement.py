@@ -35,6 +35,7 @@ class Comparison:
         second: the same of the independent second set; empty where the first raised no suspicion.
         self_check: the same of the reference against itself; empty where nothing hung on it.
         fastest: seconds per inference in the reference's fastest block; None in reports of versions that did not say.
+        runtime: what the reference ran in, where that is not what the candidate ran in; empty where it is.
     """
 
     reference: str
@@ -43,6 +44,7 @@ class Comparison:
     second: tuple[float, ...] = ()
     self_check: tuple[float, ...] = ()
     fastest: float | None = None
+    runtime: str = ""
 
     @property
     def is_last_release(self) -> bool:
@@ -163,6 +165,7 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         lower: the lower bound of the median, in seconds.
         upper: the upper bound.
         shapes: what it was fed with, by input: of several shapes those that decided.
+        runtime: what the reference ran in, where that is not what the candidate ran in.
     """
 
     reference: str
@@ -177,3 +180,4 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     lower: float | None = None
     upper: float | None = None
     shapes: Mapping[str, tuple[int, ...]] = {}
+    runtime: str = ""

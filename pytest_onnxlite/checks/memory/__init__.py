@@ -21,6 +21,7 @@ from pytest_onnxlite.checks.check import (
     ratio_drift,
     sections_text,
 )
+from pytest_onnxlite.checks.last_runtime import last_runtime
 from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, SINCE_SAVED, SINCE_SAVED_FLOOR, judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
@@ -54,13 +55,16 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         from pytest_onnxlite.checks.memory.measure import measure
         from pytest_onnxlite.variants.running import batches
 
+        last = last_runtime(task)
+        if isinstance(last, Absent):
+            task, last = replace(task, reference=last, last_file=None), None
         reference = _reference(task)
         if isinstance(reference, Absent) and task.mode != "save" and task.limit.max is None:
             return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
         variant, shapes = batches(task.builder, task.variant, task.batch_size)
         task.progress(f"measuring the memory of {task.name}")
         main, *others = (
-            measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime) for feeds in shapes
+            measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime, last) for feeds in shapes
         )
         found = replace(main, others=tuple(others))
         verdicts = judge_memory(task.limit, found, reference)
@@ -68,7 +72,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
 
     def _judge_runtime(self, task: Task[MemoryLimit], found: Memory, figure: str) -> list[Verdict]:
         """Hold the last release's own peak against the saved one, at the longest shape."""
-        if found.reference is None or not isinstance(task.reference, Baseline):
+        if found.reference is None or not isinstance(task.reference, Baseline) or found.runtime:
             return []
         conditions = found.batch_size, found.threads, found.reference_method
         saved = [
@@ -116,7 +120,8 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         if one.reference is None:
             return []
         where = f" at {shapes_text(one.shapes)}" if found.others else ""
-        return [f"{one.candidate.highest / max(one.reference.highest, 1):.2f}x last{where}"]
+        name = f"last ({one.runtime})" if one.runtime else "last"
+        return [f"{one.candidate.highest / max(one.reference.highest, 1):.2f}x {name}{where}"]
 
     def shapes(self, found: Memory) -> Sequence[Shapes]:
         """Return what was run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
+from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, together
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
 from pytest_onnxlite.text import percent, shapes_text, size_text
 
@@ -75,6 +75,7 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
         reference_run=found.reference.run,
         ratio_since_first=since,
         shapes=found.shapes,
+        runtime=found.runtime,
     )
 
     def verdict(outcome: Outcome, message: str = "") -> Verdict:
@@ -100,9 +101,9 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
         shapes = f"{shapes_text(found.shapes)}, " if found.shapes else ""
         return verdict(
             Outcome.FAIL,
-            f"needs more memory than the last release: {'; '.join(grown)}; at most {percent(limit.max_growth)} "
+            f"needs more memory than the last release{f' in {found.runtime}' if found.runtime else ''}: {'; '.join(grown)}; at most {percent(limit.max_growth)} "
             f"allowed (max_growth={limit.max_growth}, {shapes}batch size {found.batch_size}, read by {found.method}).\n"
-            f"{_node_bytes(found.candidate, found.reference)}"
+            f"{_node_bytes(found.candidate, found.reference)}{together(found.runtime)}"
             "Growth while loading comes from weights, growth while running from activations: look for wider layers, "
             f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",
         )

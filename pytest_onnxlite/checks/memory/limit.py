@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import GROWTH, Argument, Limit, whole
+from pytest_onnxlite.checks.limit import GROWTH, RUNTIME, Argument, Limit, whole
 from pytest_onnxlite.checks.quantity import BYTES
 
 
@@ -19,6 +19,7 @@ class MemoryLimit(Limit):
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max: the most that it may need, such as `"64 MiB"`; needs nothing to compare with.
+        runtime: `last`: judge model and runtime together, the last release in its own runtime.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {
@@ -26,9 +27,11 @@ class MemoryLimit(Limit):
         "batch_size": whole(1),
         "threads": whole(1),
         "max": BYTES,
+        "runtime": RUNTIME,
     }
 
     max_growth: float = 0.05
     batch_size: int | None = None
     threads: int | None = None
     max: float | None = None
+    runtime: str = ""

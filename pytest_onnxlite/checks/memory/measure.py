@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, peak
@@ -22,7 +23,12 @@ _AGREE = 0.01
 
 
 def measure(
-    candidate: Path, reference: Path | None, feeds: Mapping[str, Array], batch_size: int, runtime: Runtime
+    candidate: Path,
+    reference: Path | None,
+    feeds: Mapping[str, Array],
+    batch_size: int,
+    runtime: Runtime,
+    last: LastRuntime | None = None,
 ) -> Memory:
     """Measure the peaks of loading and running a model, and of the reference in the same way.
 
@@ -32,15 +38,22 @@ def measure(
         feeds: one batch, by input name.
         batch_size: samples in it.
         runtime: how the models are run.
+        last: what the reference runs in; None for what the candidate runs in.
 
     Raises:
         OnnxliteError: a child could not load or run a model.
     """
-    return replace(_measure(candidate, reference, feeds, batch_size, runtime), shapes=shapes_of(feeds))
+    found = _measure(candidate, reference, feeds, batch_size, runtime, last)
+    return replace(found, shapes=shapes_of(feeds), runtime=last.name if last else "")
 
 
 def _measure(
-    candidate: Path, reference: Path | None, feeds: Mapping[str, Array], batch_size: int, runtime: Runtime
+    candidate: Path,
+    reference: Path | None,
+    feeds: Mapping[str, Array],
+    batch_size: int,
+    runtime: Runtime,
+    last: LastRuntime | None,
 ) -> Memory:
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         path = Path(folder) / "feeds.npz"
@@ -49,7 +62,7 @@ def _measure(
         own.settle(_FEWEST_CHILDREN)
         if reference is None:
             return Memory(own.peak, None, own.method, None, batch_size, runtime.threads)
-        other = _Children(reference, path, runtime)
+        other = _Children(reference, path, last.runtime, last.packages) if last else _Children(reference, path, runtime)
         other.settle(_FEWEST_CHILDREN)
         if not _agree(own.peak.load, other.peak.load) or not _agree(own.peak.run, other.peak.run):
             for children in (own, other):
@@ -60,9 +73,9 @@ def _measure(
 class _Children:
     """What fresh child processes say about one file."""
 
-    def __init__(self, model: Path, feeds: Path, runtime: Runtime) -> None:
+    def __init__(self, model: Path, feeds: Path, runtime: Runtime, packages: Path | None = None) -> None:
         self._request = peak.PeakRequest(str(model), str(feeds), runtime)
-        self._name = model.name
+        self._name, self._packages = model.name, packages
         self.answers: list[peak.PeakAnswer] = []
 
     def settle(self, fewest: int) -> None:
@@ -70,7 +83,7 @@ class _Children:
         most = fewest - _FEWEST_CHILDREN + _MOST_CHILDREN
         while len(self.answers) < fewest or (not self.peak.settled and len(self.answers) < most):
             try:
-                self.answers.append(ask(peak.measure, self._request))
+                self.answers.append(ask(peak.measure, self._request, packages=self._packages))
             except ChildError as error:
                 raise OnnxliteError(
                     f"measuring the memory of {self._name} in a child process failed: {error}."

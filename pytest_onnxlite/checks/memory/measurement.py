@@ -48,6 +48,7 @@ class Memory:
         batch_size: samples per inference.
         threads: intra-op threads.
         shapes: what the model was fed with, by input; empty in reports of versions that did not say.
+        runtime: what the reference ran in, where that is not what the candidate ran in; empty where it is.
         others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
     """
 
@@ -59,6 +60,7 @@ class Memory:
     threads: int
     shapes: Shapes = field(default_factory=dict)
     others: tuple[Memory, ...] = ()
+    runtime: str = ""
 
     @property
     def each(self) -> tuple[Memory, ...]:
@@ -97,6 +99,7 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         ratio_since_first: how much more than the first release it needs, each release's ratio multiplied.
         shapes: what the model was fed with, by input: of several shapes those that decided.
         saved: the saved peak, where the last release itself is held against it.
+        runtime: what the last release ran in, where that is not what the candidate ran in.
         ratio_since_saved: how much more the last release itself needs than when it was saved.
         budget: the bytes that the marker allows.
     """
@@ -110,3 +113,4 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     saved: int | None = None
     ratio_since_saved: float | None = None
     budget: int | None = None
+    runtime: str = ""
