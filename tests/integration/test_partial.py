@@ -468,23 +468,25 @@ def test_size(onnxlite_int8, subtests):
 
 
 @pytest.mark.parametrize(
-    ("kind", "found", "workers"),
+    ("kind", "found", "options"),
     [
         ("unittest", 1, []),
         ("unittest", 2, []),
         ("the fixture", 1, []),
         ("the fixture", 2, []),
         ("the fixture", 2, ["-n1"]),
+        # What is accepted is a verdict, and none is red.
+        ("unittest", 2, ["--onnxlite-accept"]),
     ],
 )
-def test_a_subtest_that_fails_is_a_test_that_fails(project: Project, kind: str, found: int, workers: list[str]) -> None:
+def test_a_subtest_that_fails_is_a_test_that_fails(project: Project, kind: str, found: int, options: list[str]) -> None:
     if kind == "the fixture" and not hasattr(pytest, "Subtests"):
         pytest.importorskip("pytest_subtests")
     write(project)
     for name in ("test_onnx.py", "test_plain.py", "test_int8.py"):
         (project.path / "suite" / name).unlink()
     (project.path / "test_release.py").write_text(SUBTESTS[kind].replace("FOUND", str(found)))
-    result = project.run("--onnxlite-save-baseline", "--onnxlite-report=r.json", "--onnxlite-markdown=r.md", *workers)
+    result = project.run("--onnxlite-save-baseline", "--onnxlite-report=r.json", "--onnxlite-markdown=r.md", *options)
     good = found == 1
     assert result.ret == (0 if good else 1)
     assert bool(list(project.path.glob("baselines/*/*.json"))) is good
