@@ -5,7 +5,7 @@ python benchmarks/last_runtime_study.py --rounds 0 --out rounds.jsonl  print the
 
 Candidate and last release are the same file, in a process each. The last release's runtime is the installed one, and the
 candidate's is either the same, where every red is a false alarm, or a copy of it that waits a share of each run's time
-before it returns: a runtime that is so much slower. Each check is judged as the guard judges it.
+before it returns: a runtime that is so much slower, and a little more, which the ratios show. Each check is judged as the guard judges it.
 """
 
 from __future__ import annotations

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.baseline.runtime import runtime_here, shipped_with
+from pytest_onnxlite.baseline.runtime import machine_key, runtime_here, shipped_with
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.check import Case, Check, Clock, Task
 from pytest_onnxlite.checks.limit import Limit
@@ -203,7 +202,8 @@ class Guardian:
         last = self._last_of(spec.name, kind)
         baseline = None
         if isinstance(last.reference, Baseline):
-            found, machine = last.reference, fingerprint(describe_machine())
+            found = last.reference
+            machine = machine_key(found, builder.kind(kind).runtime)
             here = found.machines[machine].sections if machine in found.machines else {}
             shipped = shipped_with(found, builder.kind(kind))
             baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first, shipped)
@@ -259,6 +259,7 @@ class Guardian:
 
     def _task(self, builder: Builder, variant: Variant, limit: Limit, clock: Clock) -> Task[Any]:
         last = self._last_of(builder.spec.name, variant.kind)
+        reference = last.reference if isinstance(last.reference, Baseline) else None
         return Task(
             builder=builder,
             variant=variant,
@@ -269,7 +270,7 @@ class Guardian:
             last_data=last.data,
             keep=self._keep,
             cached=self._cache.entry,
-            machine=fingerprint(describe_machine()),
+            machine=machine_key(reference, builder.kind(variant.kind).runtime),
             settings=self._settings,
             clock=clock,
             progress=self._progress,

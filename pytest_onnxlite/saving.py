@@ -10,10 +10,12 @@ from pytest_onnxlite import gitignore
 from pytest_onnxlite.baseline import writing
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
+from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome
 from pytest_onnxlite.coverage import State, Tally
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.kinds import ONNX_RUNTIME
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import listed
@@ -39,6 +41,7 @@ def merge(
     checks: Checks,
     dropped: Collection[str] = (),
     accepted: Collection[str] = (),
+    key: str = "",
 ) -> Baseline:
     """Return the baseline of a measured artefact.
 
@@ -53,6 +56,7 @@ def merge(
         checks: the checks by name.
         dropped: the checks that no test of the project asks for any more.
         accepted: the checks by which the same file is worse than when it was saved, which was accepted.
+        key: the machine's in the baseline; its fingerprint where there is none.
     """
     same = before is not None and before.artefact.sha256 == fresh.artefact.sha256
     if before is not None and same:
@@ -69,8 +73,9 @@ def merge(
             first[check.first_key] = check.save_first(first.get(check.first_key), found, same)
     machines = dict(fresh.machines)
     if here:
-        key = fingerprint(machine)
+        key = key or fingerprint(machine)
         known = dict(machines[key].sections) if key in machines else {}
+        machine = machines[key].description if key in machines else machine
         known = {name: section for name, section in known.items() if name not in accepted}
         machines[key] = OnMachine(machine, {**here, **known})
     return replace(fresh, sections=sections, machines=machines, first=first)
@@ -171,7 +176,9 @@ def _plan(
         fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
         worse = [v for record in records for v in record.verdicts if v.outcome is Outcome.FAIL]
         accepted = {verdict.check for verdict in worse if verdict.against == RUNTIME}
-        baseline = merge(before, fresh, measured, describe_machine(), checks, gone, accepted)
+        library = records[-1].runtime.library if records[-1].runtime else ONNX_RUNTIME
+        key = machine_key(before, library)
+        baseline = merge(before, fresh, measured, describe_machine(library), checks, gone, accepted, key)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
         refusal = _refused_loss(lost, states, settings.accept)

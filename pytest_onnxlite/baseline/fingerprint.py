@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 
+from pytest_onnxlite.kinds import LITERT, ONNX_RUNTIME
 from pytest_onnxlite.processors import cpuinfo, instruction_sets
 from pytest_onnxlite.variants.cache import version_of
 
@@ -42,6 +43,8 @@ class Machine(msgspec.Struct, frozen=True):
         onnxruntime: its version.
         provider: its execution provider.
         optimization: its optimization level.
+        litert: LiteRT's version, for what that runs; ONNX Runtime's fields are empty then. Not set by versions that did
+            not keep it.
     """
 
     os: str = "unknown"
@@ -52,6 +55,12 @@ class Machine(msgspec.Struct, frozen=True):
     onnxruntime: str = "unknown"
     provider: str = "unknown"
     optimization: str = "unknown"
+    litert: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def runtime_version(self) -> str:
+        """The version of what runs a file there."""
+        return self.onnxruntime if self.litert is msgspec.UNSET else self.litert
 
     def is_like(self, other: Machine) -> bool:
         """Tell whether another machine is of the same kind, whatever runtime is installed there."""
@@ -63,9 +72,13 @@ class Machine(msgspec.Struct, frozen=True):
         return fingerprint(Machine(self.os, self.architecture, self.cpu, self.isa, self.cpus))
 
 
-@lru_cache(maxsize=1)
-def describe_machine() -> Machine:
-    """Return what this machine is."""
+@lru_cache
+def describe_machine(library: str = ONNX_RUNTIME) -> Machine:
+    """Return what this machine is, for files that a library runs."""
+    if library == LITERT:
+        here = describe_machine()
+        version = version_of("ai-edge-litert")
+        return msgspec.structs.replace(here, onnxruntime="", provider="", optimization="", litert=version)
     model = cpuinfo().get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.processor()
     return Machine(
         os=sys.platform,

@@ -160,7 +160,7 @@ class Baseline:
         Those that were saved with the release's own runtime, where there are any; else all.
         """
         found = [
-            (on.description.onnxruntime, section)
+            (on.description.runtime_version, section)
             for on in self.machines.values()
             if machine.is_like(on.description)
             for section in on.sections.values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_onnxlite.baseline.fingerprint import describe_machine
+from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline, ShippedRuntime
 from pytest_onnxlite.kinds import LITERT, ONNX_RUNTIME, Kind
 from pytest_onnxlite.variants.cache import version_of
@@ -32,6 +32,21 @@ def runtime_here(kind: Kind, runtime: Runtime) -> ShippedRuntime | None:
         provider=describe_machine().provider if kind.runtime == ONNX_RUNTIME else "",
         options={name: str(getattr(runtime, name)) for name in runtime.__struct_fields__},
     )
+
+
+def machine_key(baseline: Baseline | None, library: str) -> str:
+    """Return the key of this machine in a baseline, for files that a library runs.
+
+    Versions that did not keep LiteRT's version had it under another key, which is this machine's as long as LiteRT is
+    not known to have changed.
+    """
+    key = fingerprint(describe_machine(library))
+    if library != LITERT or baseline is None or key in baseline.machines:
+        return key
+    before = fingerprint(describe_machine())
+    shipped = baseline.runtime.version if baseline.runtime is not None else ""
+    same = shipped in (*_UNKNOWN, describe_machine(LITERT).litert)
+    return before if same and before in baseline.machines else key
 
 
 def shipped_with(baseline: Baseline, kind: Kind) -> ShippedRuntime | None:

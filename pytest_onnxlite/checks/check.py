@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine
 from pytest_onnxlite.baseline.record import Artefact, KeptFile
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
@@ -86,6 +87,11 @@ class Task(Generic[L]):
     def name(self) -> str:
         """Model and kind, for messages."""
         return f"{self.variant.model} {self.variant.kind}"
+
+    @property
+    def here(self) -> Machine:
+        """What this machine is, for what runs the candidate."""
+        return describe_machine(self.builder.kind(self.variant.kind).runtime)
 
     def last_variant(self) -> OnnxVariant | None:
         """Return the last release, to be run on the same samples; None where its file is not there or runs otherwise."""

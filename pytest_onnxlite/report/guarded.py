@@ -8,8 +8,10 @@ from pathlib import Path
 from pytest_onnxlite.baseline import released, unfinished, writing
 from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
+from pytest_onnxlite.baseline.runtime import shipped_with
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.text import aligned, size_text
 
@@ -34,7 +36,7 @@ def describe(
     saved = store.saved()
     if not saved:
         raise OnnxliteError(f"{folder} holds no baseline. Save one with: pytest --onnxlite-save-baseline")
-    rows = [["model", "variant", *checks, "file"]]
+    rows = [["model", "variant", *checks, "file", "runtime"]]
     broken: list[str] = []
     for model, variant in saved:
         row, wrong = store.steady(
@@ -60,9 +62,9 @@ def _row(store: BaselineStore, model: str, variant: str, checks: Checks) -> tupl
     try:
         baseline = store.load(model, variant)
     except BrokenBaseline as error:
-        return [model, variant, "broken", *("-" for _ in checks)], [f"broken: {error}"]
+        return [model, variant, "broken", *("-" for _ in checks), "-"], [f"broken: {error}"]
     if baseline is None:
-        return [model, variant, "gone", *("-" for _ in checks)], [f"broken: {store.path(model, variant)} is gone."]
+        return [model, variant, "gone", *("-" for _ in checks), "-"], [f"broken: {store.path(model, variant)} is gone."]
     artefact, broken = size_text(baseline.artefact.bytes), []
     try:
         store.artefact(baseline)
@@ -71,7 +73,14 @@ def _row(store: BaselineStore, model: str, variant: str, checks: Checks) -> tupl
     except BrokenBaseline as error:
         artefact += " (broken)"
         broken = [f"broken: {error}"]
-    return [model, variant, *_figures(baseline, checks), artefact], broken
+    return [model, variant, *_figures(baseline, checks), artefact, _runtime(baseline)], broken
+
+
+def _runtime(baseline: Baseline) -> str:
+    """Return what the release ships with, as far as its baseline says."""
+    # A kind of a project's own is not known here; what it was saved with is.
+    found = shipped_with(baseline, KINDS.get(baseline.variant, KINDS["onnx"]))
+    return f"{found.library} {found.version}" if found is not None else "-"
 
 
 def _figures(baseline: Baseline, checks: Checks) -> list[str]:

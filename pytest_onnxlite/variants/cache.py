@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,10 +62,34 @@ def hash_tree(path: Path) -> str:
 
 def version_of(distribution: str) -> str:
     """Return an installed distribution's version without importing it, or `absent`."""
+    if distribution == "onnxruntime" and (own := _onnxruntime_version()):
+        return own
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "absent"
+
+
+@lru_cache(maxsize=1)
+def _onnxruntime_version() -> str:
+    """Return what the module says of itself, without importing it; empty where it says nothing.
+
+    Several distributions hold that module (onnxruntime-gpu, -openvino, -directml), and each installs over the others.
+    """
+    try:
+        found = importlib.util.find_spec("onnxruntime")
+    except ValueError:  # somebody put another module in its place
+        found = None
+    for folder in (found.submodule_search_locations if found else None) or ():
+        for name in ("capi/build_and_package_info.py", "__init__.py"):
+            try:
+                text = Path(folder, name).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                continue
+            versions = re.findall(r"""^__version__ = ["']([^"']+)["']""", text, re.MULTILINE)
+            if versions:
+                return str(versions[-1])
+    return ""
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from pytest_onnxlite.registry import Registry
+from pytest_onnxlite.report.guarded import describe
 
 from onnx_models import dense
 from projects import UNEXPLAINED, Project
@@ -57,6 +61,9 @@ def test_a_runtime_that_changed_is_in_every_report(release: Project, tmp_path: P
     assert record["runtime_change"] == f"1.2.3 → {HERE}"
     assert record["baseline"]["runtime"]["version"] == "1.2.3"
     assert record["runtime"]["version"] == HERE
+    lines, sound = describe(release.path / "baselines", Registry.load().checks)
+    assert sound
+    assert re.search(r"^digits +onnx +.* onnxruntime 1\.2\.3$", "\n".join(lines), re.MULTILINE)
     # The failure of a test says so too: it may be the reason.
     release.replace("onnx.onnx", dense(tmp_path / "b.onnx", 4))
     red = release.compare()

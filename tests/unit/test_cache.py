@@ -33,6 +33,30 @@ class Build:
         (folder / "model").write_text(self.text)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "found"),
+    [
+        ("capi/build_and_package_info.py", "package_name = 'onnxruntime-gpu'\n__version__ = '9.8.7'\n", "9.8.7"),
+        ("__init__.py", '__version__ = "9.8.6"\n', "9.8.6"),
+    ],
+)
+def test_onnx_runtime_is_known_whatever_distribution_holds_it(tmp_path: Path, file: str, text: str, found: str) -> None:
+    # onnxruntime-gpu and its like; what is imported comes from the first folder of the path.
+    (tmp_path / "onnxruntime" / "capi").mkdir(parents=True)
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('it is only looked at')\n")
+    (tmp_path / "onnxruntime" / file).write_text(text)
+    (tmp_path / "onnxruntime_gpu-9.8.7.dist-info").mkdir()
+    code = "from pytest_onnxlite.variants.cache import version_of; print(version_of('onnxruntime'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == found
+
+
 def test_the_same_inputs_build_once_and_others_anew(cache: Cache) -> None:
     build = Build()
     first = cache.entry("onnx", {"model": "a", "tools": {"onnx": "1"}}, build)

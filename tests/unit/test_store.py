@@ -17,8 +17,9 @@ import pytest
 from msgspec import Struct, structs
 
 from pytest_onnxlite.baseline import unfinished
-from pytest_onnxlite.baseline.fingerprint import Machine
+from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, OnMachine, ShippedRuntime
+from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.baseline.unfinished import NAME, digest
 from pytest_onnxlite.baseline.writing import Entry, as_text, left_behind, save, saving
@@ -345,6 +346,31 @@ def test_machines_of_a_kind_are_those_of_other_runtimes_too() -> None:
     assert seconds() == [1.0, 2.0]
     # Those that the release itself was accepted with, if there are any.
     assert (seconds("1.1"), seconds("1.2"), seconds("1.0")) == ([2.0], [1.0], [1.0, 2.0])
+
+
+def test_a_machine_is_known_by_what_runs_the_file() -> None:
+    machine = Machine("linux", "x86_64", "a cpu", ("avx2",), 2, "1.2", "CPUExecutionProvider", "all")
+    # As every version had it: baselines are looked up by it.
+    assert fingerprint(machine) == "linux-x86_64-2cpu-e57db1d0bf5c"
+    onnx, tflite = describe_machine(), describe_machine("litert")
+    assert (tflite.onnxruntime, tflite.runtime_version) == ("", tflite.litert)
+    assert onnx.is_like(tflite)
+    own, old = fingerprint(tflite), fingerprint(onnx)
+    assert own != old
+
+    def found(library: str, version: str, *keys: str) -> str:
+        machines = {key: OnMachine(onnx if key == old else tflite, {}) for key in keys}
+        runtime = ShippedRuntime("litert", version) if version else None
+        artefact = Artefact("a", "0", 1, True)
+        return machine_key(Baseline("digits", "tflite", artefact, machines=machines, runtime=runtime), library)
+
+    # What was saved before LiteRT's version was kept counts, unless LiteRT is known to have changed.
+    assert found("litert", "", old) == old
+    assert found("litert", str(tflite.litert), old) == old
+    assert found("litert", "0.1", old) == own
+    assert found("litert", "", old, own) == own
+    assert found("litert", "") == own
+    assert found("onnxruntime", "0.1", own) == old
 
 
 def test_another_machine_gets_a_section_of_its_own() -> None:

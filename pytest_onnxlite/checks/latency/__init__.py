@@ -7,7 +7,6 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, Ratios
 from pytest_onnxlite.checks.check import (
@@ -171,7 +170,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         assert isinstance(task.reference, Baseline)
         found = [
             (at.fast or at.seconds, section.pace)
-            for section in task.reference.sections_alike(LatencySection, describe_machine())
+            for section in task.reference.sections_alike(LatencySection, task.here)
             if (section.batch_size, section.threads) == (task.batch_size, task.runtime.threads)
             and (at := section.at(shapes, alone)) is not None
         ]

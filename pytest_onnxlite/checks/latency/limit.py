@@ -11,7 +11,7 @@ from pytest_onnxlite.checks.quantity import SECONDS
 from pytest_onnxlite.kinds import Kind
 
 # What `max_slowdown` is where each side has a process and a runtime of its own. Measured by benchmarks/runtime_study.py.
-APART = 0.15
+APART = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LatencyLimit(Limit):
         budget_machine: the machine that `max` was written for: the kind that `python -m pytest_onnxlite show` prints, or a
             name that CI gives its machines in the environment variable ONNXLITE_MACHINE. On others `max` is not judged.
         runtime: `last`: judge model and runtime together, the last release in its own runtime, in another process;
-            `max_slowdown` is 0.15 then, if it is not given.
+            `max_slowdown` is 0.1 then, if it is not given.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {

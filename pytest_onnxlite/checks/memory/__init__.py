@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, bars
 from pytest_onnxlite.checks.check import (
@@ -77,7 +76,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         conditions = found.batch_size, found.threads, found.reference_method
         saved = [
             section.highest
-            for section in task.reference.sections_alike(MemorySection, describe_machine())
+            for section in task.reference.sections_alike(MemorySection, task.here)
             if (section.batch_size, section.threads, section.method) == conditions
             and (section.shapes == found.shapes or (not section.shapes and not found.others))
         ]
