@@ -145,6 +145,11 @@ class GuardSession:
                 # Tests made from one function by parametrization share this list.
                 if "benchmark" not in names(item):
                     names(item).append("benchmark")
+                # Before it had the fixture, pytest-benchmark took it for no benchmark.
+                if self._config.getoption("benchmark_only", False):
+                    item.own_markers[:] = [
+                        m for m in item.own_markers if "--benchmark-only active" not in str(m.kwargs)
+                    ]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

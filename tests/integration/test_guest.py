@@ -132,6 +132,14 @@ def test_without_pytest_benchmark_latency_is_not_measured_and_the_rest_is(
     project.run(option).assert_outcomes(passed=1, skipped=1)
 
 
+@pytest.mark.alone
+def test_a_guarded_latency_test_is_a_benchmark(guard: Guard) -> None:
+    latency = "@pytest.mark.onnxlite_latency(max_slowdown=0.9, max_time=5)"
+    project = guard(test=f"import pytest\n{latency}\ndef test_time(onnxlite_int8): pass\ndef test_other(): pass\n")
+    project.save()
+    project.compare("--benchmark-only").assert_outcomes(passed=1, skipped=1)
+
+
 def test_with_pytest_randomly(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pytest_randomly")
     monkeypatch.delenv("PYTEST_ADDOPTS")
