@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,7 +15,9 @@ from pytest_onnxlite.checks.reference import SAVE, Absent
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.environment import install, packages_of, require
-from pytest_onnxlite.spec import Runtime
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.spec import Runtime
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def _python() -> str:
 
 def _found(task: Task[Any], before: ShippedRuntime, packages: Path | None) -> LastRuntime:
     """Return the last release's runtime, with the options that it was saved with, but for those that the marker names."""
+    from pytest_onnxlite.spec import Runtime
+
     try:
         runtime = msgspec.convert(dict(before.options), Runtime, strict=False)
     except msgspec.ValidationError:

@@ -220,10 +220,8 @@ class Builder:
                 f"ModelSpec({self.spec.name!r}) has no float ONNX variant: give onnx=, or trained= to convert."
             )
         self._require_convertible("ONNX", "onnx=")
-        inputs = {
-            "model": self._trained_id,
-            "tools": {name: version_of(name) for name in ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")},
-        }
+        tools = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
+        inputs = {"model": self._trained_id, "tools": {name: version_of(name) for name in tools}}
         _ = self.trained  # its data is checked against its inputs before anything is converted
         entry = self._cache.entry("onnx", inputs, self._build_onnx, ["model.onnx"])
         return self._open("onnx", entry / "model.onnx")

@@ -56,7 +56,7 @@ def test_what_needs_no_baseline_is_judged_in_any_run_and_not_saved_if_it_fails(
     cheap = "@pytest.mark.onnxlite_size(max='7 kB')"
     project.write({"onnx": tmp_path / "b.onnx"}, INDEX, RIGHT, variant="onnx", markers=cheap)
     project.run("--onnxlite-save-baseline").assert_outcomes(failed=1)
-    assert not list(project.path.glob("baselines/*/*"))
+    assert not list(project.path.glob("baselines/[!.]*/*"))
 
 
 def test_a_time_for_another_machine_is_shown_and_not_judged(

@@ -394,7 +394,7 @@ def test_a_variant_that_is_not_the_models_own_is_an_error_that_names_both(two: T
     for part in said[1:]:
         assert fnmatch.fnmatch(result.stdout.str(), f"*{part}*")
     assert "Traceback" not in result.stdout.str()
-    assert not list(two.path.glob("baselines/*/*"))
+    assert not list(two.path.glob("baselines/[!.]*/*"))
 
 
 def test_an_override_that_opens_the_models_own_file_is_judged(two: TwoModels) -> None:
@@ -409,4 +409,4 @@ def test_a_file_that_was_written_to_after_its_verdict_is_not_saved(two: TwoModel
     result = two.run("--onnxlite-save-baseline", order="alpha")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["ERROR: alpha/int8 was not saved: *alpha.onnx was written to after it was judged*"])
-    assert not list(two.path.glob("baselines/*/*"))
+    assert not list(two.path.glob("baselines/[!.]*/*"))

@@ -349,7 +349,7 @@ def test_nothing_is_saved_of_a_test_that_fails(digits_project: Make) -> None:
     project = digits_project(markers=SIZE, body="assert onnxlite_int8.size < 10, 'the test itself'")
     result = project.run("--onnxlite-save-baseline")
     result.assert_outcomes(failed=1)
-    assert not list(project.path.glob("baselines/*/*"))
+    assert not list(project.path.glob("baselines/[!.]*/*"))
     # The body comes first: limits are judged after it passed.
     assert "the test itself" in said(result)
 
@@ -360,7 +360,7 @@ def test_a_run_that_was_stopped_saves_nothing(digits_project: Make) -> None:
     )
     result = project.run("--onnxlite-save-baseline", "-x")
     assert result.ret != 0
-    assert not list(project.path.glob("baselines/*/*"))
+    assert not list(project.path.glob("baselines/[!.]*/*"))
 
 
 # -- results are test results --------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ def test_an_expected_failure_is_not_saved_as_a_baseline(two_faults: Project) -> 
     result.stdout.fnmatch_lines(
         ["ERROR: digits/int8 was not saved: it fails its limits: accuracy (fail), size (fail)*"]
     )
-    assert not list(two_faults.path.glob("baselines/*/*"))
+    assert not list(two_faults.path.glob("baselines/[!.]*/*"))
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_a_test_that_fails_although_its_limits_hold_is_no_pass_in_the_report(two
     assert [entry["what"] for entry in report["unjudged"]] == ["failed although its limits hold"]
     assert not any(verdict["red"] for record in report["records"] for verdict in record["verdicts"])
     assert "failed although its limits hold" in (two_faults.path / "r.md").read_text()
-    assert not list(two_faults.path.glob("baselines/*/*"))
+    assert not list(two_faults.path.glob("baselines/[!.]*/*"))
 
 
 def test_the_report_holds_what_was_measured_and_decided(two_faults: Project) -> None:
