@@ -81,7 +81,9 @@ class Tally:
 
 def _is_impossible(mutation: Mutation) -> bool:
     """Tell whether no baseline may say so: what it says of a graph is compared with the graph, whatever it is."""
-    return mutation.impossible and mutation.path[:1] != ("graph",)
+    # A signal-to-noise ratio may well be negative.
+    is_sqnr = mutation.path[:1] == ("outputs",) and mutation.path[-1] == "sqnr"
+    return mutation.impossible and mutation.path[:1] != ("graph",) and not is_sqnr
 
 
 def _any(content: bytes, rng: random.Random) -> Mutation:

@@ -216,13 +216,20 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
         elif check == "accuracy" and manifest.data is None:
             _judge_samples(manifest, spec, variant, Builder(spec, Cache(cache), lambda _: None), again)
         else:
-            limits.append((kind, check, msgspec.convert(manifest.limits[check], registry.checks[check].limit)))
+            limits.append((kind, check, _limit(manifest.limits[check], registry.checks[check].limit)))
     if limits:
         records = guardian.judge(manifest.test, spec, {kind: variant}, limits, Clock(Timer()))
         again.verdicts += [verdict for record in records for verdict in record.verdicts]
     wanted = {(check, against) for check, against, _ in manifest.red}
     again.verdicts = [v for v in again.verdicts if (v.check, v.against) in wanted or v.red]
     return again
+
+
+def _limit(given: object, limit: type[Limit]) -> Limit:
+    try:
+        return msgspec.convert(given, limit)
+    except msgspec.ValidationError as error:
+        raise OnnxliteError(f"the bundle's limits make no sense ({error}): it was changed.") from None
 
 
 def _spec(folder: Path, manifest: Manifest) -> ModelSpec:

@@ -304,7 +304,7 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
     """
     if not isinstance(content, dict) or "schema" not in content:
         raise BrokenBaseline(f"{where} is JSON, but no baseline: it has no 'schema'. {_RESTORE}")
-    if content["schema"] != SCHEMA:
+    if content["schema"] != SCHEMA or isinstance(content["schema"], bool):  # to Python, True is 1
         raise BrokenBaseline(
             f"{where} has schema {content['schema']!r}; this version of pytest-onnxlite reads {SCHEMA}. "
             "Install the version that wrote it, or delete the file and save anew."

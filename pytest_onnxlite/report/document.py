@@ -169,7 +169,7 @@ def load(path: Path, checks: Checks) -> Document:
             f"{path} is JSON, but no report of a guard: it has no 'schema' and 'records'. "
             f"Write one with: pytest --onnxlite-report={path}"
         )
-    if content["schema"] != SCHEMA:
+    if content["schema"] != SCHEMA or isinstance(content["schema"], bool):  # to Python, True is 1
         raise OnnxliteError(
             f"{path} has schema {content['schema']!r}; this version of pytest-onnxlite reads {SCHEMA}. "
             "Render it with the version that wrote it."

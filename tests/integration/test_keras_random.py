@@ -27,7 +27,7 @@ quick = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-# The signal-to-noise ratio, in dB, that INT8 outputs of random models keep. A scale that is off by a factor of two leaves 6.
+# The signal-to-noise ratio, in dB, that INT8 outputs of random models keep. A scale that is off by half leaves 6.
 LEAST_SQNR = 10
 
 

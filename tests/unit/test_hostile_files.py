@@ -191,3 +191,16 @@ def test_a_check_that_was_stopped_is_red_whatever_is_ignored(tmp_path: Path) -> 
     left = [finding for finding in check_graph(path, sound, ignore=codes) if finding.severity == "error"]
     assert left
     assert "A part of the model is malformed" in str(left[0])
+
+
+def test_limits_of_a_wrong_kind_are_told_as_a_bundle_that_was_changed(red: Path, tmp_path: Path) -> None:
+    folder = bundle_of(red, tmp_path)
+    path = folder / "bundle.json"
+    content = json.loads(path.read_text())
+    content["limits"] = {
+        check: {**limit, "batch_size": "many", "max_drop": []} for check, limit in content["limits"].items()
+    }
+    path.write_text(json.dumps(content))
+    said = command("replay", folder)
+    assert "the bundle's limits make no sense" in said.text
+    assert not said.crashed

@@ -202,6 +202,7 @@ BROKEN = {
     "a list": ("[]", "no baseline"),
     "another JSON": ('{"a": 1}', "no baseline"),
     "a later schema": (content(schema=2), "schema 2"),
+    "a schema that Python takes for 1": (content(schema=True), "schema True"),
     "another model": (content(model="faces"), "another model: expected 'digits', found 'faces'"),
     "another variant": (content(variant="onnx"), "another variant"),
     "no artefact": (content(artefact=None), "'artefact' should be an object"),
