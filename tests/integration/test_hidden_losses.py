@@ -207,7 +207,7 @@ def test_models_whose_names_differ_by_case_alone_are_refused(project: Project) -
     result = project.run("--onnxlite-save-baseline")
     assert result.ret == 1
     assert "the models 'Bert' and 'bert' differ by case alone" in result.stdout.str()
-    assert not list(project.path.glob("baselines/*"))
+    assert not list(project.path.glob("baselines/[!.]*"))
     # In two runs, and next to a name that only begins alike.
     project.pytester.makeconftest(TWO_CASES.format(names="'Bert', 'bert2'"))
     project.save()
@@ -216,7 +216,7 @@ def test_models_whose_names_differ_by_case_alone_are_refused(project: Project) -
         result = project.run(option)
         assert result.ret == 1
         assert "the model 'bert' and the baselines in " in result.stdout.str()
-    assert sorted(path.name for path in project.path.glob("baselines/*")) == ["Bert", "bert2"]
+    assert sorted(path.name for path in project.path.glob("baselines/[!.]*")) == ["Bert", "bert2"]
 
 
 def git(project: Project, *arguments: str) -> None:
