@@ -33,6 +33,9 @@ class Note(msgspec.Struct, frozen=True):
     baselines: dict[str, Change]
 
 
+_DECODER = msgspec.json.Decoder(Note)
+
+
 def digest(content: bytes) -> str:
     """Return the SHA-256 of a baseline file's content."""
     return hashlib.sha256(content).hexdigest()
@@ -41,7 +44,7 @@ def digest(content: bytes) -> str:
 def load(folder: Path) -> Note:
     """Read the note; an empty one where there is none, or it says nothing."""
     try:
-        return msgspec.json.decode((folder / NAME).read_bytes(), type=Note)
+        return _DECODER.decode((folder / NAME).read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return Note({})
 
