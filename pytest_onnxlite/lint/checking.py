@@ -144,6 +144,27 @@ def check_graph(
     """
     # A lone name is a sequence of letters to Python, and meant as one name.
     excluded, ignore = ((names,) if isinstance(names, str) else tuple(names) for names in (excluded, ignore))
+    findings, stopped = find(quantized, float_model, excluded)
+    kept = [*(finding for finding in findings if finding.code not in ignore), *stopped]
+    matched = {finding.code for finding in findings}
+    for code in sorted(set(ignore) - matched):
+        kept.append(report("OLX902", f"ignore={code!r}", "a finding of this code", "none"))
+    return kept
+
+
+def find(
+    quantized: ModelLike, float_model: ModelLike | None, excluded: tuple[str, ...]
+) -> tuple[list[Finding], list[Finding]]:
+    """Return what is wrong with a graph, and which checks were stopped: what could not be looked for nobody can know and accept.
+
+    Args:
+        quantized: see `check_graph`.
+        float_model: see `check_graph`.
+        excluded: see `check_graph`.
+
+    Raises:
+        GraphError: see `check_graph`.
+    """
     loaded = load_model(quantized)
     stopped: list[Finding] = []
     # Scales of zero, infinity and NaN are what is looked for, and no news to NumPy.
@@ -159,10 +180,4 @@ def check_graph(
             findings = _blame(findings, context.reference)
         elif not findings:
             findings.append(report("OLX101", loaded.label, "a graph that can be read", loaded.unreadable))
-    findings = list(dict.fromkeys(findings))
-    # What could not be looked for is no finding that one may know and accept.
-    kept = [*(finding for finding in findings if finding.code not in ignore), *stopped]
-    matched = {finding.code for finding in findings}
-    for code in sorted(set(ignore) - matched):
-        kept.append(report("OLX902", f"ignore={code!r}", "a finding of this code", "none"))
-    return kept
+    return list(dict.fromkeys(findings)), stopped

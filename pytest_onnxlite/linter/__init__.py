@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.lint.checking import check_graph
+from pytest_onnxlite.lint.checking import find
 from pytest_onnxlite.lint.finding import Finding, GraphError
 from pytest_onnxlite.lint.rules import RULES, Rule
 from pytest_onnxlite.text import unknown
@@ -110,7 +110,8 @@ def _require_rule(where: str, code: str) -> None:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.rglob("*.onnx") if file.is_file())
+    # A link that leads nowhere is named too: it cannot be checked, and is told.
+    found = sorted(file for file in path.rglob("*.onnx") if not file.is_dir())
     if not found:
         raise OnnxliteError(f"{path} holds no .onnx file: nothing would be checked. Name the files, or another folder.")
     return found
@@ -120,7 +121,7 @@ def _lint(
     file: Path, source: Path | None, select: tuple[str, ...], ignore: tuple[str, ...], exclude: Sequence[str]
 ) -> Linted:
     try:
-        findings = check_graph(file, source, excluded=exclude)
+        findings, stopped = find(file, source, tuple(exclude))
     except GraphError as error:
         return Linted(file, unreadable=str(error))
     kept = [
@@ -128,4 +129,5 @@ def _lint(
         for finding in findings
         if (not select or finding.code.startswith(select)) and not (ignore and finding.code.startswith(ignore))
     ]
-    return Linted(file, tuple(kept))
+    # A check that was stopped is told whatever was asked for: 0 is never said of what was not looked at.
+    return Linted(file, (*kept, *stopped))

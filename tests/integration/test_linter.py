@@ -15,7 +15,7 @@ from onnxruntime.quantization import QuantType
 
 from pytest_onnxlite.__main__ import main
 
-from onnx_models import dense, edit, quantize
+from onnx_models import dense, edit, lookup, quantize
 from projects import REPOSITORY
 
 
@@ -92,6 +92,27 @@ def test_what_was_not_checked_is_never_0(models: Path, tmp_path: Path, capsys: p
     ):
         code, text = run(capsys, *arguments)
         assert (code, said in text) == (2, True), text
+
+
+def test_a_link_that_leads_nowhere_is_not_passed_over(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a tool leaves it that keeps large files elsewhere, and did not fetch them."""
+    (models / "fetched.onnx").symlink_to(models / "never fetched.onnx")
+    code, text = run(capsys, models)
+    assert code == 2
+    assert "fetched.onnx: not checked: " in text
+
+
+def test_no_code_silences_a_check_that_was_stopped(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def malform(model: onnx.ModelProto) -> None:
+        gather = next(node for node in model.graph.node if node.op_type == "Gather")
+        gather.op_type = "If"  # which has branches
+
+    source = lookup(models / "onnx.onnx", [1, 2, 3])
+    path = edit(lookup(models / "int8.onnx", [1, 2, 3], int8=True), models / "malformed.onnx", malform)
+    for arguments in (["--ignore", "OLX"], ["--select", "OLX6"]):
+        code, text = run(capsys, path, "--source", source, *arguments)
+        assert code == 1
+        assert "expected a model that every check can read" in text
 
 
 def test_what_other_tools_read(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
