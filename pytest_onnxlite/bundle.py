@@ -40,7 +40,7 @@ SCHEMA = 3
 MANIFEST, README = "bundle.json", "README.txt"
 INPUTS, DATA = "inputs.npz", "data.npz"
 # Stands before the name of each slice in the latter.
-_SLICE = "slice."
+SLICE = "slice."
 CANDIDATE, FLOAT, LAST = "candidate", "float", "last"
 # What a team attaches to a report without thinking; larger files go in by their hash alone.
 MOST_BYTES = 256 << 20
@@ -307,14 +307,9 @@ def _rows(x: Inputs, rows: Array) -> Inputs:
 
 def _place_data(work: Path, builder: Builder) -> str:
     data = builder.evaluation
-    slices = {f"{_SLICE}{name}": values for name, values in data.slices.items()}
+    slices = {f"{SLICE}{name}": values for name, values in data.slices.items()}
     arrays.save(work / DATA, {**_named(data.x), **({} if data.y is None else {"y": data.y}), **slices})
     return DATA
-
-
-def slices_in(path: Path) -> dict[str, Array]:
-    """Return the slices of the whole evaluation data, by name."""
-    return {name.removeprefix(_SLICE): values for name, values in arrays.load(path).items() if name.startswith(_SLICE)}
 
 
 def _place_inputs(work: Path, failure: Failure) -> PlacedInputs | None:

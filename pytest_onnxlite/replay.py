@@ -255,11 +255,10 @@ def _spec(folder: Path, manifest: Manifest) -> ModelSpec:
 def _data(folder: Path, manifest: Manifest, batch_size: int) -> Dataset:
     """Return the evaluation data where it is there; else the failing samples; else made-up ones."""
     if manifest.data:
-        path = _inside(folder, manifest.data)
-        return Dataset(*_read(path), bundle.slices_in(path))
+        return Dataset(*_read(_inside(folder, manifest.data)))
     fewest = max(batch_size, _FEWEST)
     if manifest.inputs and manifest.inputs.file:
-        x, y = _read(_inside(folder, manifest.inputs.file))
+        x, y, _ = _read(_inside(folder, manifest.inputs.file))
         if count_samples(x) >= fewest:
             return Dataset(x, y)
         return Dataset(_repeat(x, fewest), None if y is None else _repeat(y, fewest))
@@ -272,10 +271,14 @@ def _data(folder: Path, manifest: Manifest, batch_size: int) -> Dataset:
     return Dataset(made[""] if set(made) == {""} else made)
 
 
-def _read(path: Path) -> tuple[Inputs, Any]:
+def _read(path: Path) -> tuple[Inputs, Any, dict[str, Array]]:
+    """Return the inputs, the labels and the slices in a bundle's file of data."""
     found = arrays.load(path)
-    x = {name[2:]: array for name, array in found.items() if name.startswith("x.")}
-    return (x[""] if set(x) == {""} else x), found.get("y")
+    x, slices = (
+        {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
+        for prefix in ("x.", bundle.SLICE)
+    )
+    return (x[""] if set(x) == {""} else x), found.get("y"), slices
 
 
 def _repeat(values: Any, count: int) -> Any:

@@ -79,6 +79,15 @@ def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
             yield from inner.node
 
 
+def operators(path: Path) -> set[str]:
+    """Return the operators of an ONNX file, those of subgraphs and functions included.
+
+    Raises:
+        GraphError: see `load_graph`.
+    """
+    return {node.op_type for node in nodes(load_graph(path))}
+
+
 def is_quantized(model: onnx.ModelProto) -> bool:
     """Tell whether a model has any operator of quantization, its subgraphs and functions included."""
     return any(quantized_operator(node) is not None for node in nodes(model))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Baseline
@@ -70,7 +71,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         require_repeatable(task.builder, task.variant, task.batch_size)
         if last is not None:
             last.release()
-        *before, against_last = judge_accuracy(task.limit, found, task.reference, _advice(task))
+        *before, against_last = judge_accuracy(task.limit, found, task.reference, partial(_advice, task))
         there = self._elsewhere(task, read)
         found = replace(found, processors={one.processor: one for one in there})
         # The one against the baseline stays the last, whose figure stands for the check.
@@ -257,14 +258,14 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
 def _advice(task: Task[AccuracyLimit]) -> str:
     """Say what may give back what is lost, by how the variant was made."""
     from pytest_onnxlite.checks.accuracy.advice import Made, advise
-    from pytest_onnxlite.lint.protobuf import load_graph, nodes
+    from pytest_onnxlite.lint.protobuf import operators
 
     builder, variant = task.builder, task.variant
     kind, spec = builder.kind(variant.kind), builder.spec
     by_recipe = variant.kind == "int8" and spec.int8 is None
     is_onnx = not by_recipe and variant.has_file and variant.path.suffix == ".onnx"
-    operators = {node.op_type for node in nodes(load_graph(variant.path))} if is_onnx else set()
-    return advise(Made(kind, builder.recipe[0] if by_recipe else None, spec.calibration is not None, operators))
+    recipe = builder.recipe[0] if by_recipe else None
+    return advise(Made(kind, recipe, spec.calibration is not None, operators(variant.path) if is_onnx else ()))
 
 
 def _value(found: Found) -> float:

@@ -168,7 +168,8 @@ def _answers(case: Case[Found], beside: Variant | None) -> Answers | None:
     if beside is None:
         return None
     builder = case.task.builder
-    outputs = [accuracy.read_output(builder, v, case.task.batch_size) for v in (beside, case.task.variant)]
+    read = accuracy.reader(builder, case.task.batch_size)  # each variant runs once
+    outputs = [read(variant) for variant in (beside, case.task.variant)]
     if not all(isinstance(output, np.ndarray) for output in outputs):
         return None
     theirs, ours = (answers(output) for output in outputs if isinstance(output, np.ndarray))
@@ -178,9 +179,8 @@ def _answers(case: Case[Found], beside: Variant | None) -> Answers | None:
         reference = builder.accuracy_reference()
         if reference is None or not metric.is_built_in:
             return None
-        labels = as_labels(metric, accuracy.read_output(builder, reference, case.task.batch_size))
+        labels = as_labels(metric, read(reference))
     else:
-        read = accuracy.reader(builder, case.task.batch_size)
         labels = accuracy.labels_of_columns(builder, case.task.variant, read, labels)
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import NormalDist
@@ -98,7 +99,7 @@ def _scored(limit: AccuracyLimit, found: Score, other: float, base: float, error
 
 
 def judge_accuracy(
-    limit: AccuracyLimit, found: Accuracy | Score, reference: Reference, advice: str = ""
+    limit: AccuracyLimit, found: Accuracy | Score, reference: Reference, advice: Callable[[], str] = str
 ) -> list[Verdict]:
     """Judge a figure against the reference variant's and against the baseline's.
 
@@ -106,7 +107,7 @@ def judge_accuracy(
         limit: what the marker asks.
         found: what was counted.
         reference: the baseline, or why there is none.
-        advice: what may give back what was lost, see `advice`.
+        advice: says what may give back what was lost, see `advice`; asked if too much was.
     """
     verdicts = []
     unfit = _unfit(limit, found) if isinstance(found, Accuracy) else None
@@ -156,7 +157,7 @@ def _unfit(limit: AccuracyLimit, found: Accuracy) -> str | None:
 # -- against the variant it was made from --------------------------------------------------------------------
 
 
-def _judge_reference(limit: AccuracyLimit, found: Accuracy | Score, advice: str) -> Verdict:
+def _judge_reference(limit: AccuracyLimit, found: Accuracy | Score, advice: Callable[[], str]) -> Verdict:
     if isinstance(found, Accuracy):
         only = found.only_reference, found.only_candidate
         loss = _counted(limit, found.total, found.reference_correct, found.correct, only)
@@ -164,8 +165,8 @@ def _judge_reference(limit: AccuracyLimit, found: Accuracy | Score, advice: str)
         assert found.reference_value is not None
         loss = _scored(limit, found, found.reference_value, found.relative_base, found.loss_error)
     outcome, message = _decide(limit, found, loss, _beside_text(found), _pairs_text(limit, found, loss))
-    if outcome is Outcome.FAIL and loss.is_too_much and advice:
-        message += f"\n{advice}"
+    if outcome is Outcome.FAIL and loss.is_too_much:
+        message = "\n".join(filter(None, [message, advice()]))
     return Verdict(NAME, found.reference, outcome, found.figure, message, _evidence(limit, loss))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         if last is not None:
             times = [with_last_release(task, last, one, feeds) for one, feeds in zip(times, found, strict=True)]
         latency = replace(times[0], others=tuple(times[1:]))
-        verdicts = judge_latency(limit, latency, reference, saved, cure_for(task))
+        verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task))
         return Judged(
             latency,
             [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
@@ -132,7 +132,11 @@ def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Compariso
 
 
 def judge_latency(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None] = (), cure: str = ""
+    limit: LatencyLimit,
+    found: Latency,
+    reference: Reference,
+    saved: Sequence[AtShapes | None] = (),
+    cure: Callable[[], str] = str,
 ) -> list[Verdict]:
     """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
 
@@ -143,7 +147,7 @@ def judge_latency(
         found: the times.
         reference: the baseline, or why there is none.
         saved: what was saved on a machine like this at each shape, None for nothing; none at all where nothing was.
-        cure: what may make it faster than the float model, see `cure`.
+        cure: says what may make it faster than the float model, see `cure`; asked if it is too slow.
     """
     verdicts = _judge_shapes(limit, found, reference, saved, cure)
     beside = saved or [None] * len(found.each)
@@ -183,7 +187,11 @@ def slower_than_float(found: Latency, saved: AtShapes | None) -> str:
 
 
 def _judge_shapes(
-    limit: LatencyLimit, found: Latency, reference: Reference, saved: Sequence[AtShapes | None], cure: str
+    limit: LatencyLimit,
+    found: Latency,
+    reference: Reference,
+    saved: Sequence[AtShapes | None],
+    cure: Callable[[], str],
 ) -> list[Verdict]:
     verdicts = []
     if limit.max_ratio is not None and FLOAT in found.comparisons:
@@ -229,15 +237,16 @@ def _conditions(found: Latency) -> str:
     return ", ".join([*shapes, f"batch size {found.batch_size}", threads])
 
 
-def _judge_float(limit: LatencyLimit, found: Latency, cure: str) -> Verdict:
+def _judge_float(limit: LatencyLimit, found: Latency, cure: Callable[[], str]) -> Verdict:
     """Judge the ratio to the float model, as `max_ratio=` asks."""
     comparison, figure = found.comparisons[FLOAT], time_text(found.seconds)
     outcome, text = _judge_comparison(limit, found, comparison)
     if outcome is Outcome.FAIL:
-        text = (
+        head = (
             f"{figure} per inference, {ratio_text(comparison)}; at most {limit.max_ratio:g}x allowed "
-            f"(max_ratio={limit.max_ratio:g}, {_conditions(found)}).\n{text}"
-        ) + (f"\n{cure}" if cure else "")
+            f"(max_ratio={limit.max_ratio:g}, {_conditions(found)})."
+        )
+        text = "\n".join(filter(None, [head, text, cure()]))
     return Verdict(NAME, comparison.reference, outcome, figure, text, _evidence(found, comparison))
 
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import FloatWeight, float_weights
-from pytest_onnxlite.lint.loading import load_model
+from pytest_onnxlite.lint.loading import LoadedModel, load_model
 from pytest_onnxlite.lint.model_index import FLOATS, Constant, ModelIndex
 from pytest_onnxlite.lint.operators import WEIGHTED
 from pytest_onnxlite.lint.protobuf import graphs
@@ -75,9 +75,14 @@ class Copy:
     bytes: int
 
 
-def count_bytes(path: Path) -> tuple[Bytes, list[Unread]]:
-    """Return the bytes of an ONNX model by kind, and the tensors that nothing reads, the largest first."""
-    loaded = load_model(path)
+def count_bytes(path: Path, loaded: LoadedModel | None = None) -> tuple[Bytes, list[Unread]]:
+    """Return the bytes of an ONNX model by kind, and the tensors that nothing reads, the largest first.
+
+    Args:
+        path: the file.
+        loaded: what it holds, if somebody has loaded it.
+    """
+    loaded = loaded or load_model(path)
     size, waste = size_of(path)
     if loaded.model is None:
         return Bytes(0, 0, 0, 0, 0, 0, size, waste), []
@@ -172,11 +177,11 @@ def reachable(path: Path, source: Path) -> int:
         path: the quantized file.
         source: the float file.
     """
-    found, _ = count_bytes(path)
-    before, _ = count_bytes(source)
-    index, quantized = ModelIndex(load_model(source)), ModelIndex(load_model(path))
-    weights = {weight.constant.value: weight.constant.tensor.nbytes for weight in shrinkable(index)}
+    quantized, original = load_model(path), load_model(source)
+    found, _ = count_bytes(path, quantized)
+    before, _ = count_bytes(source, original)
+    weights = {weight.constant.value: weight.constant.tensor.nbytes for weight in shrinkable(ModelIndex(original))}
     shrinks = min(sum(weights.values()), before.floats)
-    graph = min(found.graph, before.graph + _PER_NODE * len(quantized.places))
+    graph = min(found.graph, before.graph + _PER_NODE * len(ModelIndex(quantized).places))
     kept = before.int8 + before.floats - shrinks + before.other
     return int(shrinks * QUARTER) + kept + found.scales + graph

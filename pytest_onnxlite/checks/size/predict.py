@@ -26,9 +26,10 @@ _MORE = 1.15
 @lru_cache(maxsize=8)
 def _weights(source: Path) -> tuple[int, tuple[tuple[str, str, int], ...]]:
     """Return the bytes of a float model's tensors that no recipe shrinks, and the weights that one does with their readers."""
-    found, _ = count_bytes(source)
+    loaded = load_model(source)
+    found, _ = count_bytes(source, loaded)
     readers: dict[ir.Value, tuple[str, str, int]] = {}
-    for weight in shrinkable(ModelIndex(load_model(source))):
+    for weight in shrinkable(ModelIndex(loaded)):
         name = weight.node.name or ""
         readers.setdefault(weight.constant.value, (name, weight.node.op_type, weight.constant.tensor.nbytes))
     shrinks = sum(size for _, _, size in readers.values())
