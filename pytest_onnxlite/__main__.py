@@ -22,9 +22,9 @@ class _Version(argparse.Action):
     """Prints the version, which is looked up only if somebody asks."""
 
     def __call__(self, *_: object) -> NoReturn:
-        from importlib.metadata import version
+        from pytest_onnxlite.variants.cache import version_of
 
-        _say(f"pytest-onnxlite {version('pytest-onnxlite')}")
+        _say(f"pytest-onnxlite {version_of('pytest-onnxlite')}")
         sys.exit(0)
 
 

@@ -28,13 +28,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
 
+def as_texts(array: Array) -> Array:
+    """Return Python's texts as an array of texts; anything else as it is."""
+    is_text = array.dtype == object and array.size and all(isinstance(entry, str) for entry in array.flat)
+    return array.astype(str) if is_text else array
+
+
 def _as_array(value: Any, what: str) -> Array:
     ragged = _as_ragged(value, what)
     if ragged is not None:
         return ragged
-    array = np.asarray(value)
-    if array.dtype == object and array.size and all(isinstance(entry, str) for entry in array.flat):
-        array = array.astype(str)
+    array = as_texts(np.asarray(value))
     if array.dtype == object:
         raise OnnxliteError(
             f"{what} is an array of Python objects; expected numbers of one shape per sample. "

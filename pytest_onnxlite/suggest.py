@@ -38,8 +38,8 @@ _FIRST = ("per_channel", "method", "weight_type", "activation_type", "format", "
 _MOST_CHANGES = 3
 # No ratio is too large where it is only to be told.
 _ANY_RATIO = 1e6
-# How the message of a recipe begins that was ruled out without being built.
-_NOT_BUILT = "not built"
+# What stops a recipe that cannot be built.
+_BUILD = "build"
 # So many nodes are left in float together, beside changes of the weights.
 _MOST_NODES = 3
 
@@ -80,7 +80,7 @@ class Trials:
         for name, limit in self._limits:
             why = self._guardian.registry.checks[name].rules_out(limit, builder, recipe)
             if why:
-                return Attempt(recipe_text(recipe), name, f"{_NOT_BUILT}: {why}.")
+                return Attempt(recipe_text(recipe), name, f"not built: {why}.")
         return None
 
     def judge(self, builder: Builder, budget: Budget) -> Judged:
@@ -266,7 +266,7 @@ def _attempt(builder: Builder, recipe: Recipe, judge: Callable[[Builder, Budget]
         except OutOfTime:
             raise
         except OnnxliteError as error:
-            return Attempt(code, "build", str(error))
+            return Attempt(code, _BUILD, str(error))
         finally:
             other.release()
     return Attempt(code, found.stopped_by, found.message, found.figures, found.accuracy, found.bytes)
@@ -313,14 +313,15 @@ def _nothing_text(tried: Sequence[Attempt], budget: Budget) -> str:
 
 
 def _is_unbuilt(attempt: Attempt) -> bool:
-    return attempt.message.startswith(_NOT_BUILT)
+    """Tell whether a recipe was ruled out: it has no file, and nothing stopped it from being built."""
+    return attempt.bytes is None and attempt.stopped_by != _BUILD
 
 
 def _nearest_lines(tried: Sequence[Attempt], stopped: Mapping[str, int]) -> list[str]:
     """Say of each limit that stood in the way which recipe came nearest to it, and what would have to give."""
     lines = []
     for check in sorted(stopped, key=lambda name: (-stopped[name], name)):
-        here = [attempt for attempt in tried if attempt.stopped_by == check and check != "build"]
+        here = [attempt for attempt in tried if attempt.stopped_by == check and check != _BUILD]
         built = [attempt for attempt in here if not _is_unbuilt(attempt)]
         if not here:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import metadata, resources
+from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
@@ -13,16 +13,12 @@ from pytest_onnxlite.lint.finding import Finding
 from pytest_onnxlite.lint.rules import RULES, Rule
 from pytest_onnxlite.linter import Linted, Report
 from pytest_onnxlite.text import shown, shown_lines
+from pytest_onnxlite.variants.cache import version_of
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 # What SARIF and GitHub call a severity.
 _SARIF = {"error": "error", "warning": "warning", "info": "note"}
 _NOTES = {"error": "error", "warning": "warning", "info": "notice"}
-
-
-def version() -> str:
-    """Return the version of this package."""
-    return metadata.version("pytest-onnxlite")
 
 
 def as_text(report: Report) -> str:
@@ -56,7 +52,7 @@ def as_json(report: Report) -> str:
         }
         for file in report.files
     ]
-    return json.dumps({"schema": 1, "version": version(), "files": files}, indent=1)
+    return json.dumps({"schema": 1, "version": version_of("pytest-onnxlite"), "files": files}, indent=1)
 
 
 def as_sarif(report: Report) -> str:
@@ -73,7 +69,13 @@ def as_sarif(report: Report) -> str:
         if file.unreadable
     ]
     run = {
-        "tool": {"driver": {"name": "onnxlite", "version": version(), "rules": [_rule(RULES[code]) for code in codes]}},
+        "tool": {
+            "driver": {
+                "name": "onnxlite",
+                "version": version_of("pytest-onnxlite"),
+                "rules": [_rule(RULES[code]) for code in codes],
+            }
+        },
         "invocations": [{"executionSuccessful": not failures, "toolExecutionNotifications": failures}],
         "results": results,
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import TensorInfo
-from pytest_onnxlite.spec import Array, Inputs, ModelSpec
+from pytest_onnxlite.spec import Array, Inputs, ModelSpec, as_texts
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.variant import Outputs
 
@@ -116,6 +116,4 @@ def _texts(given: Any) -> Any:
 
 
 def _as_numpy(value: Any) -> Array:
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    is_text = array.dtype == object and array.size and all(isinstance(entry, str) for entry in array.flat)
-    return array.astype(str) if is_text else array
+    return as_texts(np.asarray(value.detach().cpu() if hasattr(value, "detach") else value))

@@ -62,8 +62,13 @@ def cannot_quantize(error: Exception, proto: onnx.ModelProto, name: str, recipe:
     )
 
 
+def _nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes that a quantizer looks at: those of the graph and its subgraphs, and of no function."""
+    return [node for graph in graphs(proto.graph) for node in graph.node]
+
+
 def _no_type(tensor: str, proto: onnx.ModelProto) -> str:
-    made_by = next((n for graph in graphs(proto.graph) for n in graph.node if tensor in n.output), None)
+    made_by = next((n for n in _nodes(proto) if tensor in n.output), None)
     text = f"the data type of its tensor {tensor!r} cannot be inferred"
     if made_by is None:
         return f"{text}."
@@ -75,18 +80,17 @@ def _no_type(tensor: str, proto: onnx.ModelProto) -> str:
 
 
 def _nodes_at(proto: onnx.ModelProto, tensor: str) -> list[str]:
-    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
-    return sorted(n.name for n in nodes if n.name and n.op_type in WEIGHTED and tensor in (*n.input, *n.output))
+    return sorted(n.name for n in _nodes(proto) if n.name and n.op_type in WEIGHTED and tensor in (*n.input, *n.output))
 
 
 def _quantizable(proto: onnx.ModelProto) -> list[str]:
-    return sorted(n.name for graph in graphs(proto.graph) for n in graph.node if n.name and n.op_type in WEIGHTED)
+    return sorted(n.name for n in _nodes(proto) if n.name and n.op_type in WEIGHTED)
 
 
 def _nodes_meant(proto: onnx.ModelProto, text: str) -> list[str]:
     """Return the nodes that an error names, or whose weights it names."""
     words = {bare for word in re.split(r"[\s'\"]+", text) for bare in (word, word.strip(":,.;()[]"))} - {""}
-    nodes = [node for graph in graphs(proto.graph) for node in graph.node if node.name]
+    nodes = [node for node in _nodes(proto) if node.name]
     return sorted(node.name for node in nodes if words & {node.name, *node.input[1:]})
 
 
@@ -145,7 +149,7 @@ def match_exclusions(
     Raises:
         OnnxliteError: a glob matches nothing, which the quantizer would ignore in silence.
     """
-    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
+    nodes = _nodes(proto)
     excluded: list[str] = []
     for glob in recipe.exclude:
         names = [n.name for n in nodes if n.name and any(map(_matcher(glob), (n.name, n.op_type)))]
@@ -162,7 +166,7 @@ def _matches_nothing(
     known = _quantizable(proto)
     names = sorted({n.name for n in nodes if n.name})
     close = _close(glob, names, operators)
-    gone = [n for graph in graphs(before.graph) for n in graph.node if _matcher(glob)(n.name)] if before else []
+    gone = [n for n in _nodes(before) if _matcher(glob)(n.name)] if before else []
     fused = sorted({n.name for n in nodes if n.name and any(not {*g.output}.isdisjoint(n.output) for g in gone)})
     text = f"{model}: exclude={glob!r} matches no node of the graph that is quantized"
     if gone:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from judging import SAVED, only
 
-from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.judge_processors import judge_processor
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, Elsewhere, Recount, Score
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Elsewhere, Recount, Score
 from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, judge_budget
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency
@@ -30,18 +30,6 @@ from pytest_onnxlite.statistics import share_interval
 
 MIB = 1 << 20
 NOTHING = Absent(Outcome.MISSING, "there is no baseline")
-SAVED = Baseline(
-    "digits",
-    "int8",
-    Artefact("int8.onnx", "0" * 64, 1000, True),
-    sections={"accuracy": AccuracySection(correct=950, total=1000, batch_size=1, metric="top1", data_sha256="d" * 64)},
-    first={},
-)
-
-
-def only(verdicts: list[Verdict], against: str) -> Verdict:
-    (verdict,) = (v for v in verdicts if v.against == against)
-    return verdict
 
 
 def accuracy(lost: int) -> Accuracy:

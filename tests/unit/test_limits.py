@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from judging import only
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
@@ -52,11 +53,6 @@ SAVED = Baseline(
 def accuracy(lost: int, total: int = 1000, reference: int = 950) -> Accuracy:
     counts = reference, max(lost, 0), max(-lost, 0)
     return Accuracy("top1", reference - lost, total, 1, "d" * 64, "trained", *counts, output="y")
-
-
-def only(verdicts: list[Verdict], against: str) -> Any:
-    (verdict,) = (v for v in verdicts if v.against == against)
-    return verdict
 
 
 @pytest.mark.parametrize(

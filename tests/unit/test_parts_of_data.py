@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from judging import SAVED
 
 from pytest_onnxlite import Dataset
-from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
-from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, AccuracySection, Recount, Slice
+from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, Recount, Slice
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
@@ -20,13 +20,6 @@ from pytest_onnxlite.statistics import holm, mean_exceeds, paired_drop_exceeds
 
 X = np.zeros((6, 1), np.float32)
 NOTHING = Absent(Outcome.NOT_COMPARED, "")
-SAVED = Baseline(
-    "digits",
-    "int8",
-    Artefact("int8.onnx", "0" * 64, 1000, True),
-    sections={"accuracy": AccuracySection(correct=950, total=1000, batch_size=1, metric="top1", data_sha256="d" * 64)},
-    first={},
-)
 
 
 def test_a_mask_is_one_slice_and_labels_are_one_each() -> None:

@@ -21,7 +21,8 @@ _CONTRADICTS = 6.0
 _RECURRENT = frozenset({"DynamicQuantizeLSTM", "GRU", "LSTM", "Loop", "RNN", "Scan"})
 # An output that is off by a factor, and how much closer it is without.
 _GAIN, _GAIN_FREE = 0.1, 10.0
-_CLIPPED, _REACH = 0.002, 1.2
+# Of a static range: the share of values beyond it, and how far the largest one goes.
+CLIPPED, REACH = 0.002, 1.2
 _SPREAD = 16.0
 
 
@@ -52,7 +53,7 @@ def layer_cause(layer: Layer, layers: Sequence[Layer]) -> str:
     where = f"{layer.node} ({layer.op}) adds the largest error (own SQNR {layer.worst:.1f} dB{usual})"
     if abs(layer.gain - 1) > _GAIN and layer.gain_free > layer.own + _GAIN_FREE:
         return f"{where}. Its output is {layer.gain:.3g} times the float model's: its weights or a scale are off by that factor."
-    if layer.clipped > _CLIPPED and layer.reach > _REACH:
+    if layer.clipped > CLIPPED and layer.reach > REACH:
         return (
             f"{where}. {percent(layer.clipped)} of its values lie beyond what its integers hold, up to {layer.reach:.1f} "
             "times: calibration saw smaller ones. Calibrate with data like the evaluation data."

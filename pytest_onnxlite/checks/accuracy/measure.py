@@ -256,8 +256,10 @@ def labels_of_columns(builder: Builder, variant: Variant, read: Read, labels: Ar
     Raises:
         OnnxliteError: a label is none of them.
     """
+    if not builder.spec.rating.is_of_classes:
+        return labels
     columns = _columns(builder, variant, read) or _columns(builder, builder.accuracy_reference(), read)
-    if not columns or not builder.spec.rating.is_of_classes:
+    if not columns:
         return labels
     try:
         return in_columns(labels, columns)

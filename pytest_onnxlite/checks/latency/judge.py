@@ -233,8 +233,12 @@ def _at(found: Latency) -> str:
 
 def _conditions(found: Latency) -> str:
     shapes = [shapes_text(found.shapes)] if found.shapes else []
-    threads = f"{found.threads} thread{'s' if found.threads > 1 else ''}"
-    return ", ".join([*shapes, f"batch size {found.batch_size}", threads])
+    return ", ".join([*shapes, load_text(found)])
+
+
+def load_text(found: Latency) -> str:
+    """Return the conditions beside the shapes: `batch size 1, 2 threads`."""
+    return f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
 
 
 def _judge_float(limit: LatencyLimit, found: Latency, cure: Callable[[], str]) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pytest_onnxlite.checks.latency.judge import NAME
+from pytest_onnxlite.checks.latency.judge import NAME, load_text
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
 from pytest_onnxlite.checks.latency.ratios import CONFIDENCE
@@ -83,8 +83,8 @@ def _judge(most: float, found: AgainstBudget, where: bool) -> Verdict:
     at = f" at {shapes_text(found.first.shapes)}" if where else ""
     text = (
         f"{time_text(bounds.median)} per inference{at} ({percent(CONFIDENCE)} ≥ {time_text(bounds.lower)}, "
-        f"{percent(CONFIDENCE)} ≤ {time_text(bounds.upper)}, batch size {found.first.batch_size}, {found.first.threads} "
-        f"thread{'s' if found.first.threads > 1 else ''}); at most {time_text(most)} allowed (max=)."
+        f"{percent(CONFIDENCE)} ≤ {time_text(bounds.upper)}, {load_text(found.first)}); at most {time_text(most)} allowed "
+        "(max=)."
     )
     first = median_interval(found.first.sessions, CONFIDENCE)
     fastest = found.fastest if found.fastest is not None else 0.0

@@ -88,10 +88,7 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
             "which do not measure the same. Run again.",
         )
     if not (found.candidate.settled and found.reference.settled):
-        return verdict(
-            Outcome.INCONCLUSIVE,
-            UNSETTLED,
-        )
+        return verdict(Outcome.INCONCLUSIVE, UNSETTLED)
     grown = [
         text
         for phase in ("load", "run")
