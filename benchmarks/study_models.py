@@ -129,10 +129,10 @@ def true_ratio(candidate: Model, reference: Model, threads: int, pairs: int) -> 
     return median(found)
 
 
-def slower_twin(model: Model, folder: Path, slowdown: float, threads: int, proof: int = 30) -> Model:
+def slower_twin(model: Model, folder: Path, slowdown: float, threads: int, pairs: int = 30) -> Model:
     """Return a twin that is slower by at least a share, and by little more, at a thread count: found by bisection.
 
-    `proof` session pairs have to agree that it is.
+    `pairs` session pairs have to agree that it is.
     """
     target = folder / f"{model.name.replace(' ', '-')}-{slowdown:g}-{threads}.onnx"
 
@@ -140,12 +140,12 @@ def slower_twin(model: Model, folder: Path, slowdown: float, threads: int, proof
         return true_ratio(with_extra_work(model, target, nodes), model, threads, pairs)
 
     low, high = 1, 8
-    while ratio(high, proof // 5) < 1 + slowdown:
+    while ratio(high, pairs // 5) < 1 + slowdown:
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if ratio(middle, proof // 3) < 1 + slowdown else (low, middle)
-    while ratio(high, proof) < 1 + slowdown:
+        low, high = (middle, high) if ratio(middle, pairs // 3) < 1 + slowdown else (low, middle)
+    while ratio(high, pairs) < 1 + slowdown:
         high += 1
     return Model(model.name, target, model.batch_size)
 

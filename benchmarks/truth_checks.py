@@ -40,7 +40,7 @@ def test_truth(benchmark: Any, model: Model) -> None:
         session.run(None, feeds)
     bare: list[float] = []
 
-    def conductor() -> Any:
+    def turns() -> Any:
         for _ in range(40):
             yield
             start = perf_counter()
@@ -49,7 +49,7 @@ def test_truth(benchmark: Any, model: Model) -> None:
             bare.append((perf_counter() - start) / stopwatch.iterations)
         return {}
 
-    stopwatch.drive(conductor())
+    stopwatch.drive(turns())
     row = {"model": model.name, "reported": median(stopwatch.data), "bare": median(bare)}
     with (FOLDER / "truth.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")

@@ -146,7 +146,7 @@ def _write_pages(arguments: argparse.Namespace, content: Document, checks: Check
 
 def _show(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.registry import Registry
-    from pytest_onnxlite.report.guarded import describe
+    from pytest_onnxlite.report.listing import describe
 
     lines, sound = describe(arguments.folder, Registry.load().checks, arguments.artefact_dir, prune=arguments.prune)
     _say(shown_lines("\n".join(lines)))

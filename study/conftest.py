@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set up the study, and let the plugin save baselines and write its report."""
     config.addinivalue_line(
         "markers",
-        "study(subject, *columns): the table, or the model whose graph, that a test measures, and its columns",
+        "study(about, *columns): the table, or the model whose graph, that a test measures, and its columns",
     )
     if not _is_asked_for(config):
         return
@@ -100,7 +100,7 @@ class Study:
         self._trained = 0
         self._cells: dict[Cell, float] = {}
         self._operators: dict[tuple[str, str], list[str]] = {}
-        self._subjects: dict[str, tuple[int | str, tuple[str, ...]]] = {}
+        self._about: dict[str, tuple[int | str, tuple[str, ...]]] = {}
         self._unmeasured: list[Unmeasured] = []
         self._figures: Figures | None = None
         self._page: Path | None = None
@@ -162,8 +162,8 @@ class Study:
         for item in items:
             mark = item.get_closest_marker("study")
             if mark is not None:
-                subject, *columns = mark.args
-                self._subjects[item.nodeid] = subject, tuple(columns)
+                about, *columns = mark.args
+                self._about[item.nodeid] = about, tuple(columns)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what tests measured, and why those that did not pass did not."""
@@ -171,12 +171,12 @@ class Study:
             cells, operators = read_notes(report.user_properties)
             self._cells |= cells
             self._operators |= operators
-        elif not report.passed and report.nodeid in self._subjects:
-            self._unmeasured.append(Unmeasured(*self._subjects[report.nodeid], _reason(report)))
+        elif not report.passed and report.nodeid in self._about:
+            self._unmeasured.append(Unmeasured(*self._about[report.nodeid], _reason(report)))
 
     def pytest_sessionfinish(self) -> None:
         """Write the page, from what tests noted and from the report that the plugin wrote before."""
-        if not self._subjects or self._config.option.collectonly:
+        if not self._about or self._config.option.collectonly:
             return
         report = json.loads(self._report.read_text(encoding="utf-8")) if self._report.is_file() else {}
         cells = {**read_records(report.get("records", ())), **self._cells}

@@ -40,7 +40,7 @@ class NotMeasured(Exception):
 class Unmeasured:
     """A test that measured nothing: the table, or the model whose graph, the columns, and what became of it."""
 
-    subject: int | str
+    about: int | str
     columns: tuple[str, ...]
     reason: str
 
@@ -80,9 +80,9 @@ class Figures:
             raise NotMeasured(self.reason(model, variant))
         return self.operators[model, variant]
 
-    def reason(self, subject: int | str, column: str) -> str:
+    def reason(self, about: int | str, column: str) -> str:
         """Say why a cell of a table, or a model's graph, was not measured."""
-        reasons = [u.reason for u in self.unmeasured if u.subject == subject and column in u.columns]
+        reasons = [u.reason for u in self.unmeasured if u.about == about and column in u.columns]
         return "; ".join(dict.fromkeys(reasons)) or "the test that measures it was not run"
 
     def missing(self, table: int) -> list[Place]:

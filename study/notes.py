@@ -10,15 +10,15 @@ import pytest
 _CELL, _OPERATORS = "study_cell", "study_operators"
 
 
-def case(model: str, subject: int | str, *columns: str) -> Any:
+def case(model: str, about: int | str, *columns: str) -> Any:
     """Return a parameter for `onnxlite_model`, marked with what is measured of it.
 
     Args:
         model: the model's name.
-        subject: a table's number, or a model's name where its graph is looked at.
+        about: a table's number, or a model's name where its graph is looked at.
         columns: those that are measured.
     """
-    return pytest.param(model, marks=pytest.mark.study(subject, *columns))
+    return pytest.param(model, marks=pytest.mark.study(about, *columns))
 
 
 class Notes:

@@ -140,7 +140,7 @@ class Judged(Generic[M]):
 
 
 @dataclass(frozen=True)
-class Course:
+class History:
     """A figure as texts: in the first release, in the last release, today, how it changed, and what is allowed."""
 
     first: str
@@ -315,7 +315,7 @@ class Check(ABC, Generic[L, M]):
         """Return what is wrong and does not break the limit, a line each; every report shows it, in CI at the test's line."""
         return []
 
-    def course(self, found: M, section: Any, first: Any, limit: L | None) -> Course | None:
+    def history(self, found: M, section: Any, first: Any, limit: L | None) -> History | None:
         """Return the figure in the first release, in the last release and today; None where that means nothing.
 
         Args:

@@ -17,7 +17,7 @@ _READ_SUFFIXES = ("_QuantizeLinear", "_DequantizeLinear", "_q")
 _ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 
 
-class Origins:
+class Provenance:
     """The nodes of a file, and what its runtime's nodes were made from.
 
     Args:

@@ -50,7 +50,7 @@ def check_biases(context: Context) -> Iterator[Finding]:
         yield from check_bias(bias, context.reference)
 
 
-Subject = TypeVar("Subject", LoadedModel, Context)
+Checked = TypeVar("Checked", LoadedModel, Context)
 # Asked of the stored form, which may hold what no graph can.
 STORED_CHECKS: tuple[Callable[[LoadedModel], Iterable[Finding]], ...] = (
     validity.check_checker,
@@ -106,13 +106,13 @@ def _blame(findings: list[Finding], reference: ModelIndex | None) -> list[Findin
 
 
 def _ask(
-    check: Callable[[Subject], Iterable[Finding]], subject: Subject, label: str, stopped: list[Finding]
+    check: Callable[[Checked], Iterable[Finding]], checked: Checked, label: str, stopped: list[Finding]
 ) -> list[Finding]:
     """Return what a check finds; of one that a malformed part of the model stops, that it was stopped."""
     name = check.__name__.removeprefix("check_").replace("_", " ")
     try:
         with asking(label, f"what the check of {name} asks"):
-            return list(check(subject))
+            return list(check(checked))
     except GraphError as error:
         stopped.append(report("OLX101", label, "a model that every check can read", str(error)))
         return []

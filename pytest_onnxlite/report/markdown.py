@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pytest_onnxlite.checks.blocks import Counts
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import view
-from pytest_onnxlite.report.course import TrendPart
 from pytest_onnxlite.report.document import Document
-from pytest_onnxlite.report.marks import Mark
+from pytest_onnxlite.report.history_view import TrendPart
+from pytest_onnxlite.report.status import Status
 from pytest_onnxlite.text import shown, shown_lines
 
 # A job summary of GitHub holds 1 MiB; what is longer is not shown at all.
@@ -21,7 +21,7 @@ _CUT = "\n\n*The report is longer than a job summary may be; the rest is in the 
 def render(document: Document, checks: Checks) -> str:
     """Return the report; ends with a line end."""
     page = view.build(document, checks)
-    parts = [f"## {page.mark.sign} Release guard: {escape(page.headline)}", escape(page.intro)]
+    parts = [f"## {page.status.sign} Release guard: {escape(page.headline)}", escape(page.intro)]
     if page.summary:
         parts.append(_summary(page))
     if page.remarks:
@@ -65,18 +65,18 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Seque
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _mark(mark: Mark, word: str = "") -> str:
-    return f"{mark.sign} {escape(word or mark.word)}"
+def _badge(status: Status, word: str = "") -> str:
+    return f"{status.sign} {escape(word or status.word)}"
 
 
 def _summary(page: view.Page) -> str:
     rows = []
     for row in page.summary:
         cells = [
-            "–" if cell is None else f"{cell.mark.sign if cell.mark else ''} {escape(cell.text)}{_beside(cell)}"
+            "–" if cell is None else f"{cell.status.sign if cell.status else ''} {escape(cell.text)}{_beside(cell)}"
             for cell in row.cells
         ]
-        rows.append([escape(row.model), escape(row.variant), _mark(row.mark, row.word.lower()), *cells])
+        rows.append([escape(row.model), escape(row.variant), _badge(row.status, row.word.lower()), *cells])
     return _table(["model", "variant", "verdict", *page.columns], rows)
 
 
@@ -85,7 +85,7 @@ def _beside(cell: view.Cell) -> str:
 
 
 def _problem(problem: view.Problem) -> str:
-    parts = [f"#### {_mark(problem.mark, problem.badge)}: {escape(f'{problem.title} {problem.against}'.strip())}"]
+    parts = [f"#### {_badge(problem.status, problem.badge)}: {escape(f'{problem.title} {problem.against}'.strip())}"]
     if problem.test:
         parts.append(f"{escape(problem.test)}, at {escape(problem.place)}")
     parts.append(block("\n".join([problem.message, *problem.explanation])))
@@ -98,9 +98,9 @@ def _variant(part: view.VariantPart) -> Iterable[str]:
         columns = ["figure", "first release", "last release", "today", "change", "allowed", "verdict"]
         rows = []
         for row in part.history:
-            course = row.course
-            texts = (course.first, course.last, f"**{course.today}**", course.change, course.allowed)
-            rows.append([row.name, *texts, _mark(row.mark)])
+            history = row.history
+            texts = (history.first, history.last, f"**{history.today}**", history.change, history.allowed)
+            rows.append([row.name, *texts, _badge(row.status)])
         yield _table(columns, rows, numbers=(1, 2, 3, 4))
     for line in part.measured_at:
         yield escape(f"{line[:1].upper()}{line[1:]}.")

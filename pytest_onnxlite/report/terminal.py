@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
 from pytest_onnxlite.records import Checks, Forecast, Record
 from pytest_onnxlite.report.failure import explanation_lines, told
-from pytest_onnxlite.report.marks import remarks_of
+from pytest_onnxlite.report.status import remarks_of
 from pytest_onnxlite.text import aligned, listed, percent, shapes_text, shown
 
 _UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)

@@ -13,14 +13,14 @@ from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.records import Checks, Record, to_data
 from pytest_onnxlite.report import terminal
-from pytest_onnxlite.report.course import HistoryRow, TrendPart, history, trend_part
 from pytest_onnxlite.report.document import Document, as_data, rounded
 from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines, told
-from pytest_onnxlite.report.marks import PASS, Mark, anchor, mark_of, measured_of, remarks_of, verdicts_of, worst
+from pytest_onnxlite.report.history_view import HistoryRow, TrendPart, history_rows, trend_part
 from pytest_onnxlite.report.plots import Strip, strip
+from pytest_onnxlite.report.status import PASS, Status, anchor, measured_of, remarks_of, status_of, verdicts_of, worst
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
-_FAIL = Mark("fail", "✗", "fail")
+_FAIL = Status("fail", "✗", "fail")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Cell:
 
     text: str
     notes: tuple[str, ...] = ()
-    mark: Mark | None = None
+    status: Status | None = None
     share: float | None = None
 
 
@@ -41,7 +41,7 @@ class SummaryRow:
     variant: str
     anchor: str
     cells: tuple[Cell | None, ...]
-    mark: Mark
+    status: Status
     word: str
 
 
@@ -51,7 +51,7 @@ class Problem:
 
     title: str
     against: str
-    mark: Mark
+    status: Status
     message: str
     explanation: tuple[str, ...] = ()
     test: str = ""
@@ -76,7 +76,7 @@ class VerdictRow:
     check: str
     against: str
     figure: str
-    mark: Mark
+    status: Status
     message: str
     explanation: tuple[str, ...]
 
@@ -88,7 +88,7 @@ class VariantPart:
     name: str
     kind: str
     anchor: str
-    mark: Mark
+    status: Status
     word: str
     tests: tuple[tuple[str, str], ...]
     verdicts: tuple[VerdictRow, ...]
@@ -124,7 +124,7 @@ class ModelPart:
 class Page:
     """The whole report."""
 
-    mark: Mark
+    status: Status
     headline: str
     intro: str
     summary: tuple[SummaryRow, ...]
@@ -148,7 +148,7 @@ def build(document: Document, checks: Checks) -> Page:
     names = [*(name for name in checks if name in judged), *sorted(judged - set(checks))]
     plain = {name: value for name, value in as_data(document).items() if name in _ABOUT_THE_RUN}
     return Page(
-        mark=_FAIL if document.verdict == "fail" else PASS,
+        status=_FAIL if document.verdict == "fail" else PASS,
         headline=_headline(document, len(problems)),
         intro=_intro(document, groups),
         summary=tuple(_summary_row(key, group, names, checks) for key, group in groups.items()),
@@ -229,7 +229,7 @@ def _problems(document: Document, checks: Checks) -> tuple[Problem, ...]:
             Problem(
                 f"{record.name}: {names}",
                 _against_text(verdict, checks),
-                mark_of(verdict),
+                status_of(verdict),
                 verdict.message,
                 (*explanation_lines(verdict), *_way_out(document, record, verdict)),
                 record.test,
@@ -330,14 +330,14 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         f"{model} {kind}",
         kind,
         summary.anchor,
-        summary.mark,
+        summary.status,
         summary.word,
         tuple((record.test, f"{record.file}:{record.line}") for record in group),
         tuple(
-            VerdictRow(v.check, _against(v, checks), v.figure, mark_of(v), told(v, red), tuple(explanation_lines(v)))
+            VerdictRow(v.check, _against(v, checks), v.figure, status_of(v), told(v, red), tuple(explanation_lines(v)))
             for v in verdicts
         ),
-        history(group, checks),
+        history_rows(group, checks),
         tuple(_placed(block, model, kind) if isinstance(block, Ratios) else block for block in blocks),
         (*terminal.measured_at(measured, checks), *terminal.since_saved(verdicts)),
         tuple(dict.fromkeys(remarks)),

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
 
-from pytest_onnxlite.explain.provenance import Origins
+from pytest_onnxlite.explain.provenance import Provenance
 
 from onnx_models import edit, quantize, set_weight, stretched, weights_of, wide
 from projects import Digits, Project
@@ -340,7 +340,7 @@ def test_names_of_fused_nodes_are_traced_back_to_the_file(tmp_path: Path, name: 
     def rename(model: onnx.ModelProto) -> None:
         model.graph.node[0].name = "a/MatMul"
 
-    assert Origins(edit(hidden(tmp_path / "a.onnx", 8), tmp_path / "b.onnx", rename)).of(name) == "a/MatMul"
+    assert Provenance(edit(hidden(tmp_path / "a.onnx", 8), tmp_path / "b.onnx", rename)).of(name) == "a/MatMul"
 
 
 def test_weights_that_grew_are_told_from_activations(project: Project, tmp_path: Path, explain: Run) -> None:

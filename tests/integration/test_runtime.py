@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite.registry import Registry
-from pytest_onnxlite.report.guarded import describe
+from pytest_onnxlite.report.listing import describe
 
 from onnx_models import dense
 from projects import UNEXPLAINED, Project

@@ -105,7 +105,7 @@ def test_time_per_inference_is_that_of_a_bare_loop(benchmark: Any, tmp_path: Pat
     stopwatch.calibrate()
     bare: list[float] = []
 
-    def conductor() -> Any:
+    def turns() -> Any:
         stopwatch.open_alone()
         for _ in range(60):
             yield
@@ -116,7 +116,7 @@ def test_time_per_inference_is_that_of_a_bare_loop(benchmark: Any, tmp_path: Pat
             bare.append((perf_counter() - start) / stopwatch.iterations)
         return {}
 
-    stopwatch.drive(conductor())
+    stopwatch.drive(turns())
     # The study says within 3 %; here other tests may have warmed the machine.
     assert median(stopwatch.data) == pytest.approx(median(bare), rel=0.1)
 

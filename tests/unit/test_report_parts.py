@@ -27,10 +27,10 @@ from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report import document as document_module
 from pytest_onnxlite.report import html, markdown, trend
 from pytest_onnxlite.report.annotations import annotate, workspace_prefix
-from pytest_onnxlite.report.course import trend_part
 from pytest_onnxlite.report.document import Document
-from pytest_onnxlite.report.marks import mark_of, worst
+from pytest_onnxlite.report.history_view import trend_part
 from pytest_onnxlite.report.plots import nice_ticks, spark, strip
+from pytest_onnxlite.report.status import status_of, worst
 from pytest_onnxlite.run import Run, Unjudged
 
 from pages import structure_faults
@@ -120,9 +120,9 @@ def test_text_in_a_table_breaks_no_table() -> None:
     ],
 )
 def test_a_verdict_has_a_sign_and_a_word(outcome: str, red: bool, key: str, word: str) -> None:
-    mark = mark_of(verdict(outcome=outcome, red=red))
-    assert (mark.key, mark.word) == (key, word)
-    assert mark.sign
+    status = status_of(verdict(outcome=outcome, red=red))
+    assert (status.key, status.word) == (key, word)
+    assert status.sign
 
 
 def test_the_worst_state_stands_for_all() -> None:

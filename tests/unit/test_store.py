@@ -34,7 +34,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import LOCKS, Busy, Pending, locked
 from pytest_onnxlite.last_release import load_last
 from pytest_onnxlite.registry import Registry
-from pytest_onnxlite.report.guarded import describe
+from pytest_onnxlite.report.listing import describe
 from pytest_onnxlite.saving import merge
 from pytest_onnxlite.variants.cache import hash_file
 

@@ -22,7 +22,7 @@ from pytest_onnxlite.checks.accuracy.measurement import (
     read,
 )
 from pytest_onnxlite.checks.blocks import Block, Table
-from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend
+from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
@@ -184,9 +184,9 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             return f"accuracy {-100 * lost / saved.total:+.1f} points"
         return f"{saved.metric} {lost:+.3g} worse" if abs(lost) > NOISE * abs(saved.value or 0.0) else ""
 
-    def course(
+    def history(
         self, found: Found, section: AccuracySection | None, first: FirstAccuracy | None, limit: AccuracyLimit | None
-    ) -> Course:
+    ) -> History:
         """Return the figure first, last and today; what another kind of metric saved is no figure beside this one."""
         counted = isinstance(found, Accuracy)
         start, saved = (
@@ -203,7 +203,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
                 amount = f"{100 * limit.max_drop:.1f} points"
             allowed = f"{amount}{' relative' if limit.relative else ''} worse at most"
         texts = [NONE if part is None else part.text for part in (start, saved)]
-        return Course(texts[0], texts[1], found.figure, change, allowed)
+        return History(texts[0], texts[1], found.figure, change, allowed)
 
     def details(self, found: Found, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return what each slice has."""

@@ -14,8 +14,8 @@ from pytest_onnxlite.checks.check import (
     NONE,
     Case,
     Check,
-    Course,
     Figure,
+    History,
     Judged,
     Task,
     Trend,
@@ -297,9 +297,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         evidence = verdict.evidence
         return ratio_drift(NAME, evidence.ratio_since_first) if isinstance(evidence, LatencyEvidence) else ""
 
-    def course(
+    def history(
         self, found: Latency, section: LatencySection | None, first: float | None, limit: LatencyLimit | None
-    ) -> Course:
+    ) -> History:
         """Return the times; the last release's by the ratio and not by what was saved, since both ran today."""
         beside = found.comparisons.get(BASELINE)
         last = start = change = NONE
@@ -310,7 +310,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
                 start = time_text(found.seconds / ratio / first)
         elif section is not None:
             last, change = time_text(section.seconds), f"{found.seconds / section.seconds:.2f}×"
-        return Course(start, last, time_text(found.seconds), change, at_most(limit.max_slowdown if limit else None))
+        return History(start, last, time_text(found.seconds), change, at_most(limit.max_slowdown if limit else None))
 
     def details(self, found: Latency, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return each set of paired ratios."""

@@ -14,7 +14,7 @@ from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency
-from pytest_onnxlite.checks.latency.schedule import Plan, conduct
+from pytest_onnxlite.checks.latency.schedule import Plan, take_turns
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
@@ -102,18 +102,18 @@ def compare(
 
 
 def _drive(bench: _Processes, plan: Plan) -> Comparison:
-    conductor = conduct(bench, plan, random.Random())
+    turns = take_turns(bench, plan, random.Random())
     try:
-        next(conductor)
+        next(turns)
         while True:
-            conductor.send(bench.time_candidate())
+            turns.send(bench.time_candidate())
     except StopIteration as stop:
         found: Comparison = stop.value
         return found
 
 
 class _Processes:
-    """Two processes, one idle while the other is timed; a `Bench` as `conduct` needs it."""
+    """Two processes, one idle while the other is timed; a `Bench` as `take_turns` needs it."""
 
     def __init__(self, candidate: Side, reference: Side, feeds: Path) -> None:
         self._candidate, self._reference, self._feeds = candidate, reference, feeds

@@ -15,7 +15,7 @@ from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
 from pytest_onnxlite.checks.suspects import float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.provenance import Origins
+from pytest_onnxlite.explain.provenance import Provenance
 from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.text import first_line, percent, time_text
@@ -251,11 +251,11 @@ def profile_both(
             runs[which] += _profile((candidate, reference)[which], feeds, runtime, times[which], most)
     found = []
     for which, path in enumerate((candidate, reference)):
-        origins = Origins(path, *sources)
+        provenance = Provenance(path, *sources)
         found.append(
             [
                 # A node in a loop runs several times in an inference.
-                Kernel(name, origins.of(name), operator, _steady(seconds) * len(seconds) / runs[which])
+                Kernel(name, provenance.of(name), operator, _steady(seconds) * len(seconds) / runs[which])
                 for (name, operator), seconds in times[which].items()
             ]
         )

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pytest_onnxlite.baseline.fingerprint import usable_cpus
 from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
 from pytest_onnxlite.checks.latency.pace import pace
-from pytest_onnxlite.checks.latency.schedule import FAST, STEP, Plan, conduct, quantile
+from pytest_onnxlite.checks.latency.schedule import FAST, STEP, Plan, quantile, take_turns
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.spec import Array, Runtime
@@ -141,7 +141,7 @@ def _measure(
                 is_long=seconds > _LONG_SECONDS,
                 max_time=max_time,
             )
-            comparison = yield from conduct(stopwatch, plan, rng)
+            comparison = yield from take_turns(stopwatch, plan, rng)
             found[purpose] = replace(comparison, fastest=stopwatch.fastest)
         if not references:
             for _ in range(STEP):

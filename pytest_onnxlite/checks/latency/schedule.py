@@ -1,6 +1,6 @@
 """The order of a comparison of times: which block is due, and when enough was seen.
 
-One generator, `conduct`, says when a candidate's block is due and is told how long it took; whoever runs it owns the
+One generator, `take_turns`, says when a candidate's block is due and is told how long it took; whoever runs it owns the
 clock, so that tests drive it with a fake one.
 """
 
@@ -37,11 +37,11 @@ STEP = smallest_sample(CONFIDENCE)
 _MAX_PAIRS = 16 * STEP
 
 
-Conductor = Generator[None, float, Comparison]
+Turns = Generator[None, float, Comparison]
 
 
 class Bench(Protocol):
-    """What `conduct` needs from whoever owns the sessions and the clock."""
+    """What `take_turns` needs from whoever owns the sessions and the clock."""
 
     def open_pair(self, candidate_first: bool) -> None:
         """Open fresh sessions of candidate and reference, warmed up, after closing those before."""
@@ -91,7 +91,7 @@ class _Pair:
     fast: float
 
 
-def conduct(bench: Bench, plan: Plan, rng: random.Random) -> Conductor:
+def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
     """Say when the candidate's blocks are due; is sent their seconds per inference.
 
     Session pairs are added to the first set until its bounds lie on one side of what is allowed. Where they

@@ -175,11 +175,11 @@ class Stopwatch:
     def _run_twin(self) -> Any:
         return self._twin()
 
-    def drive(self, conductor: Generator[None, float, dict[str, Comparison]]) -> dict[str, Comparison]:
-        """Let pytest-benchmark time a block whenever the conductor says one is due.
+    def drive(self, turns: Generator[None, float, dict[str, Comparison]]) -> dict[str, Comparison]:
+        """Let pytest-benchmark time a block whenever the turns say that one is due.
 
         Returns:
-            What the conductor concluded; `data` then holds the candidate's seconds per inference, by round.
+            What the turns ended in; `data` then holds the candidate's seconds per inference, by round.
         """
         result: list[dict[str, Comparison]] = []
 
@@ -193,12 +193,12 @@ class Stopwatch:
         def after_round() -> None:
             self._go_on()
             self.data.append(self._benchmark.stats.stats.data[-1])
-            advance(lambda: conductor.send(self.data[-1]))
+            advance(lambda: turns.send(self.data[-1]))
 
         enabled = gc.isenabled()
         gc.disable()
         try:
-            advance(lambda: next(conductor))
+            advance(lambda: next(turns))
             # Ends by _Enough: how many rounds are needed shows on the way.
             self._benchmark.pedantic(
                 self.run_candidate, teardown=after_round, rounds=1_000_000_000, iterations=self.iterations

@@ -11,8 +11,8 @@ from pytest_onnxlite.checks.check import (
     NONE,
     Case,
     Check,
-    Course,
     Figure,
+    History,
     Judged,
     Task,
     Trend,
@@ -131,15 +131,15 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         evidence = verdict.evidence
         return ratio_drift(NAME, evidence.ratio_since_first) if isinstance(evidence, MemoryEvidence) else ""
 
-    def course(
+    def history(
         self, found: Memory, section: MemorySection | None, first: float | None, limit: MemoryLimit | None
-    ) -> Course:
+    ) -> History:
         """Return the peaks; the last release's as it was measured today, where it was."""
         saved = found.reference.highest if found.reference else section.highest if section else None
         start = saved / first if saved and first else None
         texts = [NONE if count is None else size_text(count) for count in (start, saved)]
         peak = found.candidate.highest
-        return Course(
+        return History(
             texts[0], texts[1], size_text(peak), growth(peak, saved), at_most(limit.max_growth if limit else None)
         )
 

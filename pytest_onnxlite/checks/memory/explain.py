@@ -11,7 +11,7 @@ from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.size.contents import count_bytes
 from pytest_onnxlite.checks.verdict import Explanation, Outcome
-from pytest_onnxlite.explain.provenance import Origins
+from pytest_onnxlite.explain.provenance import Provenance
 from pytest_onnxlite.text import percent, size_text
 
 _MOST_NODES = 5
@@ -99,10 +99,10 @@ def compare_nodes(ours: Peak, theirs: Peak, path: Path, previous: Path | None) -
         return []
     sums = []
     for peak, file in ((ours, path), (theirs, previous or path)):
-        origins = Origins(file)
+        provenance = Provenance(file)
         total: dict[str, int] = defaultdict(int)
         for name, size in peak.nodes:
-            total[origins.of(name)] += size
+            total[provenance.of(name)] += size
         sums.append(total)
     names = sorted(set(sums[0]) | set(sums[1]))
     found = [NodeBytes(n, sums[0][n], sums[1][n], sums[0][n] - sums[1][n]) for n in names]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_onnxlite.baseline.record import KeptFile
 from pytest_onnxlite.checks.blocks import Block, Table
-from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend
+from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
 from pytest_onnxlite.checks.outputs.judge import NAME, judge_outputs
 from pytest_onnxlite.checks.outputs.limit import OutputsLimit
 from pytest_onnxlite.checks.outputs.measurement import Found, OutputsEvidence, OutputsSection, decibel_text
@@ -76,11 +76,11 @@ class OutputsCheck(Check[OutputsLimit, Found]):
         """Say that the last release's own file answers otherwise here."""
         return verdict.evidence.runtime if isinstance(verdict.evidence, OutputsEvidence) else ""
 
-    def course(self, found: Found, section: OutputsSection | None, first: Any, limit: OutputsLimit | None) -> Course:
+    def history(self, found: Found, section: OutputsSection | None, first: Any, limit: OutputsLimit | None) -> History:
         """Return the lowest ratio of the last release and today's."""
         saved = NONE if section is None or section.sqnr is None else decibel_text(section.sqnr)
         allowed = NONE if limit is None else f"{limit.min_sqnr:g} dB at least"
-        return Course(NONE, saved, found.figure, NONE, allowed)
+        return History(NONE, saved, found.figure, NONE, allowed)
 
     def details(self, found: Found, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return the figures of each output."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.checks.blocks import Block, Table, bars
-from pytest_onnxlite.checks.check import NONE, Case, Check, Course, Figure, Judged, Task, Trend
+from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
 from pytest_onnxlite.checks.size.judge import NAME, judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
@@ -85,13 +85,13 @@ class SizeCheck(Check[SizeLimit, Size]):
             return ""
         return f"size {percent(evidence.bytes / evidence.first - 1, sign=True)}"
 
-    def course(
+    def history(
         self, found: Size, section: SizeSection | None, first: SizeSection | None, limit: SizeLimit | None
-    ) -> Course:
+    ) -> History:
         """Return the bytes first, last and today."""
         start, saved = (NONE if part is None else size_text(part.bytes) for part in (first, section))
         change = growth(found.bytes, section.bytes if section else None)
-        return Course(start, saved, size_text(found.bytes), change, at_most(limit.tolerance if limit else None))
+        return History(start, saved, size_text(found.bytes), change, at_most(limit.tolerance if limit else None))
 
     def details(self, found: Size, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return the bytes of weights by type, and what is left in float."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_onnxlite.checks.check import NONE, Course, Trend
+from pytest_onnxlite.checks.check import NONE, History, Trend
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.records import Checks, Record
-from pytest_onnxlite.report.marks import Mark, anchor, measured_of, verdicts_of, worst
 from pytest_onnxlite.report.plots import Spark, spark
+from pytest_onnxlite.report.status import Status, anchor, measured_of, verdicts_of, worst
 from pytest_onnxlite.report.trend import Release, Series
 from pytest_onnxlite.text import growth, percent, points
 
@@ -20,8 +20,8 @@ class HistoryRow:
     """A figure in the first release, in the last one, and today."""
 
     name: str
-    course: Course
-    mark: Mark
+    history: History
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrendPart:
     remarks: tuple[str, ...]
 
 
-def history(group: Sequence[Record], checks: Checks) -> tuple[HistoryRow, ...]:
+def history_rows(group: Sequence[Record], checks: Checks) -> tuple[HistoryRow, ...]:
     """Return for each measured figure what it was first, last and is today."""
     measured, verdicts = measured_of(group), verdicts_of(group)
     limits: dict[str, Limit] = {name: limit for record in group for name, limit in record.limits.items()}
@@ -58,9 +58,9 @@ def history(group: Sequence[Record], checks: Checks) -> tuple[HistoryRow, ...]:
             continue
         section = baseline.sections.get(name) if baseline else None
         first = baseline.first.get(check.first_key) if baseline else None
-        course = check.course(measured[name], section, first, limits.get(name))
-        if course is not None:
-            rows.append(HistoryRow(name, course, worst(v for v in verdicts if v.check == name)))
+        history = check.history(measured[name], section, first, limits.get(name))
+        if history is not None:
+            rows.append(HistoryRow(name, history, worst(v for v in verdicts if v.check == name)))
     return tuple(rows)
 
 

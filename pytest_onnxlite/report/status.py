@@ -11,7 +11,7 @@ from pytest_onnxlite.records import Checks, Record
 
 
 @dataclass(frozen=True)
-class Mark:
+class Status:
     """A state: a key for colours, a sign and a word that say the same without them."""
 
     key: str
@@ -19,31 +19,31 @@ class Mark:
     word: str
 
 
-PASS = Mark("pass", "✓", "pass")
-_IMPROVED = Mark("improved", "▲", "improved")
-_NOT_COMPARED = Mark("none", "○", "not compared")
+PASS = Status("pass", "✓", "pass")
+_IMPROVED = Status("improved", "▲", "improved")
+_NOT_COMPARED = Status("none", "○", "not compared")
 
 
-def mark_of(verdict: Verdict) -> Mark:
+def status_of(verdict: Verdict) -> Status:
     """Return the state of one verdict."""
     outcome = verdict.outcome
     if verdict.red:
-        return Mark("fail", "✗", "fail") if outcome is Outcome.FAIL else Mark("unsure", "?", str(outcome))
+        return Status("fail", "✗", "fail") if outcome is Outcome.FAIL else Status("unsure", "?", str(outcome))
     if verdict.xfail is not None:
-        return Mark("accepted", "!", "xfail")
+        return Status("accepted", "!", "xfail")
     known = {Outcome.PASS: PASS, Outcome.IMPROVED: _IMPROVED, Outcome.NOT_COMPARED: _NOT_COMPARED}
     if outcome in known:
         return known[outcome]
-    return Mark("accepted", "!", "accepted") if outcome is Outcome.FAIL else Mark("none", "○", str(outcome))
+    return Status("accepted", "!", "accepted") if outcome is Outcome.FAIL else Status("none", "○", str(outcome))
 
 
 _ORDER = ("fail", "unsure", "accepted", "improved", "pass", "none")
 
 
-def worst(verdicts: Iterable[Verdict]) -> Mark:
+def worst(verdicts: Iterable[Verdict]) -> Status:
     """Return the state that matters most; a limit that passed outweighs one that was not compared."""
-    marks = sorted((mark_of(v) for v in verdicts), key=lambda m: _ORDER.index(m.key))
-    return marks[0] if marks else _NOT_COMPARED
+    statuses = sorted((status_of(v) for v in verdicts), key=lambda m: _ORDER.index(m.key))
+    return statuses[0] if statuses else _NOT_COMPARED
 
 
 def remarks_of(verdict: Verdict, checks: Checks) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_onnxlite.checks.latency.measurement import Comparison
 from pytest_onnxlite.checks.latency.ratios import is_suspicious, is_too_noisy
-from pytest_onnxlite.checks.latency.schedule import Plan, conduct, quantile
+from pytest_onnxlite.checks.latency.schedule import Plan, quantile, take_turns
 
 MOST = 1.05
 
@@ -58,11 +58,11 @@ class FakeBench:
 
 def drive(bench: FakeBench, max_time: float = 1000.0, is_long: bool = False) -> Comparison:
     plan = Plan("last release", MOST, 0.05, 5, is_long, max_time)
-    conductor = conduct(bench, plan, random.Random(0))
+    turns = take_turns(bench, plan, random.Random(0))
     try:
-        next(conductor)
+        next(turns)
         while True:
-            conductor.send(bench.time_candidate())
+            turns.send(bench.time_candidate())
     except StopIteration as stop:
         result: Comparison = stop.value
         return result
