@@ -136,7 +136,7 @@ def runtimes(model: Path, method: str, count: int, folder: Path, note: Callable[
 
 
 def peak(pid: int | str) -> int:
-    """Return the most memory that a process had, in bytes; 0 where it is gone."""
+    """Return the most memory that a process had, in bytes; 0 if it is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -263,7 +263,7 @@ KINDS: dict[str, tuple[int, Callable[[Path, random.Random, int], Tally]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="*", choices=[[], *KINDS], help="all where none is named")
+    parser.add_argument("kinds", nargs="*", choices=[[], *KINDS], help="all if none is named")
     parser.add_argument("--scale", type=float, default=1.0, help="how many of the usual numbers")
     parser.add_argument("--seed", type=int, default=2021)
     parser.add_argument("--finds", type=Path, default=Path("fuzz-finds.txt"), help="where what was found is kept")

@@ -81,16 +81,16 @@ What that costs, as `python benchmarks/graph_time.py` printed it (onnx 1.23.2, O
 | INT8, 100 MiB | check_graph, all checks | 0.20 s | 200 MiB |
 | INT8, 100 MiB | onnx.checker, full_check=True | 0.15 s | 200 MiB |
 | INT8, 100 MiB | ONNX Runtime, a session | 0.25 s | 141 MiB |
-| INT8 beside its float model, 140 MiB | check_graph, all checks | 0.29 s | 258 MiB |
-| INT8 beside its float model, 140 MiB | onnx.checker, full_check=True | 0.22 s | 231 MiB |
-| INT8 beside its float model, 140 MiB | ONNX Runtime, a session | 0.40 s | 192 MiB |
+| INT8 with its float model, 140 MiB | check_graph, all checks | 0.29 s | 258 MiB |
+| INT8 with its float model, 140 MiB | onnx.checker, full_check=True | 0.22 s | 231 MiB |
+| INT8 with its float model, 140 MiB | ONNX Runtime, a session | 0.40 s | 192 MiB |
 
 The examples are what the checks say about models that this project's tests break.
 """
 _TABLE_HEAD = """# Which tool sees which fault
 
 Small INT8 models, each broken in one place, given to `onnx.checker`, to the same with `full_check`, to
-ONNX Runtime for loading and for one run, and to `check_graph` with the float model beside. A cross means that
+ONNX Runtime for loading and for one run, and to `check_graph` along with the float model. A cross means that
 the tool refused the model; the code is that of the finding meant for the fault.
 
 `python benchmarks/graph_pages.py` writes this page; a test checks that it is still true with the versions
@@ -161,7 +161,7 @@ def _float_table() -> str:
 
 
 def _code(mutation: FloatMutation, scope: str) -> str:
-    """Return the code that is found with the tensors in the file and next to it, empty where one of both is not."""
+    """Return the code that is found with the tensors in the file and next to it, empty if one of both is not."""
     if mutation.top and scope != "main":
         return "-"
     for storage in STORAGES:

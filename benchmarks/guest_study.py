@@ -165,7 +165,7 @@ def declared(folder: Path) -> str:
 
 
 def marker(folder: Path, rounds: int = 5) -> str:
-    """Return the table of what a marker costs where nothing is measured: the test's baseline is not looked at."""
+    """Return the table of what a marker costs if nothing is measured: the test's baseline is not looked at."""
     folder.mkdir()
     weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
     graph = helper.make_graph(

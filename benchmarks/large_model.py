@@ -20,7 +20,7 @@ from pytest_onnxlite.variants.cache import Cache
 
 
 def chain(path: Path, layers: int, width: int) -> None:
-    """Save a chain of dense layers, each with weights of its own in one file beside the model."""
+    """Save a chain of dense layers, each with weights of its own in one file next to the model."""
     rng = np.random.default_rng(0)
     nodes, weights, size = [], [], 4 * width * width
     with path.with_suffix(".data").open("wb") as file:

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_onnxlite", description=__doc__)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and end")
     commands = parser.add_subparsers(dest="command", required=True)
-    report = commands.add_parser("report", help="render a JSON report; Markdown on the terminal where nothing is said")
+    report = commands.add_parser("report", help="render a JSON report; Markdown on the terminal if nothing is said")
     report.add_argument("file", type=Path, metavar="FILE.json", help="what --onnxlite-report wrote")
     report.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
     report.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown")

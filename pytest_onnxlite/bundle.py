@@ -68,7 +68,7 @@ Timings and memory are measured anew on the machine where it is replayed.
 
 @dataclass(frozen=True)
 class PlacedFile:
-    """A file of the failure: its place in the bundle, None where it is not in it, and then why; its hash and bytes."""
+    """A file of the failure: its place in the bundle, None if it is not in it, and then why; its hash and bytes."""
 
     file: str | None = None
     sha256: str = ""
@@ -78,7 +78,7 @@ class PlacedFile:
 
 @dataclass(frozen=True)
 class PlacedInputs:
-    """The failing samples: their file, None where they are not in it, and why; which rows, and how many failed."""
+    """The failing samples: their file, None if they are not in it, and why; which rows, and how many failed."""
 
     file: str | None = None
     rows: tuple[int, ...] = ()
@@ -109,8 +109,8 @@ class Manifest:
         metric_is_built_in: whether the metric is one of ours.
         files: the candidate, the float model and the last release.
         inputs: the failing samples.
-        data: the file of the whole evaluation data; None where it is not in it.
-        sample: by input, from which inputs can be made where none may leave.
+        data: the file of the whole evaluation data; None if it is not in it.
+        sample: by input, from which inputs can be made if none may leave.
         seed: to make them with.
         environment: versions.
         machine: where it failed.
@@ -338,7 +338,7 @@ def _place_inputs(work: Path, failure: Failure) -> PlacedInputs | None:
 
 
 def _failing(lost: list[str], batch_size: int, failure: Failure) -> Array:
-    """Return the rows of the samples that a loss consists of, the largest losses first where it is not counted."""
+    """Return the rows of the samples that a loss consists of, the largest losses first if it is not counted."""
     builder = failure.builder
     own = accuracy.rate(builder, failure.variant, batch_size)
     if own.ndim == 0:
@@ -346,7 +346,7 @@ def _failing(lost: list[str], batch_size: int, failure: Failure) -> Array:
     others = [reference for against in lost for reference in _references(against, failure)]
     rated = [accuracy.rate(builder, other, batch_size) for other in others]
     if own.dtype.kind == "b":
-        # Where there is nothing to ask, every wrong answer may be one that was right.
+        # If there is nothing to ask, every wrong answer may be one that was right.
         right = np.logical_or.reduce(rated) if rated else np.ones(len(own), bool)
         return np.flatnonzero(~own & right)
     metric = builder.spec.rating
@@ -358,7 +358,7 @@ def _failing(lost: list[str], batch_size: int, failure: Failure) -> Array:
 
 
 def _references(against: str, failure: Failure) -> list[Variant]:
-    """Return what a verdict compared with, where it can be asked again."""
+    """Return what a verdict compared with, if it can be asked again."""
     if against != BASELINE:
         reference = failure.builder.accuracy_reference()
         return [] if reference is None else [reference]

@@ -164,7 +164,7 @@ class Coverage:
 
     @property
     def if_partial(self) -> str:
-        """The text where the run was partial; empty where it was not."""
+        """The text where the run was partial; empty if it was not."""
         return self.text if self.state == "partial" else ""
 
 

@@ -22,7 +22,7 @@ class DataFile:
     Attributes:
         path: the file.
         x: the name of the inputs' array, or such names by the model's inputs.
-        y: the name of the labels' array; None for `y` where there is one.
+        y: the name of the labels' array; None for `y` if there is one.
         slices: the name of the array of each slice.
     """
 

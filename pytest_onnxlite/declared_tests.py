@@ -63,7 +63,7 @@ class DeclaredFile:
 
 
 def _lines(path: Path) -> dict[str, int]:
-    """Return the line, from 0, on which the table of each model starts, where it has one of its own."""
+    """Return the line, from 0, on which the table of each model starts, if it has one of its own."""
     header = re.compile(r"""\s*\[\s*tool\s*\.\s*onnxlite\s*\.\s*models\s*\.\s*["']?([^\]"']+?)["']?\s*\]""")
     found: dict[str, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
@@ -114,8 +114,8 @@ class OnnxliteVariant(pytest.Collector):
         for declared in limits:
             if declared.kind == self.name:
                 item: OnnxliteCheck = OnnxliteCheck.from_parent(self, name=declared.check, callobj=_build)
-                beside = [other.key for other in limits if other is not declared]
-                item.stash[GUARD] = Guard.of([declared.key], registry, beside, self.parent.model.where)
+                other_limits = [other.key for other in limits if other is not declared]
+                item.stash[GUARD] = Guard.of([declared.key], registry, other_limits, self.parent.model.where)
                 item.add_marker(getattr(pytest.mark, marker_of(declared.check))(**declared.given))
                 yield item
 

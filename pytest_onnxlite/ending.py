@@ -53,7 +53,7 @@ def _is_whole(run: Run, scope: Scope) -> bool:
 
 
 def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped: bool) -> None:
-    """Compare what the run looked at with what there is to look at, and save where that was asked for."""
+    """Compare what the run looked at with what there is to look at, and save if that was asked for."""
     store = BaselineStore(settings.baseline_dir, checks)
     held = store.held()
     looked: dict[coverage.Name, set[str]] = {}
@@ -104,7 +104,7 @@ def _save(run: Run, settings: Settings, checks: Checks, tally: coverage.Tally) -
 
 
 def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosity: int) -> list[tuple[str, str]]:
-    """Return the lines of the terminal, each with the colour it is written in, a title first; none where nothing was guarded.
+    """Return the lines of the terminal, each with the colour it is written in, a title first; none if nothing was guarded.
 
     Args:
         run: what happened.

@@ -24,7 +24,7 @@ from pytest_onnxlite.text import size_text
 _WORK, _LEFT_AFTER = ".saving-", 3600.0
 # The folder of a folder's lock.
 LOCKS = ".onnxlite"
-# How long a file that somebody reads is waited for before it is replaced, where that cannot be done meanwhile: seconds.
+# How long a file that somebody reads is waited for before it is replaced, if that cannot be done meanwhile: seconds.
 _PAUSES = (0.01, 0.05, 0.1, 0.2, 0.5)
 # How the files begin that stand where another was meant.
 _POINTER = b"version https://git-lfs"

@@ -1,6 +1,6 @@
 """Forecast: whether a model that is right here may be wrong on x86 processors without VNNI, or the other way round.
 
-Their kernels for uint8 × int8 add two products into 16 bits (onnxruntime#6004): weights that lie beside each other in a
+Their kernels for uint8 × int8 add two products into 16 bits (onnxruntime#6004): weights that lie next to each other in a
 sum, of one sign and with |w1| + |w2| > 128, can exceed them.
 """
 
@@ -26,7 +26,7 @@ from pytest_onnxlite.variants.variant import OnnxVariant
 def forecast(
     builder: Builder, variant: OnnxVariant, batch_size: int, trying: bool, progress: Callable[[str], None]
 ) -> Forecast | None:
-    """Say whether a model's products saturate, here or on other processors; None where they hardly do.
+    """Say whether a model's products saturate, here or on other processors; None if they hardly do.
 
     Args:
         builder: the model's variants.
@@ -36,7 +36,7 @@ def forecast(
         progress: is told what begins.
 
     Returns:
-        What may differ, and what a trial came to where there was one.
+        What may differ, and what a trial came to if there was one.
     """
     found = count_saturation(variant.path)
     if not found.is_likely:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pytest_onnxlite.text import shown, shown_lines
 
-# A verdict's explanation may be long, and a note beside a line of code is read at a glance.
+# A verdict's explanation may be long, and a note at a line of code is read at a glance.
 _MOST_LINES = 12
 
 

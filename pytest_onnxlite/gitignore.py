@@ -48,7 +48,7 @@ def _ask(folder: Path, names: Sequence[str], seconds: float) -> list[tuple[str, 
 
 
 def remark(folder: Path, names: Sequence[str]) -> str:
-    """Say which saved files git hides, by which rule; empty where it hides none."""
+    """Say which saved files git hides, by which rule; empty if it hides none."""
     found = ignored(folder, names)
     if not found:
         return ""

@@ -124,7 +124,7 @@ class Guardian:
         variants: Mapping[str, Any],
         limits: Sequence[tuple[str, str, Limit]],
         clock: Clock,
-        beside: Sequence[tuple[str, str, Limit]] = (),
+        other_limits: Sequence[tuple[str, str, Limit]] = (),
         declared_in: str = "",
     ) -> list[Record]:
         """Judge every limit of a test; a limit that cannot be measured is a failed one, and the others go on.
@@ -135,14 +135,14 @@ class Guardian:
             variants: what the test's variant fixtures returned, by kind.
             limits: the kind each limit judges, the check, and the limit.
             clock: what times.
-            beside: limits that other tests judge, and that a suggestion must keep as well.
+            other_limits: limits that other tests judge, and that a suggestion must keep as well.
             declared_in: the table of pyproject.toml that declares the model; empty where a fixture does.
 
         Raises:
             OnnxliteError: a fixture that the user overrode returned no variant, or not the model's own.
         """
         builder = self._builder(spec)
-        limits, beside = self._widened(limits), self._widened(beside)
+        limits, other_limits = self._widened(limits), self._widened(other_limits)
         records: dict[str, Record] = {}
         judged: dict[str, list[_JudgedLimit]] = {}
         for kind, name, limit in limits:
@@ -162,7 +162,7 @@ class Guardian:
         for kind, record in records.items():
             record = self._explain(record, judged[kind])
             record = replace(record, forecast=self._forecast(builder, record, variants[kind]))
-            kept = [(name, limit) for other, name, limit in (*limits, *beside) if other == kind]
+            kept = [(name, limit) for other, name, limit in (*limits, *other_limits) if other == kind]
             records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
         return list(records.values())
 
@@ -288,7 +288,7 @@ class Guardian:
     # -- why, and what to do -----------------------------------------------------------------------------
 
     def _explain(self, record: Record, judged: Sequence[_JudgedLimit]) -> Record:
-        """Say why, for each verdict that is red, or for all where that was asked for."""
+        """Say why, for each verdict that is red, or for all if that was asked for."""
         verdicts = list(record.verdicts)
         for done in judged:
             explained: set[str] = set()
@@ -339,7 +339,7 @@ class Guardian:
     def _suggest(
         self, builder: Builder, record: Record, limits: Sequence[tuple[str, Limit]], declared_in: str
     ) -> Suggestion | None:
-        """Search for a recipe that keeps every limit, where that was asked for and the INT8 variant keeps not all."""
+        """Search for a recipe that keeps every limit, if that was asked for and the INT8 variant keeps not all."""
         if not self._settings.suggest or record.variant != "int8" or not record.is_red:
             return None
         if builder.made_from("int8") is None:
@@ -377,7 +377,7 @@ class Guardian:
 
 
 def _changed(record: Record) -> Verdict:
-    """Return the verdict of a runtime that is not the last release's, where that is to be red."""
+    """Return the verdict of a runtime that is not the last release's, if that is to be red."""
     message = (
         f"{record.runtime_change}: the last release was accepted with another runtime, and onnxlite_runtime_change = fail "
         f"makes that red. Install what it shipped with, or, if the change is meant, accept it with: {SAVE} --onnxlite-accept"

@@ -23,7 +23,7 @@ class Kind:  # no dataclass: defining one costs each run of everybody's tests
         runtime: what runs its file: `onnxruntime` or `litert`; empty for one that its own library calls.
         made_from: the kind that it is made from, whose size and time its own are ratios of; empty for none.
         quantized: whether quantization made it.
-        size_ratio: the share of the bytes of what it is made from that is expected; None where nothing is.
+        size_ratio: the share of the bytes of what it is made from that is expected; None if nothing is.
         build: for a kind of a project's own: writes it into a folder, from the builder of the model's other variants, and
             returns the file, which ends in `.onnx` or `.tflite`; None for ours, which `variants.builder` builds.
     """

@@ -18,7 +18,7 @@ class Last:
     """The last release of a variant: its baseline, or why there is none; its file, or why there is none.
 
     Attributes:
-        broken: why the baseline there is cannot be read; None where it can, or there is none.
+        broken: why the baseline there is cannot be read; None if it can, or there is none.
         data: by their names, the data files that checks kept.
     """
 

@@ -40,14 +40,14 @@ class Guard:
 
     Attributes:
         limits: kind, check and limit.
-        beside: those that other tests judge, and that a suggestion must keep as well.
+        other_limits: those that other tests judge, and that a suggestion must keep as well.
         declared_in: the table of pyproject.toml that declares the model; empty for markers.
         times: whether something is timed.
         needs_quiet: whether something is measured that other processes at work would disturb.
     """
 
     limits: tuple[tuple[str, str, Limit], ...]
-    beside: tuple[tuple[str, str, Limit], ...] = ()
+    other_limits: tuple[tuple[str, str, Limit], ...] = ()
     declared_in: str = ""
     times: bool = False
     needs_quiet: bool = False
@@ -57,20 +57,20 @@ class Guard:
         cls,
         limits: Sequence[tuple[str, str, Limit]],
         registry: Registry,
-        beside: Sequence[tuple[str, str, Limit]] = (),
+        other_limits: Sequence[tuple[str, str, Limit]] = (),
         declared_in: str = "",
     ) -> Guard:
         """Return the guard of these limits."""
         checks = [registry.checks[name] for _, name, _ in limits]
         times, needs_quiet = any(check.timed for check in checks), any(check.needs_quiet for check in checks)
-        return cls(tuple(limits), tuple(beside), declared_in, times, needs_quiet)
+        return cls(tuple(limits), tuple(other_limits), declared_in, times, needs_quiet)
 
     @classmethod
     def from_item(cls, item: pytest.Item, registry: Registry) -> Guard | None:
-        """Read the markers of a test; None where it has none of ours.
+        """Read the markers of a test; None if it has none of ours.
 
         Of several markers of one name the closest counts, so that a test can sharpen its module's limit;
-        one for another variant stands beside it.
+        one for another variant stands next to it.
 
         Raises:
             UsageMistake: see `parse_marker`; or there is no variant to judge, or no telling which.

@@ -53,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, is_flag, text in OPTIONS:
         key = f"onnxlite_{name.replace('-', '_')}"
         if is_flag:
-            # None, so that the ini file is heard where nothing is typed.
+            # None, so that the ini file is heard if nothing is typed.
             group.addoption(f"--onnxlite-{name}", dest=key, action="store_true", default=None, help=text)
             parser.addini(key, text, type="bool", default=False)
         else:
@@ -94,7 +94,7 @@ def _register_markers(config: pytest.Config) -> None:
 
 
 def _register_declared(config: pytest.Config, settings: Settings) -> None:
-    """Let the models be collected that pyproject.toml declares, where it declares any."""
+    """Let the models be collected that pyproject.toml declares, if it declares any."""
     path = config.inipath
     if path is None or path.name != "pyproject.toml":
         path = config.rootpath / "pyproject.toml"

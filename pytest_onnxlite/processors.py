@@ -104,7 +104,7 @@ def is_emulated() -> bool:
 
 @lru_cache(maxsize=1)
 def this_processor() -> str:
-    """Return the name of the kind of processor that this process runs on; empty where it is another or cannot be told."""
+    """Return the name of the kind of processor that this process runs on; empty if it is another or cannot be told."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return ""
     sets = instruction_sets()
@@ -117,7 +117,7 @@ def this_processor() -> str:
 
 
 def find_qemu() -> str | None:
-    """Return the path of QEMU's user mode for x86-64 programs, or None where it is not installed."""
+    """Return the path of QEMU's user mode for x86-64 programs, or None if it is not installed."""
     return next((path for name in _QEMU if (path := shutil.which(name))), None)
 
 

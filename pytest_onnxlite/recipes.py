@@ -1,4 +1,4 @@
-"""How an INT8 variant is made: what a user may ask for, and what is chosen where nothing is asked."""
+"""How an INT8 variant is made: what a user may ask for, and what is chosen if nothing is asked."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class LastRelease:
-    """What the baseline keeps, on a machine like this where it depends on it.
+    """What the baseline keeps, on a machine like this if it depends on it.
 
     Attributes:
         artefact: its file.
@@ -79,10 +79,10 @@ class Forecast:
 
     Attributes:
         text: for a person.
-        share: of neighbouring weight pairs that can saturate; None where it could not be said.
+        share: of neighbouring weight pairs that can saturate; None if it could not be said.
         pairs: how many pairs there are.
         tensors: the worst.
-        portable: what weights that saturate nowhere came to; None where that was not tried.
+        portable: what weights that saturate nowhere came to; None if that was not tried.
     """
 
     text: str
@@ -98,11 +98,11 @@ class Attempt:
 
     Attributes:
         recipe: as code.
-        stopped_by: the limit that it does not keep, `build` where it cannot be built; empty where it keeps all.
+        stopped_by: the limit that it does not keep, `build` if it cannot be built; empty if it keeps all.
         message: what that limit says.
         figures: by check, what was measured in a few words.
-        accuracy: the metric's value, larger for better; None where it was not measured.
-        bytes: the file's size, None where it was not built.
+        accuracy: the metric's value, larger for better; None if it was not measured.
+        bytes: the file's size, None if it was not built.
     """
 
     recipe: str
@@ -134,13 +134,13 @@ class Record:
         artefact: the file that was judged.
         conditions: how.
         limits: by check, the marker's arguments.
-        baseline: what the last release measured; None where there is none to look at.
+        baseline: what the last release measured; None if there is none to look at.
         measured: by check, the measurement.
         verdicts: the verdicts.
         broken_baseline: why the baseline there is cannot be read; it is then not overwritten.
         recipe: how the variant was quantized here, and why so where the user did not say.
-        forecast: what may differ on other processors; None where nothing may.
-        suggestion: a recipe that passes, or that none was found; None where none was looked for.
+        forecast: what may differ on other processors; None if nothing may.
+        suggestion: a recipe that passes, or that none was found; None if none was looked for.
         file: the test's file, relative to pytest's root folder.
         line: its line there.
         runtime: what runs the variant; None for one that its own library calls.
@@ -165,7 +165,7 @@ class Record:
 
     @property
     def runtime_change(self) -> str:
-        """How the runtime differs from the last release's; empty where it does not, or nobody knows."""
+        """How the runtime differs from the last release's; empty if it does not, or nobody knows."""
         return runtime_change(self.baseline.runtime if self.baseline else None, self.runtime)
 
     @property

@@ -35,7 +35,7 @@ class Run:
         records: by test, what its guard recorded; the last attempt counts.
         unjudged: by test, those that failed although no verdict of theirs is red.
         started: the tests that were started.
-        coverage: how much of what is guarded they looked at; None where nothing was compared or saved.
+        coverage: how much of what is guarded they looked at; None if nothing was compared or saved.
         findings: what is wrong with the run as a whole, which no single test can say.
         remarks: what is worth knowing about the run and not wrong.
         saved: what became of the baselines to be saved.

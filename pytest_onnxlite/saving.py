@@ -56,7 +56,7 @@ def merge(
         checks: the checks by name.
         dropped: the checks that no test of the project asks for any more.
         accepted: the checks by which the same file is worse than when it was saved, which was accepted.
-        key: the machine's in the baseline; its fingerprint where there is none.
+        key: the machine's in the baseline; its fingerprint if there is none.
     """
     same = before is not None and before.artefact.sha256 == fresh.artefact.sha256
     if before is not None and same:
@@ -161,7 +161,7 @@ def _plan(
     measured = {name: found for record in records for name, found in record.measured.items()}
     judged = records[-1].artefact
     source = Path(judged.path)
-    # The trained variant is never measured again beside a candidate, so its file is not kept twice.
+    # The trained variant is never measured again in turns with a candidate, so its file is not kept twice.
     kept = settings.keep_artefact and variant != "trained"
     states = tally.states.get((model, variant), {})
     gone = [check for check, state in states.items() if state is State.GONE]
@@ -205,7 +205,7 @@ def _tests(
 
 
 def _refused_loss(lost: Sequence[str], states: Mapping[str, State], accept: bool) -> str:
-    """Say why a baseline is not saved where figures that it holds would be lost; empty where that is meant."""
+    """Say why a baseline is not saved where figures that it holds would be lost; empty if that is meant."""
     unmeasured = [check for check in lost if states.get(check) not in (State.GONE, State.LOOKED)]
     if unmeasured:
         return (

@@ -77,7 +77,7 @@ class GuardSession:
         return [marker_of(check) for check in self._registry().checks]
 
     def _cache_dir(self) -> Path:
-        """Return the cache folder; one for this run alone where nothing is or can be kept."""
+        """Return the cache folder; one for this run alone if nothing is or can be kept."""
         if self._settings.cache_dir is not None:
             return self._settings.cache_dir
         cache = getattr(self._config, "cache", None)
@@ -153,7 +153,7 @@ class GuardSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Take down what was collected, and refuse to measure beside other workers: it could only end red."""
+        """Take down what was collected, and refuse to measure while other workers run: it could only end red."""
         if self._collecting is not None:
             self._collected = self._collecting.taken_down(self._registry())
             if self._is_worker:
@@ -166,7 +166,7 @@ class GuardSession:
         if measured:
             self._refuse(
                 f"{measured[0].nodeid}{f' and {len(measured) - 1} more' if len(measured) > 1 else ''}: latency and memory "
-                "cannot be measured while pytest-xdist runs other tests beside. Nothing was run. "
+                "cannot be measured while pytest-xdist runs other tests at the same time. Nothing was run. "
                 + self._without_workers(self._worker.workerinput["workercount"])
             )
 
@@ -189,7 +189,7 @@ class GuardSession:
     # -- pytest-xdist's controller -----------------------------------------------------------------------
 
     def lend_folder(self, node: Any) -> None:
-        """Name a folder that the workers share, where they have no other to build in."""
+        """Name a folder that the workers share, if they have no other to build in."""
         if self._shared is None:
             self._shared = Path(tempfile.gettempdir(), f"onnxlite-{os.urandom(8).hex()}")
             self._config.add_cleanup(lambda: shutil.rmtree(str(self._shared), ignore_errors=True))
@@ -243,7 +243,7 @@ class GuardSession:
         spec, clock = arguments.get("onnxlite_model"), self._clock(arguments)
         judge = self.guardian().judge
         records = or_fail(
-            lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.beside, guard.declared_in)
+            lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.other_limits, guard.declared_in)
         )
         path, line, _ = item.location
         place: dict[str, Any] = {"file": Path(path).as_posix(), "line": (line or 0) + 1}
@@ -280,7 +280,9 @@ class GuardSession:
         if not benchmark.disabled:
             return Clock(benchmark)
         if self._is_worker:
-            return Clock(missing="nothing can be timed while pytest-xdist runs other tests beside. Run it without -n.")
+            return Clock(
+                missing="nothing can be timed while pytest-xdist runs other tests at the same time. Run it without -n."
+            )
         return Clock(missing="pytest-benchmark is disabled, and it does the timing. Run without --benchmark-disable.")
 
     @pytest.hookimpl(wrapper=True)
@@ -379,7 +381,7 @@ class GuardSession:
 
 
 def _put_away(item: pytest.Item) -> None:
-    """Use pytest-benchmark's fixture where nothing came to be timed: it was asked for by us, and would warn."""
+    """Use pytest-benchmark's fixture if nothing came to be timed: it was asked for by us, and would warn."""
     benchmark = getattr(item, "funcargs", {}).get("benchmark")
     if benchmark is not None and benchmark.stats is None:
         benchmark.disabled = True

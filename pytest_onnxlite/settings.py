@@ -66,7 +66,7 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
     ("bundle", False, "for each failed test write a folder that replays it elsewhere: files, failing inputs, baseline"),
     ("bundle-data", True, "with --onnxlite-bundle: put the whole evaluation data into the folder"),
 )
-# What the options that are no flags take; a folder where nothing is said.
+# What the options that are no flags take; a folder if nothing is said.
 METAVARS = {
     "report": "FILE.json",
     "html": "FILE.html",
@@ -80,7 +80,7 @@ METAVARS = {
 }
 # What is a project's habit and not a run's: name, help, default.
 INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
-    ("artefact_dir", "folder where saved artefacts are kept instead of beside their baselines", ""),
+    ("artefact_dir", "folder where saved artefacts are kept apart from their baselines", ""),
     ("keep_artefact", "false: do not keep the artefact with a saved baseline (default: true)", True),
     ("inference_time", "seconds that one inference may take before it is ended (default: 600)", "600"),
     (
@@ -107,7 +107,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         accept: save a candidate that is worse than its baseline.
         complete: fail unless the run is a full one.
         baseline_dir: where baselines are.
-        artefact_dir: where their artefacts are; None where they lie beside them.
+        artefact_dir: where their artefacts are; None if they lie next to them.
         keep_artefact: whether a save keeps the artefact.
         cache: whether built models are kept for the next run.
         cache_dir: where built models are kept; None for pytest's cache folder.

@@ -113,7 +113,7 @@ def hash_arrays(arrays: Mapping[str, Array]) -> str:
 
 
 def hash_inputs(x: Inputs, y: Array | None = None) -> str:
-    """Return the SHA-256 of inputs, and of labels where there are any."""
+    """Return the SHA-256 of inputs, and of labels if there are any."""
     named = {f"x.{k}": v for k, v in x.items()} if isinstance(x, Mapping) else {"x": x}
     return hash_arrays(named if y is None else {**named, "y": y})
 
@@ -240,7 +240,7 @@ class ModelSpec:
         name: stands for the model in reports and in `baselines/<name>/`: letters, digits, `.`, `_`, `-`.
         trained: the trained model: a `.keras` or `.h5` file, a SavedModel folder, a `keras.Model`; or anything that
             can be called with a batch and returns outputs: a PyTorch module in eval mode, a scikit-learn estimator, a
-            function. What is only called cannot be converted: give `onnx` beside it.
+            function. What is only called cannot be converted: give `onnx` as well.
         evaluation: the samples, with labels, on which accuracy is counted.
         calibration: inputs that a static recipe calibrates with, such as a few hundred of the training samples; the
             dynamic one needs none.
@@ -248,7 +248,7 @@ class ModelSpec:
             outputs; `mae`, `mse` and `r2` of regressions; `cosine`, how far outputs point where the reference
             variant's do; a function `(outputs, labels) -> one number, or one for each sample`, higher being better;
             or a `Metric`. Without labels, `top1` to `r2` compare with the outputs of the reference variant.
-        recipe: how the INT8 variant is made: `DynamicInt8(...)` or `StaticInt8(...)`. Where none is named: static for
+        recipe: how the INT8 variant is made: `DynamicInt8(...)` or `StaticInt8(...)`. If none is named: static for
             a model with convolutions where calibration data is given, else dynamic.
         batch_size: samples per inference in production; accuracy, latency and memory are judged at it.
         batched: whether the first dim of the model's inputs and outputs counts samples; where False, the model

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# On pytest's config: the models that pyproject.toml declares, where it declares any.
+# On pytest's config: the models that pyproject.toml declares, if it declares any.
 DECLARED: pytest.StashKey[DeclaredFile] = pytest.StashKey()
 _OWN: pytest.StashKey[Own] = pytest.StashKey()
 _REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()

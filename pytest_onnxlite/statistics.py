@@ -108,7 +108,7 @@ def mean_exceeds(mean: float, error: float | None, most: float) -> float:
 
     Args:
         mean: of the samples' differences.
-        error: its standard error; None where it is unknown, and then nothing is beyond chance.
+        error: its standard error; None if it is unknown, and then nothing is beyond chance.
         most: what it is held against.
     """
     if error is None or mean <= most:

@@ -40,7 +40,7 @@ _MOST_CHANGES = 3
 _ANY_RATIO = 1e6
 # What stops a recipe that cannot be built.
 _BUILD = "build"
-# So many nodes are left in float together, beside changes of the weights.
+# So many nodes are left in float together, on top of changes of the weights.
 _MOST_NODES = 3
 
 
@@ -52,7 +52,7 @@ class Judged:
         stopped_by: the first limit that is broken, empty for none.
         message: what it says.
         figures: by check, what was measured in a few words.
-        accuracy: the metric's value, None where there is no such limit.
+        accuracy: the metric's value, None if there is no such limit.
         bytes: the file's size.
     """
 
@@ -76,7 +76,7 @@ class Trials:
         self._limits = limits
 
     def rule_out(self, builder: Builder, recipe: Recipe) -> Attempt | None:
-        """Return what comes of a recipe that cannot keep a limit, where that is told without building it; else None."""
+        """Return what comes of a recipe that cannot keep a limit, if that is told without building it; else None."""
         for name, limit in self._limits:
             why = self._guardian.registry.checks[name].rules_out(limit, builder, recipe)
             if why:
@@ -339,7 +339,7 @@ def _nearness(attempt: Attempt) -> tuple[float, float]:
 
 
 def futile(record: Record, checks: Checks) -> str:
-    """Say why no recipe can help a variant; empty where one may."""
+    """Say why no recipe can help a variant; empty if one may."""
     found = (checks[name].futile(record.limits[name], found) for name, found in record.measured.items())
     return next(filter(None, found), "")
 

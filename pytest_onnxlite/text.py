@@ -105,7 +105,7 @@ def unknown(what: str, name: str, names: Collection[str], there: str = "It takes
 
 
 def twin(name: str, names: Iterable[str]) -> str | None:
-    """Return the one of several names that differs from a name by case alone; None where none does."""
+    """Return the one of several names that differs from a name by case alone; None if none does."""
     return next((other for other in names if other != name and other.lower() == name.lower()), None)
 
 
@@ -116,7 +116,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def signed(text: str) -> str:
-    """Return a change with a real minus sign, and with none where it rounds to nothing."""
+    """Return a change with a real minus sign, and with none if it rounds to nothing."""
     return text[1:] if text[1:] == "0" or text[1:].startswith("0.0 ") else text.replace("-", "−")
 
 
@@ -126,7 +126,7 @@ def points(lost: float) -> str:
 
 
 def growth(now: float, before: float | None) -> str:
-    """Return a change as a percentage; a dash where nothing was before."""
+    """Return a change as a percentage; a dash if nothing was before."""
     return signed(percent(now / before - 1, sign=True)) if before else "–"
 
 

@@ -46,7 +46,7 @@ _TEXTS = """
 
 
 def find() -> str | None:
-    """Return the browser's path, None where there is none."""
+    """Return the browser's path, None if there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 

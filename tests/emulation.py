@@ -25,7 +25,7 @@ ELSEWHERE = "sse4" if this_processor() == "avx2" else "avx2"
 
 
 def run_on(processor: str, code: str, *arguments: object) -> str:
-    """Run Python code on an emulated processor, or on this one where none is named; returns what it printed.
+    """Run Python code on an emulated processor, or on this one if none is named; returns what it printed.
 
     The helpers in tests/ can be imported by it, and `sys.argv[1:]` are the arguments.
     """

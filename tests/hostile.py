@@ -56,7 +56,7 @@ _TIMED = {
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of one entry: whether it went through, how it was refused, and the traceback where there was one."""
+    """What became of one entry: whether it went through, how it was refused, and the traceback if there was one."""
 
     passed: bool
     text: str

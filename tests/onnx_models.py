@@ -159,7 +159,7 @@ def edit(source: Path, target: Path, change: Any) -> Path:
 
 
 def external(source: Path, target: Path, location: str = "net.data", smallest: int = 0) -> Path:
-    """Save a model with its weights of at least so many bytes in a file beside it."""
+    """Save a model with its weights of at least so many bytes in a file next to it."""
     onnx.save_model(onnx.load(source), target, save_as_external_data=True, location=location, size_threshold=smallest)
     return target
 

@@ -48,7 +48,7 @@ class Ran:
 
 
 def why_not() -> str:
-    """Say why nothing can be emulated here; empty where it can."""
+    """Say why nothing can be emulated here; empty if it can."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return "qemu-user runs this Python as another x86 processor on Linux on x86 alone"
     return "" if shutil.which(_EMULATOR) else f"{_EMULATOR} is not installed (qemu-user), which emulates the processor"

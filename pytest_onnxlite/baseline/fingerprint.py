@@ -32,7 +32,7 @@ def usable_cpus() -> float:
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What is stored beside a machine's figures; no host name, no time.
+    """What is stored with a machine's figures; no host name, no time.
 
     Attributes:
         os: as Python calls it.

@@ -53,7 +53,7 @@ class ShippedRuntime(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         library: `onnxruntime` or `litert`.
         version: its version.
-        provider: its execution provider; empty where it has none.
+        provider: its execution provider; empty if it has none.
         options: how the spec says the file is run, by name.
     """
 
@@ -150,14 +150,14 @@ class Baseline:
     runtime: ShippedRuntime | None = None
 
     def section(self, kind: type[S], machine: str = "") -> S | None:
-        """Return the section of a type, on a machine where one is named; None where there is none."""
+        """Return the section of a type, on a machine where one is named; None if there is none."""
         sections = self.machines[machine].sections if machine in self.machines else {} if machine else self.sections
         return next((found for found in sections.values() if isinstance(found, kind)), None)
 
     def sections_alike(self, kind: type[S], machine: Machine) -> list[S]:
         """Return the sections of a type that were saved on machines of a kind.
 
-        Those that were saved with the release's own runtime, where there are any; else all.
+        Those that were saved with the release's own runtime, if there are any; else all.
         """
         found = [
             (on.description.runtime_version, section)
@@ -170,7 +170,7 @@ class Baseline:
         return own or [section for _, section in found]
 
     def first_of(self, key: str, kind: type[S]) -> S | None:
-        """Return what stands under a key about the first release, where it is of a type."""
+        """Return what stands under a key about the first release, if it is of a type."""
         found = self.first.get(key)
         return found if isinstance(found, kind) else None
 

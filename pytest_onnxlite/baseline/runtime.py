@@ -50,7 +50,7 @@ def machine_key(baseline: Baseline | None, library: str) -> str:
 
 
 def shipped_with(baseline: Baseline, kind: Kind) -> ShippedRuntime | None:
-    """Return the runtime of a release; None where it is not known.
+    """Return the runtime of a release; None if it is not known.
 
     A baseline of a version that did not keep it has the versions of ONNX Runtime on the machines that saved it: if they
     all had the same, that is it.
@@ -66,7 +66,7 @@ def shipped_with(baseline: Baseline, kind: Kind) -> ShippedRuntime | None:
 
 
 def runtime_change(before: ShippedRuntime | None, now: ShippedRuntime | None) -> str:
-    """Say how the runtime changed: `1.24.4 → 1.32.0, threads 1 → 2`; empty where it did not, or nobody knows.
+    """Say how the runtime changed: `1.24.4 → 1.32.0, threads 1 → 2`; empty if it did not, or nobody knows.
 
     An option that one of the two does not have is not compared: the version that wrote it did not know it.
     """

@@ -130,7 +130,7 @@ class BaselineStore:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def load(self, model: str, variant: str) -> Baseline | None:
-        """Read a baseline; None where there is none.
+        """Read a baseline; None if there is none.
 
         Raises:
             BrokenBaseline: it cannot be read, is no JSON, or is not a baseline of this model and variant.

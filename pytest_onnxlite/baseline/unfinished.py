@@ -21,7 +21,7 @@ NAME = "unfinished-save.json"
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What a baseline file held before a save, and what it will hold: SHA-256, empty where there is no file."""
+    """What a baseline file held before a save, and what it will hold: SHA-256, empty if there is no file."""
 
     before: str
     after: str
@@ -42,7 +42,7 @@ def digest(content: bytes) -> str:
 
 
 def load(folder: Path) -> Note:
-    """Read the note; an empty one where there is none, or it says nothing."""
+    """Read the note; an empty one if there is none, or it says nothing."""
     try:
         return _DECODER.decode((folder / NAME).read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -82,7 +82,7 @@ def end(folder: Path) -> None:
 
 
 def mixture(folder: Path, note: Note) -> tuple[list[str], list[str]] | None:
-    """Return which baselines of a save are new and which are not; None where it is all of them, or none."""
+    """Return which baselines of a save are new and which are not; None if it is all of them, or none."""
     found = {name: _digest_of(folder / name) for name in sorted(note.baselines)}
     if all(found[name] == change.before for name, change in note.baselines.items()):
         return None
@@ -99,7 +99,7 @@ def _digest_of(path: Path) -> str:
 
 
 def describe(folder: Path) -> str:
-    """Say what a save that did not come to its end left; empty where there is nothing."""
+    """Say what a save that did not come to its end left; empty if there is nothing."""
     found = mixture(folder, load(folder))
     if found is None:
         return ""

@@ -92,7 +92,7 @@ def prune(store: BaselineStore) -> list[Path]:
 
 
 def left_behind(store: BaselineStore) -> str:
-    """Say what a save that was killed left half done, and remove the files that it was at; empty where there is nothing.
+    """Say what a save that was killed left half done, and remove the files that it was at; empty if there is nothing.
 
     A save that is still going on is waited for.
     """

@@ -53,7 +53,7 @@ class Task(Generic[L]):
         variant: the candidate.
         limit: what the marker asks.
         reference: the last release's baseline, or why there is none to compare with.
-        last_file: the last release's file; None where there is none.
+        last_file: the last release's file; None if there is none.
         no_last_file: why there is no such file although there is a baseline.
         last_data: by their names, the data files that checks kept of the last release (see `Check.kept`).
         keep: `(content, suffix) -> path`: writes a data file that outlives the test, to be kept with the baseline.
@@ -133,7 +133,7 @@ class Case(Generic[M]):
 
 @dataclass(frozen=True)
 class Judged(Generic[M]):
-    """What came of a limit: the measurement, None where nothing was measured, and the verdicts."""
+    """What came of a limit: the measurement, None if nothing was measured, and the verdicts."""
 
     found: M | None
     verdicts: Sequence[Verdict]
@@ -152,7 +152,7 @@ class History:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of one kind of variant, measured or known beside a measured one: its value, its text, and a remark."""
+    """A figure of one kind of variant, measured or known along with a measured one: its value, its text, and a remark."""
 
     kind: str
     value: float
@@ -236,7 +236,7 @@ class Check(ABC, Generic[L, M]):
         return None
 
     def futile(self, limit: L, found: M) -> str:
-        """Say why no recipe can help with what was measured; empty where one may."""
+        """Say why no recipe can help with what was measured; empty if one may."""
         return ""
 
     def rules_out(self, limit: L, builder: Builder, recipe: Recipe) -> str:
@@ -260,7 +260,7 @@ class Check(ABC, Generic[L, M]):
         return kept
 
     def contradiction(self, section: Any, artefact: Artefact) -> str:
-        """Say how a section contradicts the file that the baseline is of; empty where it does not."""
+        """Say how a section contradicts the file that the baseline is of; empty if it does not."""
         return ""
 
     def kept(self, section: Any) -> KeptFile | None:
@@ -296,7 +296,7 @@ class Check(ABC, Generic[L, M]):
         return []
 
     def shapes(self, found: M) -> Sequence[Shapes]:
-        """Return the shapes that it was measured at, by input, the longest first; none where that means nothing."""
+        """Return the shapes that it was measured at, by input, the longest first; none if that means nothing."""
         return []
 
     def against(self, verdict: Verdict) -> str:
@@ -316,7 +316,7 @@ class Check(ABC, Generic[L, M]):
         return []
 
     def history(self, found: M, section: Any, first: Any, limit: L | None) -> History | None:
-        """Return the figure in the first release, in the last release and today; None where that means nothing.
+        """Return the figure in the first release, in the last release and today; None if that means nothing.
 
         Args:
             found: today's measurement.
@@ -335,11 +335,11 @@ class Check(ABC, Generic[L, M]):
         return []
 
     def trend(self, section: Any, first: Any) -> Trend | None:
-        """Return a saved baseline's figure for the trend over releases; None where it has none."""
+        """Return a saved baseline's figure for the trend over releases; None if it has none."""
         return None
 
     def trend_today(self, found: M, first: Any) -> Trend | None:
-        """Return today's figure for the trend over releases; None where it has none."""
+        """Return today's figure for the trend over releases; None if it has none."""
         return None
 
     def saved_text(self, sections: Sequence[Any]) -> str:
@@ -347,7 +347,7 @@ class Check(ABC, Generic[L, M]):
         return "saved" if sections else "-"
 
     def data_id(self, found_or_section: Any) -> str:
-        """Return the hash of the data that a figure is of; empty where it depends on none."""
+        """Return the hash of the data that a figure is of; empty if it depends on none."""
         return ""
 
 

@@ -36,9 +36,9 @@ class LastRuntime:
 
 
 def last_runtime(task: Task[Any]) -> LastRuntime | Absent | None:
-    """Return where the last release runs; None where that is where the candidate runs; or why it cannot.
+    """Return where the last release runs; None if that is where the candidate runs; or why it cannot.
 
-    It is today's runtime where nothing of it changed, unless a folder is named.
+    It is today's runtime if nothing of it changed, unless a folder is named.
     """
     if not task.limit.runtime or not isinstance(task.reference, Baseline):
         return None

@@ -100,7 +100,7 @@ class Limit:
         return values
 
     def misfit(self, kind: Kind) -> str:
-        """Say why the limit, with these arguments, cannot judge a variant of this kind; empty where it can."""
+        """Say why the limit, with these arguments, cannot judge a variant of this kind; empty if it can."""
         return ""
 
 

@@ -25,7 +25,7 @@ S = TypeVar("S")
 
 
 def absent(check: str, figure: str, why: Absent) -> Verdict:
-    """Return the verdict where there is no baseline to compare with."""
+    """Return the verdict if there is no baseline to compare with."""
     return Verdict(check, BASELINE, why.outcome, figure, why.reason)
 
 
@@ -54,7 +54,7 @@ def saved_section(reference: Reference, kind: type[S], check: str, figure: str) 
 
 
 def together(runtime: str) -> str:
-    """Say that model and runtime were judged together; empty where they were not."""
+    """Say that model and runtime were judged together; empty if they were not."""
     if not runtime:
         return ""
     return (

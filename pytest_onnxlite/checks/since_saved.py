@@ -45,7 +45,7 @@ class SinceSaved:
             saved: the figure that was saved.
             now: today's.
             ratio: how much worse that is, where the machine itself is not what it was: beyond that.
-            where: the shapes, where there are several.
+            where: the shapes, if there are several.
             runtime: what is known of the runtime since then, as a sentence.
             evidence: the numbers.
         """
@@ -61,7 +61,7 @@ class SinceSaved:
         return Verdict(self.check, RUNTIME, Outcome.FAIL, self.figure, message, evidence)
 
     def nothing_saved(self) -> Verdict:
-        """Return the verdict where nothing was saved to hold it against."""
+        """Return the verdict if nothing was saved to hold it against."""
         message = (
             f"the last release's own {self.what} is not held against what it was when it was saved: nothing was saved on a "
             "machine like this under these conditions. What the runtime did to it since is not known here."

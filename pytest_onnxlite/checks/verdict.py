@@ -66,7 +66,7 @@ class Verdict:
         outcome: what came of it.
         figure: what was measured, in a few words, for the table.
         message: what got worse, by how much, where, and what to do; for a person who reads it once.
-        evidence: all numbers behind it, of the type that the check names; None where nothing was compared.
+        evidence: all numbers behind it, of the type that the check names; None if nothing was compared.
         red: whether its test fails of it; known once it is recorded.
         xfail: the reason where it is as pytest was told to expect, else None.
         explanation: why it is what it is; None where nobody asked.

@@ -22,7 +22,7 @@ class Layer:
         tensor: its name, with the path of its subgraph.
         node: the node to leave in float: the quantized one's name before it was quantized; else the float node's.
         op: the float operator.
-        quantized: the operators that compute in integers on the way to it; empty where none does.
+        quantized: the operators that compute in integers on the way to it; empty if none does.
         own: dB, the layer's own error, inputs taken from the float model.
         channel: dB, the same of the median output channel, each by itself.
         inherited: dB, with the errors of all layers before.
@@ -35,7 +35,7 @@ class Layer:
         spread_channel: that channel.
         weight_spread: the same of the layer's weights, by output channel.
         weight_channel: that channel.
-        per_channel: whether its weights have a scale for each output channel; None where it has none.
+        per_channel: whether its weights have a scale for each output channel; None if it has none.
         joined: of what a Concat joins under one scale, the tensor that reaches least far; empty for all else.
         joined_steps: how many of that scale's steps it reaches.
     """

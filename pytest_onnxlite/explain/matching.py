@@ -63,7 +63,7 @@ class Pair:
     Attributes:
         name: in the float graph.
         candidate: in the quantized graph.
-        scale: how its integers are read; None where it is a float tensor there too.
+        scale: how its integers are read; None if it is a float tensor there too.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Index:
         return None if tensor is None else numpy_helper.to_array(tensor)
 
     def scale(self, node: onnx.NodeProto, position: int) -> Scale | None:
-        """Return the stored scale and zero point at a node's inputs, None where they are computed, or many."""
+        """Return the stored scale and zero point at a node's inputs, None if they are computed, or many."""
         if position >= len(node.input):
             return None
         scale = self.constant(node.input[position])
@@ -116,7 +116,7 @@ class Index:
         return self.scale(node, row.output.scale)
 
     def range_of(self, name: str) -> Scale | None:
-        """Return what a float tensor is quantized with ahead of time, None where it is not."""
+        """Return what a float tensor is quantized with ahead of time, None if it is not."""
         for node in self.consumers.get(name, []):
             if node.op_type == "QuantizeLinear":
                 return self.scale(node, 1)

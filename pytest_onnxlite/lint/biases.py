@@ -37,7 +37,7 @@ class Bias:
         constant: its integers.
         integers: the same, read, as int64.
         scale: its own scale; in the QOperator pattern, which writes none, the product of the others.
-        product: input scale × weight scale, None where one of them is not stored.
+        product: input scale × weight scale, None if one of them is not stored.
         zero_point: its zero point, None without one.
     """
 

@@ -20,7 +20,7 @@ class Context:
 
     Attributes:
         index: the model.
-        reference: the float model, None where none is given.
+        reference: the float model, None if none is given.
         excluded: names, globs or operator types of nodes that stay float on purpose.
     """
 

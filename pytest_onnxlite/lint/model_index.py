@@ -48,12 +48,12 @@ class Place:
 
     @property
     def op(self) -> str:
-        """The operator, with its domain where that is not ONNX's own."""
+        """The operator, with its domain if that is not ONNX's own."""
         return operator(self.node)
 
     @property
     def quantized(self) -> QuantizedOperator | None:
-        """The row of the operator in the table of quantized ones, None where it is not in it."""
+        """The row of the operator in the table of quantized ones, None if it is not in it."""
         return quantized_operator(self.node)
 
 
@@ -258,7 +258,7 @@ class ModelIndex:
         return constant.tensor.dtype if constant is not None else value.dtype if value is not None else None
 
     def dims_of(self, value: ir.Value | None) -> list[int | ir.SymbolicDim] | None:
-        """Return a value's dims, None where they are unknown."""
+        """Return a value's dims, None if they are unknown."""
         constant = self.constant(value)
         if constant is not None:
             return list(constant.tensor.shape.numpy())
@@ -271,18 +271,18 @@ class ModelIndex:
 
 
 def operator(node: ir.Node) -> str:
-    """Return a node's operator, with its domain where that is not ONNX's own."""
+    """Return a node's operator, with its domain if that is not ONNX's own."""
     return node.op_type if node.domain in ONNX_DOMAINS else f"{node.domain}.{node.op_type}"
 
 
 def attribute(node: ir.Node, name: str, default: Any) -> Any:
-    """Return an attribute's value; the default where it is absent or refers to a function's attribute."""
+    """Return an attribute's value; the default if it is absent or refers to a function's attribute."""
     found = node.attributes.get(name)
     return default if found is None or found.is_ref() else found.value
 
 
 def input_of(node: ir.Node, position: int) -> ir.Value | None:
-    """Return a node's input, None where it has none there."""
+    """Return a node's input, None if it has none there."""
     return node.inputs[position] if position < len(node.inputs) else None
 
 

@@ -78,7 +78,7 @@ class QuantizedOperator:
 
     @property
     def output(self) -> Slots | None:
-        """Where the parameters of its first output are, None where that has none."""
+        """Where the parameters of its first output are, None if that has none."""
         return next((slots for slots in self.tensors if slots.data == OUTPUT), None)
 
 
@@ -187,7 +187,7 @@ class FloatOperator:
 
     Attributes:
         weight: where it takes its weight.
-        bias: where it takes its bias, None where it has none or that stays float.
+        bias: where it takes its bias, None if it has none or that stays float.
         channel: the dim of the weight that is the output channel, None where an attribute decides or none is.
         patterns: the forms of quantization that replace it.
     """
@@ -218,8 +218,8 @@ class RandomOperator:
 
     Attributes:
         name: its name.
-        training_mode: the input that switches it on; None where it always draws.
-        ratio: the input with the share of elements that it drops; None where it drops none.
+        training_mode: the input that switches it on; None if it always draws.
+        ratio: the input with the share of elements that it drops; None if it drops none.
         domains: where it is defined.
     """
 
@@ -250,19 +250,19 @@ RANDOM = {
 
 
 def random_operator(node: NodeLike) -> RandomOperator | None:
-    """Return the row of a node's operator in the table of random ones, None where it is not in it."""
+    """Return the row of a node's operator in the table of random ones, None if it is not in it."""
     row = RANDOM.get(node.op_type)
     return row if row is not None and node.domain in row.domains else None
 
 
 def quantized_operator(node: NodeLike) -> QuantizedOperator | None:
-    """Return the row of a node's operator, None where it is no quantized one."""
+    """Return the row of a node's operator, None if it is no quantized one."""
     row = QUANTIZED.get(node.op_type)
     return row if row is not None and node.domain in row.domains else None
 
 
 def float_operator(node: NodeLike) -> str:
-    """Return the float operator that a node stands for: its own where it is no quantized one."""
+    """Return the float operator that a node stands for: its own if it is no quantized one."""
     row = quantized_operator(node)
     return node.op_type if row is None else row.float_op
 

@@ -142,7 +142,7 @@ class _Change:
 
 
 def _change(index: ModelIndex, one: ir.Node, other: ir.Node) -> _Change | None:
-    """Return the first parameter in which two nodes differ, None where they agree or it cannot be told."""
+    """Return the first parameter in which two nodes differ, None if they agree or it cannot be told."""
     for slot, name in ((1, "scale"), (2, "zero point")):
         left, right = input_of(one, slot), input_of(other, slot)
         if left is right:

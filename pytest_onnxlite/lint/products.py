@@ -27,7 +27,7 @@ class Operand:
     Attributes:
         data: the integers.
         zero_point: theirs.
-        scale: the factor among those of the sums that is theirs, None where none is.
+        scale: the factor among those of the sums that is theirs, None if none is.
         quantizer: the DynamicQuantizeLinear they come from, None for stored ones.
         stored: the stored integers they come from, None for computed ones.
     """
@@ -151,7 +151,7 @@ def check_product(index: ModelIndex, product: Product) -> Iterator[Finding]:
 
 
 def check_dynamic_quantizers(index: ModelIndex) -> Iterator[Finding]:
-    """A tensor is quantized at run time once, and only where that cannot be done before."""
+    """A tensor is quantized at run time once, and only if that cannot be done before."""
     seen: dict[tuple[ir.Value, int], Place] = {}
     for place in index.places:
         value = input_of(place.node, 0)

@@ -44,7 +44,7 @@ class QuantizedTensor:
         place: the node that has the parameters.
         role: what the tensor is to who reads it; a stored one that is neither weight nor bias is a constant.
         data: the integers; for QuantizeLinear its output.
-        scale: its scale, None where it is computed at run time or the pattern is broken.
+        scale: its scale, None if it is computed at run time or the pattern is broken.
         zero_point: its zero point, None for 0.
         axis: the dim that per-channel parameters lie along, None where the form has no choice.
         block: values per scale along the axis, 0 for a whole channel.
@@ -158,7 +158,7 @@ def _channel(node: ir.Node, row: QuantizedOperator | FloatOperator) -> int | Non
 
 
 def output_channel(node: ir.Node, slot: int, rank: int) -> int | None:
-    """Return the dim of a weight that is the output channel of who reads it, None where that is open."""
+    """Return the dim of a weight that is the output channel of who reads it, None if that is open."""
     if node.op_type == "MatMul" and slot == 0:
         return max(rank - 2, 0)
     axis = _channel(node, WEIGHTED[node.op_type]) if takes_weight(node.op_type, slot) else None

@@ -58,7 +58,7 @@ def _draws(index: ModelIndex, place: Place) -> bool:
 
 
 def _known(index: ModelIndex, place: Place, position: int) -> float | None:
-    """Return the number that an input always is; None where that depends on what the model is fed with."""
+    """Return the number that an input always is; None if that depends on what the model is fed with."""
     value = input_of(place.node, position)
     constant = index.readable(value)
     if constant is None or constant.tensor.size != 1 or (value is not None and value.is_graph_input()):

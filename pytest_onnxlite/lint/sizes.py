@@ -1,4 +1,4 @@
-"""Bytes: of the whole model beside the float one, and of the files that external tensors lie in."""
+"""Bytes: of the whole model and the float one, and of the files that external tensors lie in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tensors lie: inside the model or in files beside it, and whether they are all there."""
+"""Where tensors lie: inside the model or in files next to it, and whether they are all there."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Problem:
 
 
 def problem(tensor: ir.TensorProtocol, has_folder: bool) -> Problem | None:
-    """Return why a tensor cannot be read, None where it can. Reads no data.
+    """Return why a tensor cannot be read, None if it can. Reads no data.
 
     Args:
         tensor: the tensor.
-        has_folder: whether the model came from a file, so that data beside it can be found.
+        has_folder: whether the model came from a file, so that data next to it can be found.
     """
     if isinstance(tensor, ir.ExternalTensor):
         try:

@@ -103,7 +103,7 @@ def _check_function_names(function: onnx.FunctionProto) -> Iterator[Finding]:
 
 
 def check_node_names(loaded: LoadedModel) -> Iterator[Finding]:
-    """A node's name, where it has one, is its own: exclusions go by it."""
+    """A node's name, if it has one, is its own: exclusions go by it."""
     for path, graph in protobuf.walk(loaded.proto.graph):
         named: dict[str, list[str]] = defaultdict(list)
         for node in graph.node:
@@ -200,7 +200,7 @@ def _opset_needed(index: ModelIndex, place: Place) -> tuple[int, str]:
 
 
 def _misfit(place: Place, opset: int) -> str:
-    """Say how a node differs from its operator's schema, empty where it fits or has none."""
+    """Say how a node differs from its operator's schema, empty if it fits or has none."""
     node = place.node
     if node.domain not in ONNX_DOMAINS:
         return ""

@@ -103,7 +103,7 @@ def check_likeness(context: Context) -> Iterator[Finding]:
 
 
 def check_float_tensors(context: Context) -> Iterator[Finding]:
-    """Float tensors hold numbers, and those of the float model where they have one of its names."""
+    """Float tensors hold numbers, and those of the float model if they have one of its names."""
     scales = {quantized.scale for quantized in context.quantized_tensors.all}
     for constant in context.index.constants:
         readable = constant.value not in context.index.unreadable

@@ -109,7 +109,7 @@ def find_weights(index: ModelIndex, quantized_tensors: Iterator[QuantizedTensor]
 
 
 def _spread(values: Array, quantized: QuantizedTensor, dims: tuple[int, ...], shape: tuple[int, ...]) -> Array | None:
-    """Give parameters the shape in which they meet integers of `dims`, None where none fits."""
+    """Give parameters the shape in which they meet integers of `dims`, None if none fits."""
     rank = len(dims)
     if values.size == 1:
         return values.reshape((1,) * rank)

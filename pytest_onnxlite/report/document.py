@@ -57,9 +57,9 @@ class Document:
         session: what is wrong with the run as a whole.
         remarks: what is worth knowing about it and not wrong.
         saved: what became of the baselines to be saved.
-        coverage: how much of what is guarded it looked at; None where nothing was compared or saved, and in what earlier
+        coverage: how much of what is guarded it looked at; None if nothing was compared or saved, and in what earlier
             versions wrote.
-        commit: the commit of the project's repository; empty where it is not known.
+        commit: the commit of the project's repository; empty if it is not known.
         trend: the releases before, where they were asked for; in no file.
     """
 

@@ -12,7 +12,7 @@ from pytest_onnxlite.text import shown_lines
 
 
 def failure_text(records: Sequence[Record]) -> str:
-    """Return the text of all red verdicts of a test; empty where there is none."""
+    """Return the text of all red verdicts of a test; empty if there is none."""
     # Checks that fail for one reason, such as a baseline that is missing, give it once.
     checks: dict[tuple[str, str, str], list[str]] = {}
     reasons: dict[tuple[str, str, str], list[str]] = {}
@@ -43,13 +43,13 @@ def failure_text(records: Sequence[Record]) -> str:
 
 
 def suggestion_lines(record: Record) -> list[str]:
-    """Return the way out that was found for a record, or what stands in its way; none where none was looked for."""
+    """Return the way out that was found for a record, or what stands in its way; none if none was looked for."""
     # Code to be copied is never cut.
     return shown_lines(record.suggestion.text, sys.maxsize).split("\n") if record.suggestion else []
 
 
 def explanation_lines(verdict: Verdict) -> list[str]:
-    """Return a verdict's explanation as lines, the first cause first; none where it has none."""
+    """Return a verdict's explanation as lines, the first cause first; none if it has none."""
     explanation = verdict.explanation
     if explanation is None:
         return []
@@ -57,7 +57,7 @@ def explanation_lines(verdict: Verdict) -> list[str]:
 
 
 def skip_text(records: Sequence[Record]) -> str:
-    """Return why a test judged nothing; empty where it judged something."""
+    """Return why a test judged nothing; empty if it judged something."""
     verdicts = [verdict for record in records for verdict in record.verdicts]
     if not verdicts or any(verdict.outcome not in (Outcome.NOT_COMPARED, Outcome.NOT_MEASURED) for verdict in verdicts):
         return ""

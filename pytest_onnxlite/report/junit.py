@@ -17,7 +17,7 @@ def tell(plugins: Iterable[object], run: Run) -> None:
     """Add what is wrong with the run as a test case that failed, and how much it looked at as a property.
 
     Args:
-        plugins: pytest's; the one that writes JUnit XML is among them where that was asked for.
+        plugins: pytest's; the one that writes JUnit XML is among them if that was asked for.
         run: what is known about it.
     """
     # Known by what it is: it is registered without a name, and its module is private to pytest.

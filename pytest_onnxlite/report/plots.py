@@ -84,7 +84,7 @@ def strip(
         title: what is compared with what.
         anchor: a name for the plot, unique in its page.
         sets: a name, the ratios, and `median`, `lower` and `upper` of each; without bounds those of the ratios.
-        most: the ratio that is allowed; None where there is no limit.
+        most: the ratio that is allowed; None if there is no limit.
     """
     values = [value for _, ratios, _ in sets for value in ratios] + [1.0] + ([most] if most is not None else [])
     low, high = min(values), max(values)

@@ -77,7 +77,7 @@ def notes_of(check: str, verdicts: Sequence[Verdict], found: object, checks: Che
 
 
 def measured_at(measured: Mapping[str, object], checks: Checks) -> list[str]:
-    """Say at which shapes checks measured, a line for checks of the same shapes; none where nothing has a shape."""
+    """Say at which shapes checks measured, a line for checks of the same shapes; none if nothing has a shape."""
     same: dict[str, list[str]] = {}
     for name, found in measured.items():
         shapes = checks[name].shapes(found) if name in checks else []

@@ -104,7 +104,7 @@ def _commits(log: str) -> list[tuple[str, str, list[str]]]:
 
 
 def _show(folder: Path, commit: str, name: str) -> str | None:
-    """Return a file as a commit has it; None where it has none, because it deleted it."""
+    """Return a file as a commit has it; None if it has none, because it deleted it."""
     try:
         return _git(folder, "show", f"{commit}:./{name}")
     except OnnxliteError:

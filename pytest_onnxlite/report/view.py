@@ -25,7 +25,7 @@ _FAIL = Status("fail", "✗", "fail")
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure in a table: what it is, what it is beside, its state, and its share of the column's largest."""
+    """A figure in a table: what it is, what it is compared with, its state, and its share of the column's largest."""
 
     text: str
     notes: tuple[str, ...] = ()
@@ -286,7 +286,7 @@ def _model_part(name: str, groups: Groups, checks: Checks) -> ModelPart:
 def _variant_rows(
     own: Mapping[str, Sequence[Record]], checks: Checks
 ) -> tuple[tuple[str, ...], tuple[VariantRow, ...]]:
-    """Return a row for each kind of which a figure is known, judged or measured beside a judged one."""
+    """Return a row for each kind of which a figure is known, judged or measured along with a judged one."""
     figures: dict[str, dict[str, Figure]] = {kind: {} for kind in own}
     known = [
         (name, figure)
@@ -295,7 +295,7 @@ def _variant_rows(
         if name in checks
         for figure in checks[name].figures(found, kind)
     ]
-    # What was measured of a kind goes before what is known of it beside another.
+    # What was measured of a kind goes before what is known of it along with another.
     for name, figure in sorted(known, key=lambda entry: entry[1].kind not in own):
         figures.setdefault(figure.kind, {}).setdefault(name, figure)
     columns = tuple(name for name in checks if any(name in found for found in figures.values()))

@@ -185,7 +185,7 @@ class _Answers:
         return bytes(found) if len(found) == count else b""
 
     def next(self, timeout: float) -> bytes | None:
-        """Return the next answer, empty where none comes any more, None where it takes too long.
+        """Return the next answer, empty if none comes any more, None if it takes too long.
 
         It waits in short steps: on Windows Ctrl-C is heard between two of them alone.
         """

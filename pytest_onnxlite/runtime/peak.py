@@ -38,7 +38,7 @@ class PeakAnswer(msgspec.Struct, frozen=True):
         load: peak bytes of loading.
         run: peak bytes of loading and running.
         settled: whether further runs no longer added anything.
-        node_bytes: what ONNX Runtime counts all nodes to allocate in one run; None where it does not tell.
+        node_bytes: what ONNX Runtime counts all nodes to allocate in one run; None if it does not tell.
         nodes: the largest nodes and their bytes.
     """
 
@@ -82,7 +82,7 @@ class LinuxResident(LinuxPeak):
 
 
 class ProcessPeak:
-    """The peak over the life of a fresh process, where there is no /proc."""
+    """The peak over the life of a fresh process, if there is no /proc."""
 
     name = "PeakWorkingSetSize" if sys.platform == "win32" else "ru_maxrss"
 

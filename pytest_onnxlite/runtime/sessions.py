@@ -87,13 +87,13 @@ def session_outputs(session: Any) -> tuple[TensorInfo, ...]:
 
 
 def fixed_batch(infos: tuple[TensorInfo, ...]) -> int | None:
-    """Return the batch size that a model was frozen at, or None where it takes any."""
+    """Return the batch size that a model was frozen at, or None if it takes any."""
     sizes = [info.shape[0] for info in infos if info.shape and isinstance(info.shape[0], int)]
     return sizes[0] if sizes and isinstance(sizes[0], int) else None
 
 
 def misfit(shape: tuple[int, ...], dtype: Any, info: TensorInfo, batched: bool = True) -> str | None:
-    """Say how a sample differs from what an input takes, or None where it fits.
+    """Say how a sample differs from what an input takes, or None if it fits.
 
     Args:
         shape: the sample's, without the axis that counts samples.
@@ -119,7 +119,7 @@ def to_feeds(
 ) -> dict[str, npt.NDArray[Any]]:
     """Name the arrays by input and give them the dtypes that the model takes; the first axis still counts samples.
 
-    Values are never changed: an integer becomes a float where it stays exact, a float64 becomes a float32.
+    Values are never changed: an integer becomes a float if it stays exact, a float64 becomes a float32.
 
     Raises:
         ValueError: another number of inputs, other names, another shape, or a dtype that would lose values.
@@ -192,7 +192,7 @@ def one_run(feeds: Mapping[str, npt.NDArray[Any]], batched: bool = True) -> dict
                 "(batch_size=1), pad them, or sort them by length"
             )
         whole = np.stack(list(array)) if array.dtype == object else array
-        # An array also where it has no dims: ONNX Runtime refuses numpy's scalars.
+        # An array also if it has no dims: ONNX Runtime refuses numpy's scalars.
         run[name] = whole if batched else whole[0, ...]
     return run
 

@@ -16,7 +16,7 @@ from pytest_onnxlite.strategies.graph_builder import Builder
 OPSETS: tuple[int, ...] = tuple(range(11, onnx.defs.onnx_opset_version() + 1))
 """From the first with DynamicQuantizeLinear to the newest that the installed onnx knows."""
 STORAGES: tuple[str, ...] = ("inline", "constant", "external")
-"""Where weights lie: in initializers, in Constant nodes, or in a file beside the model."""
+"""Where weights lie: in initializers, in Constant nodes, or in a file next to the model."""
 
 # What a model starts with: the shape behind the batch, and whether it is looked up by token numbers.
 _INPUTS: dict[str, tuple[int | None, ...]] = {

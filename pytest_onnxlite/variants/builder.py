@@ -114,13 +114,13 @@ class Builder:
         return Path(self._folders[-1].name)
 
     def accuracy_reference(self) -> Variant | None:
-        """Return the variant that accuracy is compared with: the trained one, else the float ONNX, where there is one."""
+        """Return the variant that accuracy is compared with: the trained one, else the float ONNX, if there is one."""
         if self.spec.trained is not None:
             return self.trained
         return self.onnx if self.spec.onnx is not None else None
 
     def made_from(self, kind: str) -> Variant | None:
-        """Return the variant that another was made from, where there is one: what its size and time are ratios of."""
+        """Return the variant that another was made from, if there is one: what its size and time are ratios of."""
         source = self.kind(kind).made_from
         return self.variant(source) if source and self._is_there(source) else None
 

@@ -1,6 +1,6 @@
 """A folder of built things, each under a name made from what it was made from.
 
-An entry is written beside its place and moved there whole, so that two runs at once never see half of one. It is
+An entry is written next to its place and moved there whole, so that two runs at once never see half of one. It is
 believed only if its manifest was written for this very name, and lists the files that are there with their hashes;
 a damaged one is built again. Who builds one holds its
 lock, so that workers that want the same build it once; the system frees the lock of a process that dies.
@@ -72,7 +72,7 @@ def version_of(distribution: str) -> str:
 
 @lru_cache(maxsize=1)
 def _onnxruntime_version() -> str:
-    """Return what the module says of itself, without importing it; empty where it says nothing.
+    """Return what the module says of itself, without importing it; empty if it says nothing.
 
     Several distributions hold that module (onnxruntime-gpu, -openvino, -directml), and each installs over the others.
     """
@@ -113,7 +113,7 @@ class Cache:
     def entry(
         self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], None], holds: Collection[str] = ()
     ) -> Path:
-        """Return the folder of an entry, built by `build(folder)` where it is not there or is damaged.
+        """Return the folder of an entry, built by `build(folder)` if it is not there or is damaged.
 
         Args:
             kind: what it is, for people who look into the folder.

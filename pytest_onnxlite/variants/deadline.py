@@ -39,7 +39,7 @@ def time_left(seconds: float) -> float:
 
 
 def check_time() -> None:
-    """Go on where there is time, or no limit.
+    """Go on if there is time, or no limit.
 
     Raises:
         OutOfTime: the time is up.

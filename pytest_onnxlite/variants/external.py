@@ -1,4 +1,4 @@
-"""Models whose weights lie in files beside them: which files, which bytes of them, and none elsewhere."""
+"""Models whose weights lie in files next to them: which files, which bytes of them, and none elsewhere."""
 
 from __future__ import annotations
 

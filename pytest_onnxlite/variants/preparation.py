@@ -71,7 +71,7 @@ def settle(proto: onnx.ModelProto, model: str) -> bool:
 
 
 def prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]:
-    """Fold constants and infer shapes; go on without symbolic shapes where they fail (onnxruntime#10484)."""
+    """Fold constants and infer shapes; go on without symbolic shapes if they fail (onnxruntime#10484)."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     options: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def raise_opset(prepared: Path, model: str) -> list[str]:
     if version >= _STATIC_OPSET:
         return []
     try:
-        # What lies in files beside the model stays there: above 2 GB no model can be passed on whole.
+        # What lies in files next to the model stays there: above 2 GB no model can be passed on whole.
         converted = onnx.version_converter.convert_version(proto, _STATIC_OPSET)
     except Exception as error:
         raise OnnxliteError(
@@ -307,7 +307,7 @@ def prepare_all(source: Path, before: onnx.ModelProto, folder: Path, model: str)
     settled.CopyFrom(before)
     mended = settle(settled, model)
     if (beside or mended) and not large:
-        # Where symbolic shape inference fails, what it does next forgets the files beside the model.
+        # Where symbolic shape inference fails, what it does next forgets the files next to the model.
         whole = folder / "whole" / source.name
         whole.parent.mkdir()
         loaded = onnx.load(source) if beside else settled

@@ -48,7 +48,7 @@ def batches(builder: Builder, variant: Variant, batch_size: int) -> tuple[Runtim
 
 
 def batch_at(builder: Builder, variant: Variant, batch_size: int, shapes: Shapes) -> tuple[RuntimeVariant, Feeds]:
-    """Return the batch of these shapes among those of `batches`; the first where there is none.
+    """Return the batch of these shapes among those of `batches`; the first if there is none.
 
     Raises:
         OnnxliteError: see `batches`.

@@ -257,7 +257,7 @@ class RuntimeVariant(Variant):
         """Let the inference under way end, where the runtime can."""
 
     def release(self) -> None:
-        """Close the session, so that nothing of it stands beside a measurement; it reopens when needed."""
+        """Close the session, so that nothing of it disturbs a measurement; it reopens when needed."""
         self.__dict__.pop("_session", None)
 
     def feeds(self, inputs: Inputs) -> dict[str, Array]:

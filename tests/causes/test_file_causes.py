@@ -252,7 +252,7 @@ def test_a_float_model_that_answers_nan_is_told_with_its_tensor(build: Build) ->
     NAN_IN_FLOAT.hold(str(caught.value), str(caught.value))
 
 
-# -- the quantizer's own words, where it fails --------------------------------------------------------------
+# -- the quantizer's own words, if it fails --------------------------------------------------------------
 
 FAILURES = [
     (

@@ -50,12 +50,12 @@ CONTRADICTION = Cause(
     (r"a \(MatMul\)",),
 )
 REGAINED = Cause(
-    "a layer with a good signal that gives back 44 of 49, beside one with a bad signal that gives nothing",
+    "a layer with a good signal that gives back 44 of 49, next to one with a bad signal that gives nothing",
     r"^b loses most: left in float, it gives back 44 of the 49 lost answers",
     (r"no layer stands out",),
 )
 QUIET = Cause(
-    "a layer that gives 44 of 49 back where none has a bad signal",
+    "a layer that gives 44 of 49 back if none has a bad signal",
     r"^b loses most: left in float, it gives back 44 of the 49 lost answers",
     (r"no layer stands out",),
 )
@@ -68,7 +68,7 @@ UNEVEN_CLASS = Cause(
     "a loss in a class with 80 % of the samples", r"^a \(MatMul\) adds the largest error", (r"training data",)
 )
 QUANTIZED_CLASS = Cause(
-    "a loss in one class of many, of a quantized model beside its float model",
+    "a loss in one class of many, of a quantized model and its float model",
     r"^a \(MatMul\) adds the largest error",
     (r"comes from its training data",),
 )

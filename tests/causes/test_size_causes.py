@@ -82,7 +82,7 @@ def marked(arguments: str = "") -> str:
 
 
 def judged(project: Project, *options: str) -> tuple[dict[str, Any], str, str]:
-    """Run the project; return its verdict (the red one where there is one), the message, and all that was said."""
+    """Run the project; return its verdict (the red one if there is one), the message, and all that was said."""
     text = project.run("--onnxlite-report=report.json", *options).stdout.str()
     (record,) = json.loads((project.path / "report.json").read_text())["records"]
     verdicts = record["verdicts"]

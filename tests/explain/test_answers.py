@@ -1,4 +1,4 @@
-"""Which classes a loss is said to lie in: none where that may be chance."""
+"""Which classes a loss is said to lie in: none if that may be chance."""
 
 from __future__ import annotations
 

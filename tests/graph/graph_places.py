@@ -1,4 +1,4 @@
-"""The same graph in another place: in a branch, in a loop's body, in a function; with its weights in a file beside it."""
+"""The same graph in another place: in a branch, in a loop's body, in a function; with its weights in a file next to it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def placed(model: onnx.ModelProto, place: str) -> onnx.ModelProto:
 
 
 def with_external_data(model: onnx.ModelProto, folder: Path, name: str) -> Path:
-    """Save a model with its tensors in a file beside it, those of subgraphs and functions included."""
+    """Save a model with its tensors in a file next to it, those of subgraphs and functions included."""
     path = folder / f"{name}.onnx"
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

@@ -90,7 +90,7 @@ def test_the_last_releases_runtime_must_be_there_and_be_that_one(release: Projec
     assert "--onnxlite-last-runtime=DIR; or let pip install it into the cache: --onnxlite-last-runtime=auto" in words(
         red
     )
-    # Where nothing is compared, nothing of it is needed.
+    # If nothing is compared, nothing of it is needed.
     release.run().assert_outcomes(skipped=1)
     refused = release.run("--onnxlite-save-baseline")
     assert refused.ret == 1

@@ -1,4 +1,4 @@
-"""The study: its page from figures, what it says where there are none, and how it is collected. The study itself runs for minutes."""
+"""The study: its page from figures, what it says if there are none, and how it is collected. The study itself runs for minutes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def lengths(*counts: int) -> Array:
         (lengths(4, 800, 800), 1, [[1]]),
         (lengths(4, 16, 16, 16, 800), 1, [[4], [1]]),
         (lengths(800, 4), 1, [[0]]),
-        # A batch of one shape, its samples repeated where it has too few.
+        # A batch of one shape, its samples repeated if it has too few.
         (lengths(16, 4, 16, 800, 16), 2, [[3, 3], [0, 2]]),
         # No shape has as many as a batch: nothing can be run, and running the first samples says so.
         (lengths(4, 8, 16), 2, [[0, 1]]),

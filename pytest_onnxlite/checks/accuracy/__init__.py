@@ -1,4 +1,4 @@
-"""The check of accuracy: right answers, or a metric's value, beside the float model's and the last release's."""
+"""The check of accuracy: right answers, or a metric's value, compared with those of the float model and the last release."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         return Judged(found, [*before, *(judge_processor(task.limit, one) for one in there), against_last])
 
     def _elsewhere(self, task: Task[AccuracyLimit], read: Read) -> list[Elsewhere]:
-        """Count on other processors, where that was asked for."""
+        """Count on other processors, if that was asked for."""
         from pytest_onnxlite.checks.accuracy.processors import measure
         from pytest_onnxlite.variants.variant import OnnxVariant
 
@@ -187,7 +187,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
     def history(
         self, found: Found, section: AccuracySection | None, first: FirstAccuracy | None, limit: AccuracyLimit | None
     ) -> History:
-        """Return the figure first, last and today; what another kind of metric saved is no figure beside this one."""
+        """Return the figure first, last and today; what another kind of metric saved is no figure to compare with this one."""
         counted = isinstance(found, Accuracy)
         start, saved = (
             part if part is not None and (part.correct is not None) == counted else None for part in (first, section)

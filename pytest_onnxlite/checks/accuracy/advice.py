@@ -19,7 +19,7 @@ class Made:
 
     Attributes:
         kind: its kind.
-        recipe: what it was quantized by here; None where it was not.
+        recipe: what it was quantized by here; None if it was not.
         is_calibrated: whether the spec has calibration data.
         operators: the operators of its file, if that is a file of the user's; empty where nobody looked.
     """

@@ -53,7 +53,7 @@ class ClassCount:
         samples: how many there are.
         reference: how many of them the reference gets right.
         candidate: how many the candidate does.
-        mistaken_for: the candidate's most frequent wrong answer, None where there is none.
+        mistaken_for: the candidate's most frequent wrong answer, None if there is none.
         mistaken: how often.
     """
 
@@ -106,7 +106,7 @@ class Answers:
     doubts: list[Doubt]
 
     def concentrated(self) -> list[ClassCount]:
-        """Return the one or two classes that hold most of what was lost; none where it is spread, or may be by chance."""
+        """Return the one or two classes that hold most of what was lost; none if it is spread, or may be by chance."""
         falls = [c for c in self.classes if c.lost > 0]
         total = sum(c.lost for c in falls)
         if len(self.classes) < _FEWEST_CLASSES or total < _FEWEST_LOST:

@@ -103,9 +103,9 @@ class Evidence:
         moved: what the last release's own file lost since it was saved.
         is_constant: whether all calibration samples are the same.
         one_sided: calibration data that has one answer.
-        calibrated: the model calibrated on some of the evaluation data; None where that was not tried.
-        saturating: share of weight pairs whose products can saturate on this processor; 0 where none can, here.
-        reduced: the model quantized so that nothing saturates; None where that was not tried.
+        calibrated: the model calibrated on some of the evaluation data; None if that was not tried.
+        saturating: share of weight pairs whose products can saturate on this processor; 0 if none can, here.
+        reduced: the model quantized so that nothing saturates; None if that was not tried.
         layers: the layers, in the order of the graph.
         left_in_float: nodes left in float, the best first.
     """
@@ -355,7 +355,7 @@ def _nothing_stands_out(evidence: Evidence) -> list[Cause]:
 
 
 def range_text(layers: Sequence[Layer]) -> tuple[str, bool]:
-    """Say how the evaluation data's values fit into static ranges, and whether they miss them by far; empty where they fit."""
+    """Say how the evaluation data's values fit into static ranges, and whether they miss them by far; empty if they fit."""
     static = [layer for layer in layers if layer.reach > 0]
     beyond = [layer for layer in static if layer.clipped > CLIPPED and layer.reach > REACH]
     if beyond:

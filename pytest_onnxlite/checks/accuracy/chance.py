@@ -37,7 +37,7 @@ def fit_of(kind: str, labels: Array, judged: Choices, other: Choices | None = No
         kind: the kind of the model that answered.
         labels: `(N,) int` or `(N,) bool`, class indices.
         judged: what that model answered.
-        other: what the candidate answered; None where that is the one that is judged.
+        other: what the candidate answered; None if that is the one that is judged.
     """
     is_bool = labels.dtype.kind == "b"
     labels = labels.astype(np.int64)

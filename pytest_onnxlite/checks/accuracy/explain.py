@@ -275,7 +275,7 @@ def _layers(case: Case[Found], data: dict[str, Any]) -> tuple[list[Layer], list[
 
 
 def _other_inputs(reference: Path, variant: OnnxVariant) -> str:
-    """Say that two files are not fed by the same names; empty where they are."""
+    """Say that two files are not fed by the same names; empty if they are."""
     expected = {tensor.name for tensor in signature(reference).inputs}
     found = {info.name for info in variant.inputs_info}
     if found <= expected:

@@ -47,7 +47,7 @@ class Loss:
         amount: how much worse.
         allowed: how much of that is allowed.
         bound: what the upper end of its interval must not exceed: `allowed`, before it is rounded to whole answers.
-        low: the lower end of its interval; None where there is none.
+        low: the lower end of its interval; None if there is none.
         high: the upper end.
         slack: what floating-point sums alone can differ by.
     """
@@ -292,7 +292,7 @@ def _judge_baseline(
 
 
 def changed_condition(found: Accuracy | Score, saved: AccuracySection) -> tuple[str, object, object] | None:
-    """Return what differs in how the two were counted, as it was and as it is; None where nothing does."""
+    """Return what differs in how the two were counted, as it was and as it is; None if nothing does."""
     for name, was, now in (
         ("data", saved.data_sha256, found.data_sha256),
         ("metric", saved.metric, found.metric),
@@ -307,7 +307,7 @@ def changed_condition(found: Accuracy | Score, saved: AccuracySection) -> tuple[
 
 
 def _other_conditions(found: Accuracy | Score, saved: AccuracySection) -> str:
-    """Say what differs in how the two were counted, so that they cannot be compared; empty where nothing does."""
+    """Say what differs in how the two were counted, so that they cannot be compared; empty if nothing does."""
     changed = changed_condition(found, saved)
     if changed is None:
         return ""

@@ -20,7 +20,7 @@ _ROUNDING = 1e-9
 
 
 def judge_floor(limit: AccuracyLimit, found: Accuracy | Score, check: str) -> Verdict | None:
-    """Judge a figure by the marker's own number; None where it gives none.
+    """Judge a figure by the marker's own number; None if it gives none.
 
     Args:
         limit: the marker.
@@ -38,7 +38,7 @@ def judge_floor(limit: AccuracyLimit, found: Accuracy | Score, check: str) -> Ve
 
 
 def _unfit(limit: AccuracyLimit, found: Accuracy | Score) -> str:
-    """Say why the number cannot be meant for the metric; empty where it can."""
+    """Say why the number cannot be meant for the metric; empty if it can."""
     if isinstance(found, Score) and not found.higher_is_better:
         if limit.min is not None:
             return f"min={limit.min:g} lets every error pass above it: {found.metric} is better when it is lower. Use max=."
@@ -51,7 +51,7 @@ def _unfit(limit: AccuracyLimit, found: Accuracy | Score) -> str:
 
 
 def _too_few_right(limit: AccuracyLimit, found: Accuracy) -> str:
-    """Say how many right answers are missing; empty where none is."""
+    """Say how many right answers are missing; empty if none is."""
     assert limit.min is not None
     needed = ceil(Decimal(str(limit.min)) * found.total)
     had = f"{found.figure} ({found.correct} of {found.total} right), at least {percent(limit.min)} asked (min={limit.min:g})"
@@ -83,7 +83,7 @@ def _reference_text(limit: AccuracyLimit, found: Accuracy) -> str:
 
 
 def _beyond(limit: AccuracyLimit, found: Score) -> str:
-    """Say how far a value is beyond the number; empty where it is within."""
+    """Say how far a value is beyond the number; empty if it is within."""
     if found.higher_is_better:
         assert limit.min is not None
         over, asked = limit.min - found.value, f"at least {limit.min:g} asked (min=)"

@@ -102,7 +102,7 @@ def _with_differing(limit: AccuracyLimit, found: Accuracy, verdict: Verdict) -> 
 
 
 def misfit(fit: Fit, total: int) -> str:
-    """Say why a model that has answered so is no better than chance; empty where it is better."""
+    """Say why a model that has answered so is no better than chance; empty if it is better."""
     if total < _FEWEST or fit.right == total:
         return ""
     has = f"the {fit.kind} variant has {percent(fit.right / total)}"
@@ -131,7 +131,7 @@ def _beats_always(fit: Fit) -> bool:
 
 
 def doubt(fit: Fit, total: int) -> str:
-    """Say why labels are doubtful although the model is better than chance; empty where they are not."""
+    """Say why labels are doubtful although the model is better than chance; empty if they are not."""
     if fit.is_bool and fit.classes > 2:
         return f"the labels are True and False, and the model has {fit.classes} classes"
     if fit.unlabelled_answers >= max(_UNLABELLED * total, 1):

@@ -77,7 +77,7 @@ def _too_few(limit: AccuracyLimit, found: Elsewhere, rated: Accuracy | Score) ->
 def _loss(limit: AccuracyLimit, found: Elsewhere, rated: Accuracy | Score, evidence: AccuracyEvidence) -> str:
     """Say what was counted there and here, what is allowed, and how sure it is."""
     lost, allowed = evidence.lost or 0.0, evidence.allowed or 0.0
-    beside = "" if rated.reference == HERE else f", the {rated.reference} variant"
+    reference = "" if rated.reference == HERE else f", the {rated.reference} variant"
     some = f" Counted on {rated.total:,} of {found.of:,} samples." if found.cut else ""
     is_within = lost <= allowed
     unsure = f" A larger loss cannot be ruled out (confidence={limit.confidence})." if is_within else ""
@@ -88,8 +88,8 @@ def _loss(limit: AccuracyLimit, found: Elsewhere, rated: Accuracy | Score, evide
             f"On {found.processor}, {found.place}: {rated.figure} ({rated.correct} of {rated.total} right), here "
             f"{percent(here / rated.total)} ({here})"
         )
-        if beside:
-            text += f"{beside} {percent(rated.reference_correct / rated.total)} ({rated.reference_correct})"
+        if reference:
+            text += f"{reference} {percent(rated.reference_correct / rated.total)} ({rated.reference_correct})"
         low, high = evidence.interval or (0.0, 0.0)
         sure = (
             f"Drop: {percent(low / rated.total)} to {percent(high / rated.total)} "
@@ -97,8 +97,8 @@ def _loss(limit: AccuracyLimit, found: Elsewhere, rated: Accuracy | Score, evide
         )
         return f"{text}: {lost:g} fewer right, at most {allowed:g} allowed ({asked}).{some}\n{sure}{unsure}"
     text = f"On {found.processor}, {found.place}: {score_text(rated.value, rated.metric)} over {rated.total} samples, here {found.here:.4g}"
-    if beside:
-        text += f"{beside} {rated.reference_value:.4g}"
+    if reference:
+        text += f"{reference} {rated.reference_value:.4g}"
     return f"{text}: {lost:.4g} worse, at most {allowed:.4g} allowed ({asked}).{some}{unsure}"
 
 

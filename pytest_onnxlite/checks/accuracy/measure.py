@@ -1,4 +1,4 @@
-"""How good a variant's outputs are, beside the reference variant's on the same samples."""
+"""How good a variant's outputs are, next to the reference variant's on the same samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVarian
 Last = Callable[[Accuracy | Score], Variant | None]
 Read = Callable[[Variant], Array | Outputs]
 
-# What a variant is compared with on another processor where it has no reference variant: its own answers here.
+# What a variant is compared with on another processor if it has no reference variant: its own answers here.
 HERE = "here"
 # Labels above are ids, and no classes to be counted one by one.
 _MOST_CLASSES = 100_000
@@ -268,7 +268,7 @@ def labels_of_columns(builder: Builder, variant: Variant, read: Read, labels: Ar
 
 
 def _columns(builder: Builder, variant: Variant | None, read: Read) -> tuple[Any, ...]:
-    """Return what the columns of the output that the metric reads stand for; nothing where they are only numbered."""
+    """Return what the columns of the output that the metric reads stand for; nothing if they are only numbered."""
     if not isinstance(variant, OnnxVariant):
         return ()
     read(variant)  # known once it has run
@@ -305,12 +305,12 @@ def _rate(builder: Builder, variant: Variant, labels: Any, read: Read, count: in
 
 
 def read_output(builder: Builder, variant: Variant, batch_size: int) -> Array | Outputs:
-    """Return the output that the metric reads; all of them where there are several and none is named."""
+    """Return the output that the metric reads; all of them if there are several and none is named."""
     return pick_output(builder, variant, builder.outputs(variant, batch_size))
 
 
 def pick_output(builder: Builder, variant: Variant, outputs: Outputs) -> Array | Outputs:
-    """Return the output that the metric reads, of a variant's outputs; all where there are several and none is named.
+    """Return the output that the metric reads, of a variant's outputs; all if there are several and none is named.
 
     Raises:
         OnnxliteError: there are several, and a built-in metric is not told which; or the one that is named is not there.

@@ -58,7 +58,7 @@ class Fit:
         unlabelled_answers: how often it does.
         classes: how many classes it has.
         is_bool: whether the labels are True and False.
-        differing: samples that the candidate answers differently; None where it is the candidate itself.
+        differing: samples that the candidate answers differently; None if it is the candidate itself.
     """
 
     kind: str
@@ -130,9 +130,9 @@ class Accuracy:
         only_reference: samples that only that one has right.
         only_candidate: samples that only the candidate has right.
         output: the output that the metric reads.
-        last: the last release's file, counted today; None where it was not.
+        last: the last release's file, counted today; None if it was not.
         processors: by processor, the answers there (`Elsewhere`).
-        fit: whether the labels can be those of the data; None where there are no labels, or no classes.
+        fit: whether the labels can be those of the data; None if there are no labels, or no classes.
         lost_classes: classes that the candidate lost wholly, or nearly.
         slices: what it has in each slice that the marker asks for.
     """
@@ -181,7 +181,7 @@ class Score:
         loss_error: standard error of the mean loss against the reference, from the samples' differences; None where
             the metric gives no value for each sample.
         output: the output that the metric reads.
-        last: the last release's file, rated today; None where it was not.
+        last: the last release's file, rated today; None if it was not.
         processors: by processor, the answers there (`Elsewhere`).
         slices: what it has in each slice that the marker asks for.
     """
@@ -222,12 +222,12 @@ class Elsewhere:
         emulated: whether that one was emulated.
         of: samples that there are; `rated.total` of them were counted.
         here: the candidate's right answers on this processor to the same samples, or its value.
-        rated: its answers there beside the reference variant's, which ran here: an `Accuracy` or a `Score`; None where it
+        rated: its answers there next to the reference variant's, which ran here: an `Accuracy` or a `Score`; None where it
             could not be run.
         seconds: how long it ran there, of `limit` seconds.
         limit: seconds that it had.
         cut: why not all samples were counted: `time` or `bytes`; empty where all were.
-        problem: why it could not be run there; empty where it could.
+        problem: why it could not be run there; empty if it could.
     """
 
     processor: str
@@ -296,7 +296,7 @@ class AccuracySection(FirstAccuracy, frozen=True, kw_only=True, omit_defaults=Tr
         total: samples.
         data_sha256: the hash of the evaluation data.
         correct: right answers; None where the metric counts none.
-        value: the metric's value; None where it counts right answers.
+        value: the metric's value; None if it counts right answers.
         batch_size: samples per inference.
         metric: its name.
         higher_is_better: False for an error; None where right answers are counted.

@@ -156,7 +156,7 @@ def chain(
 
 
 def try_calibration(case: Case[Found]) -> Tried | None:
-    """Calibrate with some of the evaluation data; None where that is not possible."""
+    """Calibrate with some of the evaluation data; None if that is not possible."""
     builder = case.task.builder
     if not can_try(case) or not isinstance(builder.recipe[0], StaticInt8) or not builder.spec.batched:
         return None
@@ -168,7 +168,7 @@ def try_calibration(case: Case[Found]) -> Tried | None:
 
 
 def try_reduced(case: Case[Found]) -> Tried | None:
-    """Quantize with weights of 7 bits, which saturate nowhere; None where that is not possible."""
+    """Quantize with weights of 7 bits, which saturate nowhere; None if that is not possible."""
     if not can_try(case):
         return None
     case.task.progress(f"trying {case.task.builder.spec.name} with reduce_range=True")

@@ -26,7 +26,7 @@ def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, r
     Args:
         limit: the marker.
         found: what the graph checks found.
-        changes: how the graph differs from the baseline's; None where there is none to compare with.
+        changes: how the graph differs from the baseline's; None if there is none to compare with.
         reference: the baseline, or why there is none.
     """
     errors, warnings = (tuple(f for f in found.findings if f.severity == severity) for severity in ("error", "warning"))

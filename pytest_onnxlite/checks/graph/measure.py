@@ -12,7 +12,7 @@ from pytest_onnxlite.variants.variant import Variant
 
 
 def measure(builder: Builder, variant: Variant, ignore: Sequence[str]) -> Graph:
-    """Check a variant's graph, a quantized one beside the float model it was made from.
+    """Check a variant's graph, a quantized one against the float model it was made from.
 
     Raises:
         OnnxliteError: a variant cannot be built or read.

@@ -178,7 +178,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         return max(found, key=lambda pair: pair[0], default=(None, None))
 
     def _siblings(self, task: Task[LatencyLimit]) -> dict[str, timing.Reference]:
-        """Return the float model to time beside: to judge by, or only to be stored."""
+        """Return the float model to time in turns with: to judge by, or only to be stored."""
         from pytest_onnxlite.checks.latency import measure as timing
 
         limit, float_model = task.limit, _float_model(task)
@@ -199,7 +199,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     ) -> tuple[timing.Reference | None, Reference]:
         """Return what to time in turns with the candidate: the last release's file, else a sibling with a saved ratio.
 
-        Nothing where saved seconds must do; and the reason where there is nothing to compare with at all.
+        Nothing where saved seconds must do; and the reason if there is nothing to compare with at all.
         """
         from pytest_onnxlite.checks.latency import measure as timing
 
@@ -375,7 +375,7 @@ def _not_measured(why: Absent) -> Judged[Latency]:
 
 
 def _sibling_ratio(found: Latency) -> float | None:
-    """Return the ratio to the float model; None where that was not timed."""
+    """Return the ratio to the float model; None if that was not timed."""
     sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
     return round(median(sibling.first), 4) if sibling else None
 

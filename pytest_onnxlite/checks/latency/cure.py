@@ -22,7 +22,7 @@ def cure_of(found: Collection[str], by_recipe: bool) -> str:
     """Say what may make a quantized model faster than its float model, by its operators; empty where nobody knows.
 
     Args:
-        found: the operators of its file; empty where it is no ONNX file.
+        found: the operators of its file; empty if it is no ONNX file.
         by_recipe: whether a recipe quantized it here.
     """
     if "ConvInteger" in found:

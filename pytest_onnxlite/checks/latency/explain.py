@@ -110,8 +110,8 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     name, path = _reference(case)
     variant = case.task.variant
     if path is None or path.suffix != ".onnx" or not isinstance(variant, OnnxVariant):
-        return Explanation("there is no ONNX file beside it to compare a profile with.")
-    case.task.progress(f"profiling {variant.model} {variant.kind} beside {name}")
+        return Explanation("there is no ONNX file next to it to compare a profile with.")
+    case.task.progress(f"profiling {variant.model} {variant.kind} and {name}")
     evidence = case.verdict.evidence
     shapes = evidence.shapes if isinstance(evidence, LatencyEvidence) else case.found.shapes
     _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes)

@@ -126,7 +126,7 @@ def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Compariso
     spread = max(itself.noise, abs(itself.median - 1)) if restless else median_interval(undecided, CONFIDENCE).noise
     return Outcome.INCONCLUSIVE, (
         f"a difference of {percent(limit.max_slowdown)} cannot be shown here: {what} varies by ±{percent(spread)} after "
-        f"{found.duration:.0f} s of measuring{_at(found)}. Run it on a quieter machine or with nothing beside it, allow "
+        f"{found.duration:.0f} s of measuring{_at(found)}. Run it on a quieter machine or with nothing else at work, allow "
         f"longer with max_time= (now {limit.max_time:g} s), or raise max_slowdown=."
     )
 
@@ -160,7 +160,7 @@ def judge_latency(
 
 
 def slower_than_float(found: Latency, saved: AtShapes | None) -> str:
-    """Say that a quantized model is slower than the float model it was made from; empty where nothing shows it.
+    """Say that a quantized model is slower than the float model it was made from; empty if nothing shows it.
 
     Both bounds of a ratio hold by themselves, and a session's place in memory makes medians of twins differ by a few per
     cent: the lower bound must exceed 1 by more than that. A ratio that was saved has no bounds, and is taken lower.
@@ -208,7 +208,7 @@ def _judge_shapes(
 
 
 def _worst(found: Latency, verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the verdict that decides; where it is no pass, with the ratios at the other shapes."""
+    """Return the verdict that decides; if it is no pass, with the ratios at the other shapes."""
 
     def badness(verdict: Verdict) -> tuple[int, float]:
         evidence = verdict.evidence
@@ -237,7 +237,7 @@ def _conditions(found: Latency) -> str:
 
 
 def load_text(found: Latency) -> str:
-    """Return the conditions beside the shapes: `batch size 1, 2 threads`."""
+    """Return the conditions other than the shapes: `batch size 1, 2 threads`."""
     return f"batch size {found.batch_size}, {found.threads} thread{'s' if found.threads > 1 else ''}"
 
 

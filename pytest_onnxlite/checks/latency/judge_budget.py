@@ -19,7 +19,7 @@ _WORST_FIRST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
 
 @dataclass(frozen=True)
 class AgainstBudget:
-    """The times at one shape, beside the number that is allowed.
+    """The times at one shape, and the number that is allowed.
 
     Attributes:
         first: the times.
@@ -38,7 +38,7 @@ def is_within(sessions: Sequence[float], most: float) -> bool:
 
 
 def elsewhere(limit: LatencyLimit, figure: str, names: Collection[str]) -> Verdict | None:
-    """Return the verdict on a machine for which the number was not written; None where it is judged here.
+    """Return the verdict on a machine for which the number was not written; None if it is judged here.
 
     Args:
         limit: the marker.

@@ -31,11 +31,11 @@ class Comparison:
         reference: `last release`, or the kind of the float variant.
         most: the ratio that is allowed.
         first: the candidate / reference ratio of each replicate of the first set: of a pair of fresh sessions, or of
-            two such pairs where it matters which session was created first.
+            two such pairs if it matters which session was created first.
         second: the same of the independent second set; empty where the first raised no suspicion.
-        self_check: the same of the reference against itself; empty where nothing hung on it.
+        self_check: the same of the reference against itself; empty if nothing hung on it.
         fastest: seconds per inference in the reference's fastest block; None in reports of versions that did not say.
-        runtime: what the reference ran in, where that is not what the candidate ran in; empty where it is.
+        runtime: what the reference ran in, if that is not what the candidate ran in; empty if it is.
     """
 
     reference: str
@@ -54,7 +54,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Latency:
-    """Time per inference of a candidate, alone and beside what it is compared with.
+    """Time per inference of a candidate, alone and in turns with what it is compared with.
 
     Attributes:
         seconds: median time of one inference, a batch of `batch_size`.
@@ -90,7 +90,7 @@ class Latency:
         return (self, *self.others)
 
     def at(self, shapes: Shapes) -> Latency:
-        """Return the times at these shapes; those at the longest where there are none."""
+        """Return the times at these shapes; those at the longest if there are none."""
         return next((one for one in self.each if one.shapes == shapes), self)
 
 
@@ -110,7 +110,7 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         seconds: per inference.
         batch_size: samples per inference.
         threads: intra-op threads.
-        sibling_ratio: to the time of the float model; None where that was not timed.
+        sibling_ratio: to the time of the float model; None if that was not timed.
         shapes: what it was fed with, by input; empty in baselines of versions that did not say.
         others: the same at the other shapes that count, where samples differ in shape.
         pace: seconds that the machine took for a fixed piece of work; None in baselines of versions that did not say.
@@ -153,19 +153,19 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The numbers behind a verdict.
 
     Attributes:
-        reference: what it was timed beside; `absolute` for saved seconds, `budget` for the marker's own number.
+        reference: what it was timed in turns with; `absolute` for saved seconds, `budget` for the marker's own number.
         most: the ratio that is allowed.
         first: bounds of the first set.
         second: of the independent second set.
         self_check: of the reference against itself.
         ratio_since_first: how much slower than the first release it is, each release's ratio multiplied.
-        saved: the saved seconds, where nothing was timed beside, or where the last release itself is held against them.
+        saved: the saved seconds, if nothing was timed in turns with it, or where the last release itself is held against them.
         ratio_since_saved: how much slower the last release itself is than when it was saved.
         budget: the seconds that the marker allows.
         lower: the lower bound of the median, in seconds.
         upper: the upper bound.
         shapes: what it was fed with, by input: of several shapes those that decided.
-        runtime: what the reference ran in, where that is not what the candidate ran in.
+        runtime: what the reference ran in, if that is not what the candidate ran in.
     """
 
     reference: str

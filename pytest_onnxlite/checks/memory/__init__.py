@@ -1,4 +1,4 @@
-"""The check of memory: peaks of loading and of running, each in child processes, beside the last release's file."""
+"""The check of memory: peaks of loading and of running, each in child processes, compared with the last release's file."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Peak:
         run: the peak while running, what loading left behind included.
         settled: whether repeated measurements agree.
         node_bytes: what ONNX Runtime itself counts as allocated by nodes in one run: exact, and blind to
-            all else; None where it does not count.
+            all else; None if it does not count.
         nodes: the nodes that allocate most of it, with their bytes.
     """
 
@@ -42,13 +42,13 @@ class Memory:
 
     Attributes:
         candidate: the candidate's.
-        reference: the last release's; None where there is none.
+        reference: the last release's; None if there is none.
         method: how the child read its peak; figures of different methods are never compared.
         reference_method: how the reference's child did.
         batch_size: samples per inference.
         threads: intra-op threads.
         shapes: what the model was fed with, by input; empty in reports of versions that did not say.
-        runtime: what the reference ran in, where that is not what the candidate ran in; empty where it is.
+        runtime: what the reference ran in, if that is not what the candidate ran in; empty if it is.
         others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
     """
 
@@ -68,7 +68,7 @@ class Memory:
         return (self, *self.others)
 
     def at(self, shapes: Shapes) -> Memory:
-        """Return the peaks at these shapes; those at the longest where there are none."""
+        """Return the peaks at these shapes; those at the longest if there are none."""
         return next((one for one in self.each if one.shapes == shapes), self)
 
 
@@ -99,7 +99,7 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         ratio_since_first: how much more than the first release it needs, each release's ratio multiplied.
         shapes: what the model was fed with, by input: of several shapes those that decided.
         saved: the saved peak, where the last release itself is held against it.
-        runtime: what the last release ran in, where that is not what the candidate ran in.
+        runtime: what the last release ran in, if that is not what the candidate ran in.
         ratio_since_saved: how much more the last release itself needs than when it was saved.
         budget: the bytes that the marker allows.
     """

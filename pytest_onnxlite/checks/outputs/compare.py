@@ -129,7 +129,7 @@ def _columns(r: Array, c: Array, is_shared: bool, atol: float, rtol: float) -> t
     whole = scale.max()
     r, c = r / scale, c / scale
     power, variance, noise = (r**2).mean(axis=0), r.var(axis=0), ((r - c) ** 2).mean(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):  # of a column that is next to nothing beside the others
+    with np.errstate(over="ignore", invalid="ignore"):  # of a column that is next to nothing compared with the others
         common = np.nan_to_num((variance * (scale / whole) ** 2).mean() * (whole / scale) ** 2, nan=0.0)
     is_constant = variance <= _CONSTANT**2 * power
     signal = np.where(is_constant, np.maximum(power, common), np.maximum(variance, common) if is_shared else variance)

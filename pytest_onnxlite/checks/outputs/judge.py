@@ -136,7 +136,7 @@ def _columns_text(one: Difference) -> str:
 
 
 def _runtime_text(found: Found) -> str:
-    """Say that the last release's own file answers otherwise here, where that is more than rounding."""
+    """Say that the last release's own file answers otherwise here, if that is more than rounding."""
     compared = found.runtime
     if compared is None or compared.problem:
         return ""

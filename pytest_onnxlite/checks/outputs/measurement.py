@@ -55,8 +55,8 @@ class Difference:
         beyond: the share of elements that differ by more than the tolerance; of labels, that differ.
         broken: elements that are NaN or infinite in one of both alone.
         misshapen: the share of samples whose output has another shape.
-        misfit: why the two cannot be compared, or not in part; empty where they can.
-        cause: what explains the difference; empty where nothing that is known does.
+        misfit: why the two cannot be compared, or not in part; empty if they can.
+        cause: what explains the difference; empty if nothing that is known does.
     """
 
     output: str
@@ -86,7 +86,7 @@ class Comparison:
     Attributes:
         samples: how many.
         differences: by output, in the model's order.
-        problem: why outputs cannot be paired; empty where they can.
+        problem: why outputs cannot be paired; empty if they can.
         skipped: outputs that the marker leaves out.
     """
 
@@ -97,7 +97,7 @@ class Comparison:
 
     @property
     def lowest(self) -> float | None:
-        """The lowest signal-to-noise ratio, in dB; None where no output holds numbers."""
+        """The lowest signal-to-noise ratio, in dB; None if no output holds numbers."""
         return min((one.lowest for one in self.differences if not one.labels), default=None)
 
     @property
@@ -147,10 +147,10 @@ class Found:
         recording: what the next release is compared with.
         made_from: the kind of the variant that they are compared with; empty for none.
         reference: how they differ from that one's.
-        last: how they differ from what the last release answered when it was saved; None where it did not record, or where
+        last: how they differ from what the last release answered when it was saved; None if it did not record, or where
             the candidate is that file.
         runtime: how the last release's own file answers today, next to what it answered then.
-        incomparable: why what the last release recorded is no reference; empty where it is one.
+        incomparable: why what the last release recorded is no reference; empty if it is one.
         here: this machine.
         there: the machine that the last release's outputs were recorded on.
     """
@@ -206,7 +206,7 @@ class OutputsEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         sqnr: the lowest signal-to-noise ratio, in dB.
         min_sqnr: the lowest that is allowed.
         outputs: the outputs that break their limit.
-        runtime: what the last release's own file came to today, where that is not what it answered when it was saved.
+        runtime: what the last release's own file came to today, if that is not what it answered when it was saved.
     """
 
     sqnr: float | None = None

@@ -59,7 +59,7 @@ def _names(outputs: Outputs) -> str:
 
 
 def _pairs(reference: Outputs, candidate: Outputs) -> dict[str, str] | None:
-    """Return the reference's output for each of the candidate's; None where they cannot be told.
+    """Return the reference's output for each of the candidate's; None if they cannot be told.
 
     By name; where another tool named them anew, by the shape of a sample, if that names one alone.
     """

@@ -1,4 +1,4 @@
-"""The check of size: bytes, beside those of what it was made from and the last release's."""
+"""The check of size: bytes, compared with those of what it was made from and the last release's."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Bytes:
         scales: scales and zero points.
         other: integers of other widths: biases, shapes, indices.
         unread: tensors that the file holds and nothing reads.
-        notes: what exporters write beside nodes and values, and no runtime reads: source lines, stack traces.
+        notes: what exporters write next to nodes and values, and no runtime reads: source lines, stack traces.
         graph: what is left of the files: nodes, names, the model's own metadata.
         waste: bytes of files of external data that no tensor refers to; they are not counted in the size.
     """

@@ -1,4 +1,4 @@
-"""What the bytes are, beside the float model's, and which tensors would bring them under the limit."""
+"""What the bytes are, compared with the float model's, and which tensors would bring them under the limit."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _waste_text(facts: _Facts) -> str:
     if found.notes >= facts.enough:
         return (
             f"notes of the exporter's take {size_text(found.notes)} of {size_text(found.total)}: source lines and stack traces "
-            "beside the nodes, which no runtime reads. Remove them from the float model: for each node of model.graph.node, "
+            "next to the nodes, which no runtime reads. Remove them from the float model: for each node of model.graph.node, "
             'node.ClearField("metadata_props") and node.ClearField("doc_string").'
         )
     return ""

@@ -30,7 +30,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes of a candidate, and of the variant it was made from, where there is one.
+    """Bytes of a candidate, and of the variant it was made from, if there is one.
 
     Attributes:
         bytes: of its file, and of the external data that it refers to.

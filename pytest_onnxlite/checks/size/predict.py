@@ -56,7 +56,7 @@ def _is_kept(name: str, op: str, exclude: Sequence[str]) -> bool:
 
 
 def too_large(limit: SizeLimit, builder: Builder, recipe: Recipe) -> str:
-    """Say that an INT8 file by a recipe exceeds a limit whatever its scales and graph take; empty where it may keep it."""
+    """Say that an INT8 file by a recipe exceeds a limit whatever its scales and graph take; empty if it may keep it."""
     source = builder.onnx.path
     ratio, most = limit.ratio, 0.0
     if ratio is not None:

@@ -31,7 +31,7 @@ class Alignment:
 def align(
     ours: Term, theirs: Term, *, of: Callable[[Term], int] = lambda term: term.shape, only: Term | None = None
 ) -> Alignment | None:
-    """Return where two terms meet again, the nearest such place; None where they do not.
+    """Return where two terms meet again, the nearest such place; None if they do not.
 
     Args:
         ours: the candidate's term.

@@ -58,7 +58,7 @@ _REDUCTIONS: dict[str, Callable[..., Array]] = {
 
 
 def fold(op: str, attributes: Mapping[str, Any], inputs: Sequence[Tensor | None]) -> Tensor | None:
-    """Return what an operator gives for constants, None where that is not known here."""
+    """Return what an operator gives for constants, None if that is not known here."""
     roots = tuple(root for tensor in inputs if tensor is not None for root in tensor.roots)
     first = inputs[0] if inputs else None
     with contextlib.suppress(ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, OverflowError, OSError):

@@ -38,7 +38,7 @@ def comparable(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def differ(ours: Tensor, theirs: Tensor) -> Difference | None:
-    """Return how two constants differ, None where they are the same.
+    """Return how two constants differ, None if they are the same.
 
     Raises:
         OSError, ValueError: one cannot be read.

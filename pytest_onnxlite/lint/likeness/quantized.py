@@ -19,7 +19,7 @@ _OWN = {"channels_last", "opset", "block_size", "saturate", "output_dtype", "pre
 
 
 def at(inputs: Inputs, position: int | None) -> Term | None:
-    """Return an input, None where there is none."""
+    """Return an input, None if there is none."""
     return inputs[position] if position is not None and 0 <= position < len(inputs) else None
 
 

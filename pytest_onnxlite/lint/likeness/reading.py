@@ -36,7 +36,7 @@ class Terms:
         outputs: its outputs by name, in order.
         inputs: the bit of each input by its name.
         optional: inputs that have a value of their own, which the caller may replace.
-        unread: why it could not be read, empty where it was.
+        unread: why it could not be read, empty if it was.
     """
 
     outputs: dict[str, Term] = field(default_factory=dict)

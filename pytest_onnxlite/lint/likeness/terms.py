@@ -38,7 +38,7 @@ class Term:
     """One tensor, and how it is computed.
 
     Attributes:
-        op: the operator, with its domain where that is not ONNX's own.
+        op: the operator, with its domain if that is not ONNX's own.
         inputs: what it reads; None for an input that is left out.
         attributes: the operator's, defaults filled in.
         position: which of the operator's outputs it is.
@@ -47,7 +47,7 @@ class Term:
         name: the tensor's name, for messages.
         tensor: the numbers of a constant; of an input that may be left out, what it is then.
         range: between which numbers integers keep it.
-        rank: how many dims it has, None where that is unknown.
+        rank: how many dims it has, None if that is unknown.
         reached: a bit for each input that has a part in its numbers.
         open: whether an input has a part in it at all, if by its shape alone.
         shape: equal for terms of the same operators in the same wiring.

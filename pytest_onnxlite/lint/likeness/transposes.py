@@ -49,7 +49,7 @@ def transposed(term: Term, perm: tuple[int, ...], where: str, build: Build) -> T
 
 
 def _turn(term: Term | None) -> tuple[int, ...] | None:
-    """Return the order of dims in which a term is read, None where it is no Transpose."""
+    """Return the order of dims in which a term is read, None if it is no Transpose."""
     while term is not None and term.op == "~":
         term = term.inputs[0]
     return term.attributes["perm"] if term is not None and term.op == "Transpose" else None
@@ -77,7 +77,7 @@ def _fits(term: Term | None, rank: int) -> bool:
 
 
 def sink(op: str, inputs: Inputs, attributes: Mapping[str, Any], where: str, build: Build) -> Term | None:
-    """Return a term with the Transposes of its inputs behind it, None where that is another term."""
+    """Return a term with the Transposes of its inputs behind it, None if that is another term."""
     perm = _turn(inputs[0]) if inputs else None
     first = inputs[0] if inputs else None
     if op in _BINARY and len(inputs) == 2 and perm is None and first is not None and first.is_constant:
