@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pytest_onnxlite import measures
 from pytest_onnxlite.text import first_line
 
 Array = npt.NDArray[Any]
@@ -314,62 +315,11 @@ def answers(outputs: Array) -> Array | None:
     return _answers(outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs)
 
 
-def _each(outputs: Array, labels: Array, name: str) -> list[tuple[Array, Array]]:
-    """Return the values of each sample, flat, of outputs and labels."""
-    if len(outputs) != len(labels):
-        raise ValueError(
-            f"the output is {outputs.shape}, the labels are {labels.shape}; {name} compares them one by one"
-        )
-    pairs = []
-    for number, (output, label) in enumerate(zip(outputs, labels, strict=True)):
-        output, label = np.asarray(output, np.float64), np.asarray(label, np.float64)
-        if output.size != label.size:
-            raise ValueError(
-                f"the output is {output.shape} for sample {number}, the label is {label.shape}; {name} compares them value "
-                "by value"
-            )
-        pairs.append((output.ravel(), label.ravel()))
-    return pairs
-
-
-def _mae(outputs: Array, labels: Array) -> Array:
-    """Mean absolute error of each sample."""
-    return np.array([np.abs(a - b).mean() for a, b in _each(outputs, labels, "mae")])
-
-
-def _mse(outputs: Array, labels: Array) -> Array:
-    """Mean squared error of each sample."""
-    return np.array([((a - b) ** 2).mean() for a, b in _each(outputs, labels, "mse")])
-
-
-def _r2(outputs: Array, labels: Array) -> float:
-    """Coefficient of determination: 1 - residual / total sum of squares."""
-    pairs = _each(outputs, labels, "r2")
-    predicted, true = np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
-    total = ((true - true.mean()) ** 2).sum()
-    if total == 0:
-        raise ValueError("r2 compares with the spread of the labels, and all labels are equal")
-    return float(1 - ((true - predicted) ** 2).sum() / total)
-
-
-def _cosine(outputs: Array, reference: Array) -> Array:
-    """Cosine of the angle between each sample's output and the reference's; 1 where both are zero."""
-    pairs = _each(outputs, reference, "cosine")
-    if all(a.size < 2 for a, _ in pairs):
-        raise ValueError(
-            f"the output is {outputs.shape}, one value for each sample, of which cosine sees the sign alone; use "
-            "metric='mae'"
-        )
-    found = []
-    for a, b in pairs:
-        length = np.linalg.norm(a) * np.linalg.norm(b)
-        found.append(float(a @ b / length) if length else float(not a.any() and not b.any()))
-    return np.array(found)
-
-
 _NAMED = {
-    "mae": Metric(_mae, "mae", higher_is_better=False),
-    "mse": Metric(_mse, "mse", higher_is_better=False),
-    "r2": Metric(_r2, "r2"),
-    "cosine": Metric(_cosine, "cosine", against="reference"),
+    "mae": Metric(measures.mae, "mae", higher_is_better=False),
+    "mse": Metric(measures.mse, "mse", higher_is_better=False),
+    "r2": Metric(measures.r2, "r2"),
+    "cosine": Metric(measures.cosine, "cosine", against="reference"),
+    "agreement": Metric(measures.agreement, "agreement", against="reference"),
+    "kl": Metric(measures.kl, "kl", higher_is_better=False, against="reference"),
 }

@@ -246,8 +246,9 @@ class ModelSpec:
             dynamic one needs none.
         metric: how good outputs are: `top1` to `top9`, the share of samples whose label is among the highest
             outputs; `mae`, `mse` and `r2` of regressions; `cosine`, how far outputs point where the reference
-            variant's do; a function `(outputs, labels) -> one number, or one for each sample`, higher being better;
-            or a `Metric`. Without labels, `top1` to `r2` compare with the outputs of the reference variant.
+            variant's do; `agreement`, the share of its answers that are the reference variant's; `kl`, how far the
+            distribution on the last axis is from its; a function `(outputs, labels) -> one number, or one for each sample`,
+            higher being better; or a `Metric`. Without labels, `top1` to `r2` compare with the outputs of the reference variant.
         recipe: how the INT8 variant is made: `DynamicInt8(...)` or `StaticInt8(...)`. If none is named: static for
             a model with convolutions where calibration data is given, else dynamic.
         batch_size: samples per inference in production; accuracy, latency and memory are judged at it.

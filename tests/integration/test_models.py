@@ -257,9 +257,14 @@ def noisy(path: Path, target: Path, noise: float) -> Path:
     return edit(path, target, change)
 
 
+def softmax(scores: Any) -> Any:
+    raised = np.exp(scores.astype(np.float64))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
 @pytest.mark.parametrize(
     ("metric", "better", "perfect"),
-    [("mae", False, 0.0), ("mse", False, 0.0), ("r2", True, 1.0), ("cosine", True, 1.0)],
+    [("mae", False, 0.0), ("mse", False, 0.0), ("r2", True, 1.0), ("cosine", True, 1.0), ("kl", False, 0.0)],
 )
 def test_metrics_without_labels_compare_with_the_reference(
     build: Make, net: Path, tmp_path: Path, metric: str, better: bool, perfect: float
@@ -283,6 +288,7 @@ def test_metrics_without_labels_compare_with_the_reference(
                 for a, b in zip(got, expected, strict=True)
             ]
         ),
+        "kl": (softmax(expected) * np.log(softmax(expected) / softmax(got))).sum(axis=1).mean(),
     }
     assert found.value == pytest.approx(by_hand[metric], rel=1e-4)
 
@@ -294,6 +300,17 @@ def test_top1_without_labels_counts_answers_that_agree(build: Make, net: Path, t
     assert found.reference_correct == 50
     agree = builder.onnx.predict(X).argmax(1) == builder.int8.predict(X).argmax(1)  # type: ignore[union-attr]
     assert found.correct == agree.sum()
+
+
+def test_agreement_counts_answers_that_are_the_references_whatever_the_labels(
+    build: Make, net: Path, tmp_path: Path
+) -> None:
+    labels = np.zeros(len(X), int)
+    builder = build(X, labels, onnx=net, int8=quantize(net, tmp_path / "q.onnx"), metric="agreement")
+    found = accuracy.measure(builder, builder.int8, 50)
+    assert isinstance(found, Accuracy)
+    agree = builder.onnx.predict(X).argmax(1) == builder.int8.predict(X).argmax(1)  # type: ignore[union-attr]
+    assert (found.correct, found.reference_correct) == (agree.sum(), 50)
 
 
 def test_topk(build: Make, net: Path) -> None:
@@ -346,6 +363,8 @@ def test_a_metric_that_returns_nonsense(build: Make, net: Path, function: Any, m
         ("mae", "max_drop=0.0001, relative=True", 0.02, True),
         ("cosine", "max_drop=0.01", 0.02, False),
         ("cosine", "max_drop=0.01", 1.0, True),
+        ("kl", "max_drop=0.05", 0.02, False),
+        ("kl", "max_drop=0.05, relative=True", 1.0, True),
         ("r2", "max_drop=0.05", 0.01, False),
         ("r2", "max_drop=0.05", 1.0, True),
         ("cosine", "max_drop=0.01, confidence=0.99", 0.02, False),
