@@ -121,7 +121,7 @@ class Guardian:
         self,
         test: str,
         spec: object,
-        variants: Mapping[str, Any],
+        variants: Mapping[str, object],
         limits: Sequence[tuple[str, str, Limit]],
         clock: Clock,
         other_limits: Sequence[tuple[str, str, Limit]] = (),
@@ -144,6 +144,7 @@ class Guardian:
         builder = self._builder(spec)
         limits, other_limits = self._widened(limits), self._widened(other_limits)
         records: dict[str, Record] = {}
+        own: dict[str, Variant] = {}
         judged: dict[str, list[_JudgedLimit]] = {}
         for kind, name, limit in limits:
             variant = variants[kind]
@@ -151,6 +152,7 @@ class Guardian:
                 raise OnnxliteError(
                     f"the fixture onnxlite_{kind} returned a {type(variant).__name__}; expected a Variant."
                 )
+            own[kind] = variant
             require_own(variant, kind, builder)
             require_unchanged(variant, self._state_of(variant))
             if kind not in records:
@@ -161,7 +163,7 @@ class Guardian:
         # Afterwards, so that nothing of it runs next to a measurement.
         for kind, record in records.items():
             record = self._explain(record, judged[kind])
-            record = replace(record, forecast=self._forecast(builder, record, variants[kind]))
+            record = replace(record, forecast=self._forecast(builder, record, own[kind]))
             kept = [(name, limit) for other, name, limit in (*limits, *other_limits) if other == kind]
             records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
         return list(records.values())
@@ -171,7 +173,7 @@ class Guardian:
         checks, kinds = self.registry.checks, self.registry.kinds
         return [(kind, name, checks[name].widen(limit, kinds[kind], self._settings)) for kind, name, limit in limits]
 
-    def failures(self, records: Sequence[Record], spec: object, variants: Mapping[str, Any]) -> list[Failure]:
+    def failures(self, records: Sequence[Record], spec: object, variants: Mapping[str, Variant]) -> list[Failure]:
         """Return what is red of a test, with all that judging it again takes."""
         builder = self._builder(spec)
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pytest_onnxlite.errors import OnnxliteError
 
@@ -142,7 +142,7 @@ def choose_weights(recipe: Recipe, operators: Collection[str]) -> Weights:
     return Weights("uint8" if unsigned else "int8", recipe.reduce_range)
 
 
-def _given(recipe: Recipe) -> dict[str, Any]:
+def _given(recipe: Recipe) -> dict[str, object]:
     """Return what differs from the default."""
     default = type(recipe)()
     return {
@@ -164,7 +164,7 @@ def recipe_toml(recipe: Recipe) -> str:
     return f"{{{', '.join(f'{name} = {json.dumps(value)}' for name, value in entries.items())}}}"
 
 
-def recipe_key(recipe: Recipe) -> dict[str, Any]:
+def recipe_key(recipe: Recipe) -> dict[str, object]:
     """Return a recipe as data to name a cache entry by."""
     return {"kind": type(recipe).__name__, "edition": _EDITION, **asdict(recipe), "exclude": list(recipe.exclude)}
 

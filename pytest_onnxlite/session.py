@@ -246,8 +246,8 @@ class GuardSession:
             lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.other_limits, guard.declared_in)
         )
         path, line, _ = item.location
-        place: dict[str, Any] = {"file": Path(path).as_posix(), "line": (line or 0) + 1}
-        records = [replace(record, **place) for record in records]
+        file, line = Path(path).as_posix(), (line or 0) + 1
+        records = [replace(record, file=file, line=line) for record in records]
         item.stash[_RECORDS] = records
         for record in records:
             for verdict in record.verdicts:

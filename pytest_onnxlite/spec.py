@@ -274,7 +274,7 @@ class ModelSpec:
     threads: int = 1
     batched: bool = True
     output: str | None = None
-    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    custom_objects: Mapping[str, object] = field(default_factory=dict)
     onnx: str | os.PathLike[str] | None = None
     int8: str | os.PathLike[str] | None = None
 

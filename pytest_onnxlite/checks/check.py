@@ -72,7 +72,7 @@ class Task(Generic[L]):
     no_last_file: str
     last_data: Mapping[str, Path]
     keep: Callable[[bytes, str], Path]
-    cached: Callable[[str, Mapping[str, Any], Callable[[Path], None]], Path]
+    cached: Callable[[str, Mapping[str, object], Callable[[Path], None]], Path]
     machine: str
     settings: Settings
     clock: Clock

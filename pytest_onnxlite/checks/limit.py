@@ -104,7 +104,7 @@ class Limit:
         return ""
 
 
-def parse_limit(limit: type[Limit], arguments: Mapping[str, Any], where: str, kinds: tuple[str, ...]) -> Limit:
+def parse_limit(limit: type[Limit], arguments: Mapping[str, object], where: str, kinds: tuple[str, ...]) -> Limit:
     """Turn the arguments of a marker, wherever they were written, into its limit.
 
     Args:
@@ -117,7 +117,7 @@ def parse_limit(limit: type[Limit], arguments: Mapping[str, Any], where: str, ki
         UsageMistake: an unknown argument, or a value of the wrong type or out of range.
     """
     names = limit.names()
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in arguments.items():
         if name not in names:
             raise UsageMistake(f"{where}: {unknown('argument', name, names)}")

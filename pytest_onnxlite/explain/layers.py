@@ -26,6 +26,7 @@ from pytest_onnxlite.explain.layer import INPUT, Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
 from pytest_onnxlite.explain.noise import HIGHEST, Floats, NoiseSums, decibel, spread_of
 from pytest_onnxlite.explain.subgraph_extraction import Feeds, Subgraph, extract, subgraphs
+from pytest_onnxlite.lint.model_index import Array
 from pytest_onnxlite.lint.operators import WEIGHTED
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import open_session
@@ -176,7 +177,7 @@ class _Comparison:
                 break
         return count
 
-    def _keep_floats(self, values: Mapping[str, Any]) -> None:
+    def _keep_floats(self, values: Mapping[str, Array]) -> None:
         """Leave out tensors that are not float: shapes, indices, sequences."""
         self._pairs = [
             pair
@@ -235,7 +236,7 @@ class _Comparison:
                 sums.values += values.size
                 self._note_clipping(sums, Pair(name, name), values)
 
-    def _note_reaches(self, values: Mapping[str, Any]) -> None:
+    def _note_reaches(self, values: Mapping[str, Array]) -> None:
         for name in {
             source for node in self._reference.graph.node if node.op_type == "Concat" for source in node.input
         }:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,8 +11,9 @@ from onnx import helper
 
 from pytest_onnxlite.explain.matching import Index
 from pytest_onnxlite.lint import protobuf
+from pytest_onnxlite.lint.model_index import Array
 
-Feeds = dict[str, Any]
+Feeds = dict[str, Array]
 
 
 def free_names(graph: onnx.GraphProto) -> set[str]:
@@ -47,14 +47,14 @@ class Subgraph:
         names = free_names(self.graph)
         return names | {name for name in self.node.input if name}
 
-    def is_taken(self, values: Mapping[str, Any]) -> bool:
+    def is_taken(self, values: Mapping[str, Array]) -> bool:
         """Tell whether it runs: of an If's two branches one does."""
         if self.node.op_type != "If":
             return True
         positive = bool(np.asarray(values[self.node.input[0]]).reshape(-1)[0])
         return positive == (self.attribute == "then_branch")
 
-    def own_inputs(self, values: Mapping[str, Any]) -> Feeds:
+    def own_inputs(self, values: Mapping[str, Array]) -> Feeds:
         """Return what the subgraph's own inputs hold: of a Loop or Scan, in the first iteration."""
         names = [value.name for value in self.graph.input]
         if self.node.op_type == "Loop":
@@ -77,7 +77,7 @@ def subgraphs(node: onnx.NodeProto) -> list[Subgraph]:
 
 
 def extract(
-    model: onnx.ModelProto, outer: Index, subgraph: Subgraph, values: Mapping[str, Any]
+    model: onnx.ModelProto, outer: Index, subgraph: Subgraph, values: Mapping[str, Array]
 ) -> tuple[onnx.ModelProto, Feeds]:
     """Make a model of a subgraph.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from pytest_onnxlite.lint.finding import GraphError
 
@@ -40,30 +41,20 @@ class Signature:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data, ready for JSON."""
-        return {
-            side: [
-                {"name": t.name, "dtype": t.dtype, "shape": None if t.shape is None else list(t.shape)} for t in tensors
-            ]
-            for side, tensors in (("inputs", self.inputs), ("outputs", self.outputs))
-        }
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        return data
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Signature:
+    def from_dict(cls, data: object) -> Signature:
         """Return the signature that `as_dict` gave.
 
         Raises:
             GraphError: the data has another form.
         """
         try:
-            sides = [tuple(_tensor(item) for item in data[side]) for side in ("inputs", "outputs")]
-        except (KeyError, TypeError) as error:
+            return msgspec.convert(data, cls)
+        except msgspec.ValidationError as error:
             raise GraphError(
                 f"expected a signature with inputs and outputs of name, dtype and shape, found {data!r} "
                 f"({error}). Save it again."
             ) from None
-        return cls(*sides)
-
-
-def _tensor(item: Mapping[str, Any]) -> TensorSignature:
-    shape = item["shape"]
-    return TensorSignature(str(item["name"]), str(item["dtype"]), None if shape is None else tuple(shape))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.records import Checks, Record
@@ -62,7 +61,7 @@ def verdicts_of(group: Sequence[Record]) -> list[Verdict]:
     return [verdict for record in group for verdict in record.verdicts]
 
 
-def measured_of(group: Sequence[Record]) -> dict[str, Any]:
+def measured_of(group: Sequence[Record]) -> dict[str, object]:
     """Return what was measured of a variant, by check; of several tests the last counts."""
     return {name: found for record in group for name, found in record.measured.items()}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pytest_onnxlite.runtime.sessions import TensorInfo
 
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_onnxlite.spec import Runtime
+
+
+class _Detail(TypedDict, total=False):
+    """What LiteRT says of an input or output."""
+
+    name: str
+    index: int
+    shape: Sequence[int]
+    shape_signature: Sequence[int]
+    dtype: type[Any]
+    quantization: tuple[float, int]
 
 
 class Interpreter:
@@ -28,7 +39,7 @@ class Interpreter:
         self._outputs = self._named(interpreter.get_output_details(), signature, "outputs")
         self._shapes = {name: tuple(map(int, detail["shape"])) for name, detail in self._inputs.items()}
 
-    def _named(self, details: list[dict[str, Any]], signature: str | None, what: str) -> dict[str, dict[str, Any]]:
+    def _named(self, details: list[_Detail], signature: str | None, what: str) -> dict[str, _Detail]:
         """Name inputs or outputs as the signature does; the graph's own names are the converter's."""
         by_index = {detail["index"]: detail for detail in details}
         if signature is None:
@@ -47,7 +58,7 @@ class Interpreter:
         """What the model gives back, in real numbers: names, dtypes, shapes."""
         return tuple(self._info(name, detail) for name, detail in self._outputs.items())
 
-    def _info(self, name: str, detail: dict[str, Any]) -> TensorInfo:
+    def _info(self, name: str, detail: _Detail) -> TensorInfo:
         dims = [int(d) for d in detail.get("shape_signature", detail["shape"])]
         shape = tuple("batch" if d < 0 and i == 0 else "?" if d < 0 else d for i, d in enumerate(dims))
         dtype = "float32" if detail["quantization"][0] else detail["dtype"].__name__
@@ -80,7 +91,7 @@ class Interpreter:
         return {name: _to_real(array, detail) for (name, detail), array in found}
 
 
-def _to_integer(array: npt.NDArray[Any], detail: dict[str, Any]) -> npt.NDArray[Any]:
+def _to_integer(array: npt.NDArray[Any], detail: _Detail) -> npt.NDArray[Any]:
     import numpy as np
 
     scale, zero = detail["quantization"]
@@ -92,7 +103,7 @@ def _to_integer(array: npt.NDArray[Any], detail: dict[str, Any]) -> npt.NDArray[
     return integers
 
 
-def _to_real(array: npt.NDArray[Any], detail: dict[str, Any]) -> npt.NDArray[Any]:
+def _to_real(array: npt.NDArray[Any], detail: _Detail) -> npt.NDArray[Any]:
     import numpy as np
 
     scale, zero = detail["quantization"]

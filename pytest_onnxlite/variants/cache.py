@@ -22,7 +22,6 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -111,7 +110,7 @@ class Cache:
         self.folder = folder
 
     def entry(
-        self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], None], holds: Collection[str] = ()
+        self, kind: str, inputs: Mapping[str, object], build: Callable[[Path], None], holds: Collection[str] = ()
     ) -> Path:
         """Return the folder of an entry, built by `build(folder)` if it is not there or is damaged.
 

@@ -24,7 +24,7 @@ class Unhashable(Exception):
     """Python does not show all of the code; the text says of what."""
 
 
-def hash_code(objects: Mapping[str, Any]) -> str:
+def hash_code(objects: Mapping[str, object]) -> str:
     """Return the SHA-256 of everything that these objects do, as far as Python shows it.
 
     Of a function, class, method, partial or callable object that is: the files that it and its bases are written in, the
@@ -83,7 +83,7 @@ class _Reader:
         else:
             raise Unhashable(f"{name} holds a {type(found).__name__}, which cannot be compared between runs")
 
-    def _take_all(self, values: Mapping[str, Any], name: str) -> None:
+    def _take_all(self, values: Mapping[str, object], name: str) -> None:
         for key in sorted(values):
             self.said.append(key)
             self.take(values[key], f"{name}.{key}")

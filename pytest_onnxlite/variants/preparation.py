@@ -74,7 +74,7 @@ def prepare(source: Path, prepared: Path, model: str, large: bool) -> list[str]:
     """Fold constants and infer shapes; go on without symbolic shapes if they fail (onnxruntime#10484)."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     notes = []
     if large:
         notes.append(f"prepared without folding constants, being larger than {IN_ONE_FILE / 2**30:g} GiB")

@@ -61,7 +61,7 @@ def _frozen(tf: Any, program: Program) -> Any:
     program.start_anew()
     constant = convert_variables_to_constants_v2(program.function.get_concrete_function())
 
-    def call(*tensors: Any) -> dict[str, Any]:
+    def call(*tensors: Any) -> dict[str, object]:
         # TensorFlow sorts what is returned by name.
         return {
             name: tf.identity(value, name=name)
@@ -73,7 +73,7 @@ def _frozen(tf: Any, program: Program) -> Any:
     return module
 
 
-def _samples(program: Program, calibration: Inputs) -> Iterator[Mapping[str, Any]]:
+def _samples(program: Program, calibration: Inputs) -> Iterator[Mapping[str, object]]:
     for number in range(count_samples(calibration)):
         try:
             feeds = to_feeds(take(calibration, slice(number, number + 1)), program.inputs)

@@ -97,7 +97,7 @@ def identify(spec: ModelSpec) -> str:
     return f"{content}:{hash_code(_code_of(spec))}"
 
 
-def _code_of(spec: ModelSpec) -> dict[str, Any]:
+def _code_of(spec: ModelSpec) -> dict[str, object]:
     """Return the layers and functions that are not Keras's own and that the model may run, by name."""
     found = dict(spec.custom_objects)
     keras = sys.modules.get("keras")  # whoever registered a layer has imported it
@@ -203,7 +203,7 @@ def _from_keras(tf: Any, spec: ModelSpec, model: Any) -> Program:
     else:
         output_names = _unique(list(functional.output_names))
 
-    def call(*args: Any) -> dict[str, Any]:
+    def call(*args: Any) -> dict[str, object]:
         result = functional(keras.tree.pack_sequence_as(structure, list(args)), training=False)
         flat = list(result.values()) if isinstance(result, Mapping) else keras.tree.flatten(result)
         return {name: tf.identity(value, name=name) for name, value in zip(output_names, flat, strict=True)}
@@ -267,7 +267,7 @@ def _from_saved_model(tf: Any, spec: ModelSpec, folder: Path) -> Program:
     arguments = dict(sorted(chosen.structured_input_signature[1].items()))
     specs = tuple(tf.TensorSpec([None, *s.shape[1:]], s.dtype, name=name) for name, s in arguments.items())
 
-    def call(*args: Any) -> dict[str, Any]:
+    def call(*args: Any) -> dict[str, object]:
         result = chosen(**dict(zip(arguments, args, strict=True)))
         return {name: tf.identity(value, name=name) for name, value in result.items()}
 

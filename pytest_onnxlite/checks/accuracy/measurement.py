@@ -148,7 +148,7 @@ class Accuracy:
     only_candidate: int
     output: str | None = None
     last: Recount | None = None
-    processors: Mapping[str, Any] = field(default_factory=dict)
+    processors: Mapping[str, object] = field(default_factory=dict)
     fit: Fit | None = None
     lost_classes: tuple[LostClass, ...] = ()
     slices: tuple[Slice, ...] = ()
@@ -198,7 +198,7 @@ class Score:
     loss_error: float | None
     output: str | None = None
     last: Rescore | None = None
-    processors: Mapping[str, Any] = field(default_factory=dict)
+    processors: Mapping[str, object] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
 
     @property
@@ -243,7 +243,7 @@ class Elsewhere:
     problem: str = ""
 
 
-def read(content: Mapping[str, Any]) -> Accuracy | Score:
+def read(content: Mapping[str, object]) -> Accuracy | Score:
     """Return a measurement from JSON data.
 
     Raises:
@@ -253,8 +253,7 @@ def read(content: Mapping[str, Any]) -> Accuracy | Score:
     kind: type[Accuracy | Score] = Accuracy if "correct" in content else Score
     found: Accuracy | Score = msgspec.convert(plain, kind, strict=False)
     processors = {}
-    for name, value in content.get("processors", {}).items():
-        there = msgspec.convert(value, Elsewhere, strict=False)
+    for name, there in msgspec.convert(content.get("processors", {}), dict[str, Elsewhere], strict=False).items():
         processors[name] = there if there.rated is None else replace(there, rated=read(there.rated))
     return replace(found, processors=processors)
 

@@ -25,7 +25,7 @@ class Timer:
         data: list[float] = []
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=data), options={"timer": perf_counter})
         loop = range(iterations)
-        nothing: dict[str, Any] = {}
+        nothing: dict[str, object] = {}
         for _ in range(rounds):
             start = perf_counter()
             # As pytest-benchmark calls it, and `Stopwatch` the reference.

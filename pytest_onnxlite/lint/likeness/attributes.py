@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from pytest_onnxlite.lint.likeness.tensors import exact
+from pytest_onnxlite.lint.likeness.tensors import AttributeValue, exact
 from pytest_onnxlite.lint.likeness.terms import Term, constant
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS, quantized_operator
 
@@ -40,8 +40,8 @@ _MERGED = {"FusedConv", "FusedGemm", "FusedMatMul"}
 
 
 def modern(
-    op: str, inputs: tuple[Term | None, ...], attributes: dict[str, Any]
-) -> tuple[str, tuple[Term | None, ...], dict[str, Any]]:
+    op: str, inputs: tuple[Term | None, ...], attributes: dict[str, AttributeValue]
+) -> tuple[str, tuple[Term | None, ...], dict[str, AttributeValue]]:
     """Write an operator as later opsets do: with inputs in the place of some attributes."""
     names = _MOVED.get(op, ())
     whole = list(inputs)
@@ -66,7 +66,7 @@ def _is_zero(term: Term) -> bool:
 
 
 @functools.cache
-def _defaults(op_type: str, domain: str, opset: int) -> dict[str, Any]:
+def _defaults(op_type: str, domain: str, opset: int) -> dict[str, AttributeValue]:
     try:
         schema = onnx.defs.get_schema(op_type, opset, domain)
     except onnx.defs.SchemaError:
@@ -90,7 +90,7 @@ def _value(item: ir.Attr) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
-def plain_attributes(node: ir.Node, items: dict[str, ir.Attr], opset: int) -> dict[str, Any]:
+def plain_attributes(node: ir.Node, items: dict[str, ir.Attr], opset: int) -> dict[str, AttributeValue]:
     """Return a node's attributes, with defaults filled in and what says nothing left out."""
     op = node.op_type
     row = quantized_operator(node)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 
-from pytest_onnxlite.lint.likeness.tensors import Tensor, exact, moved
+from pytest_onnxlite.lint.likeness.tensors import Attributes, Tensor, exact, moved
 from pytest_onnxlite.lint.model_index import Array
 
 # Larger results are not computed here.
@@ -57,7 +56,7 @@ _REDUCTIONS: dict[str, Callable[..., Array]] = {
 }
 
 
-def fold(op: str, attributes: Mapping[str, Any], inputs: Sequence[Tensor | None]) -> Tensor | None:
+def fold(op: str, attributes: Attributes, inputs: Sequence[Tensor | None]) -> Tensor | None:
     """Return what an operator gives for constants, None if that is not known here."""
     roots = tuple(root for tensor in inputs if tensor is not None for root in tensor.roots)
     first = inputs[0] if inputs else None
@@ -79,7 +78,7 @@ def fold(op: str, attributes: Mapping[str, Any], inputs: Sequence[Tensor | None]
     return None
 
 
-def _moved(op: str, attributes: Mapping[str, Any], first: Tensor, inputs: Sequence[Tensor | None]) -> Tensor | None:
+def _moved(op: str, attributes: Attributes, first: Tensor, inputs: Sequence[Tensor | None]) -> Tensor | None:
     """Return what only lies in other places: large weights, integers whose scale is not known yet."""
     rank = len(first.shape)
     if op == "Identity":
@@ -98,7 +97,7 @@ def _moved(op: str, attributes: Mapping[str, Any], first: Tensor, inputs: Sequen
     return None
 
 
-def _reshaped(op: str, attributes: Mapping[str, Any], first: Tensor, second: Tensor | None) -> tuple[int, ...] | None:
+def _reshaped(op: str, attributes: Attributes, first: Tensor, second: Tensor | None) -> tuple[int, ...] | None:
     dims, rank = first.shape, len(first.shape)
     if op == "Flatten":
         axis = attributes.get("axis", 1) % (rank + 1) if rank else 0
@@ -119,7 +118,7 @@ def _reshaped(op: str, attributes: Mapping[str, Any], first: Tensor, second: Ten
     return tuple(1 if i in added else next(rest_dims) for i in range(full))
 
 
-def _computed(op: str, attributes: Mapping[str, Any], arrays: list[Array | None]) -> Array | None:
+def _computed(op: str, attributes: Attributes, arrays: list[Array | None]) -> Array | None:
     if op == "ConstantOfShape" and arrays[0] is not None:
         fill = attributes.get("value")
         value = np.zeros(1, np.float32) if fill is None else fill.data().reshape(-1)
@@ -149,7 +148,7 @@ def _computed(op: str, attributes: Mapping[str, Any], arrays: list[Array | None]
     return _two(op, attributes, a, b, arrays)
 
 
-def _two(op: str, attributes: Mapping[str, Any], a: Array, b: Array, arrays: list[Array | None]) -> Array | None:
+def _two(op: str, attributes: Attributes, a: Array, b: Array, arrays: list[Array | None]) -> Array | None:
     if op == "Div":
         return np.asarray(np.trunc(a / b).astype(a.dtype) if a.dtype.kind in "iu" else a / b)
     if op == "Mod":

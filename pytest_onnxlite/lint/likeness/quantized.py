@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pytest_onnxlite.lint.likeness.rewrites import build
-from pytest_onnxlite.lint.likeness.tensors import Tensor, dequantized, exact, moved
+from pytest_onnxlite.lint.likeness.tensors import Attributes, Tensor, dequantized, exact, moved
 from pytest_onnxlite.lint.likeness.terms import CONSTANT, SCALE, SUMS, ZERO, Term, constant, plain, quantized
 from pytest_onnxlite.lint.model_index import CARRIERS, Array
 from pytest_onnxlite.lint.operators import OUTPUT, QUANTIZED, QuantizedOperator
 
 Inputs = tuple[Term | None, ...]
-Attributes = Mapping[str, Any]
 _OWN = {"channels_last", "opset", "block_size", "saturate", "output_dtype", "precision"}
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from pytest_onnxlite.lint.likeness import quantized
 from pytest_onnxlite.lint.likeness.attributes import modern, plain_attributes
 from pytest_onnxlite.lint.likeness.rewrites import build
-from pytest_onnxlite.lint.likeness.tensors import stored
+from pytest_onnxlite.lint.likeness.tensors import Attributes, stored
 from pytest_onnxlite.lint.likeness.terms import INPUT, SCALE, SUMS, Body, Term, constant, parameter
 from pytest_onnxlite.lint.model_index import FLOATS, ModelIndex, operator
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS, quantized_operator
@@ -275,7 +275,7 @@ def _needless(node: ir.Node) -> bool:
     return given is not None and to is not None and not to.is_ref() and to.value == given.value
 
 
-def _sums(op: str, inputs: tuple[Term | None, ...], attributes: Mapping[str, Any], where: str) -> Term | None:
+def _sums(op: str, inputs: tuple[Term | None, ...], attributes: Attributes, where: str) -> Term | None:
     """Return an integer product while its sums are cast and scaled, None for anything else."""
     first = inputs[0] if inputs else None
     if op == "Cast" and first is not None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from pytest_onnxlite.lint.likeness.folding import fold
-from pytest_onnxlite.lint.likeness.tensors import Tensor, exact, moved, normalization, scaled, shifted
+from pytest_onnxlite.lint.likeness.tensors import Attributes, Tensor, exact, moved, normalization, scaled, shifted
 from pytest_onnxlite.lint.likeness.terms import COMMUTATIVE, PENDING, QUANTIZED, Term, constant, plain
 from pytest_onnxlite.lint.likeness.transposes import sink, transposed
 
 Inputs = tuple[Term | None, ...]
-Attributes = Mapping[str, Any]
 AFFINE = "BatchNormalization"
 # What a node gives back unchanged, if its second input is this number.
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0, "Pow": 1.0}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
 from pytest_onnxlite.lint.model_index import Array, Constant, reading
+
+# ONNX's own: a number, a text, a tensor, or a tuple of such; the operator says which.
+AttributeValue: TypeAlias = Any
+# An operator's attributes by name, defaults filled in.
+Attributes: TypeAlias = Mapping[str, AttributeValue]
 
 # Up to here a tensor is kept once it was read: shapes, axes, limits.
 _SMALL = 4096

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from pytest_onnxlite.lint.likeness.tensors import Tensor
+from pytest_onnxlite.lint.likeness.tensors import Attributes, Tensor
 
 INPUT, CONSTANT, PARAMETER, QUANTIZED = "input", "constant", "parameter", "~"
 # The result does not depend on the order of the two.
@@ -73,7 +72,7 @@ class Term:
         self,
         op: str,
         inputs: tuple[Term | None, ...] = (),
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Attributes | None = None,
         *,
         position: int = 0,
         bodies: Mapping[str, Body] | None = None,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from pytest_onnxlite.lint.likeness.tensors import exact, moved
+from pytest_onnxlite.lint.likeness.tensors import Attributes, exact, moved
 from pytest_onnxlite.lint.likeness.terms import Term, constant, quantized
 
 Inputs = tuple[Term | None, ...]
@@ -76,7 +75,7 @@ def _fits(term: Term | None, rank: int) -> bool:
     return term.rank == rank
 
 
-def sink(op: str, inputs: Inputs, attributes: Mapping[str, Any], where: str, build: Build) -> Term | None:
+def sink(op: str, inputs: Inputs, attributes: Attributes, where: str, build: Build) -> Term | None:
     """Return a term with the Transposes of its inputs behind it, None if that is another term."""
     perm = _turn(inputs[0]) if inputs else None
     first = inputs[0] if inputs else None
@@ -86,7 +85,7 @@ def sink(op: str, inputs: Inputs, attributes: Mapping[str, Any], where: str, bui
         return None
     rank = len(perm)
 
-    def behind(terms: Inputs, kept: Mapping[str, Any]) -> Term:
+    def behind(terms: Inputs, kept: Attributes) -> Term:
         return transposed(build(op, terms, kept, where, rank=rank), perm, where, build)
 
     if op in _UNARY:
@@ -107,8 +106,8 @@ def sink(op: str, inputs: Inputs, attributes: Mapping[str, Any], where: str, bui
 
 
 def _with_axes(
-    op: str, inputs: Inputs, attributes: Mapping[str, Any], perm: tuple[int, ...]
-) -> tuple[Inputs, Mapping[str, Any], tuple[int, ...]] | None:
+    op: str, inputs: Inputs, attributes: Attributes, perm: tuple[int, ...]
+) -> tuple[Inputs, Attributes, tuple[int, ...]] | None:
     """Return further inputs and attributes of an operator in front of a Transpose, and the order of dims behind it."""
     rank = len(perm)
     if op == "Gather" and len(inputs) == 2 and inputs[1] is not None and inputs[1].rank in (0, 1):
