@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("folder", type=Path, nargs="?", default=Path("baselines"), metavar="DIR")
     show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
     show.add_argument("--prune", action="store_true", help="remove released files that no baseline names")
+    show.add_argument(
+        "--log", action="store_true", help="list what was accepted when, from the files and git's history"
+    )
     replay = commands.add_parser("replay", help="judge a failure again, from the folder that --onnxlite-bundle wrote")
     replay.add_argument("folder", type=Path, metavar="DIR")
     _add_linter(commands)
@@ -148,6 +151,11 @@ def _show(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report.listing import describe
 
+    if arguments.log:
+        from pytest_onnxlite.report.acceptances import log
+
+        _say(shown_lines("\n".join(log(arguments.folder, Registry.load().checks))))
+        return 0
     lines, sound = describe(arguments.folder, Registry.load().checks, arguments.artefact_dir, prune=arguments.prune)
     _say(shown_lines("\n".join(lines)))
     return 0 if sound else 1

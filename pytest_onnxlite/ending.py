@@ -127,7 +127,7 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosit
 
 
 def _saved_line(saved: Saved, folder: Path) -> str:
-    return f"{saved.outcome}: {_relative(saved.path, folder)}{f', {saved.reason}' if saved.reason else ''}"
+    return f"{saved.outcome}: {_relative(saved.path, folder)}{f', {saved.details}' if saved.details else ''}"
 
 
 def _relative(path: str, folder: Path) -> str:

@@ -208,7 +208,7 @@ class Guardian:
             machine = machine_key(found, builder.kind(kind).runtime)
             here = found.machines[machine].sections if machine in found.machines else {}
             shipped = shipped_with(found, builder.kind(kind))
-            baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first, shipped)
+            baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first, shipped, found.accepted)
         record = Record(
             test,
             spec.name,
@@ -279,7 +279,7 @@ class Guardian:
         )
 
     def _is_red(self, verdict: Verdict) -> bool:
-        return verdict.is_red(self._settings.mode, self._settings.accept)
+        return verdict.is_red(self._settings.mode, self._settings.accepts(verdict.check))
 
     def _last_of(self, model: str, kind: str) -> Last:
         key = model, kind

@@ -71,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     _register_markers(config)
     try:
         settings = Settings.from_config(config)
+        if settings.accept_only:
+            settings.require_known(registry_of(config).checks)
         _register_declared(config, settings)
     except UsageMistake as error:
         raise pytest.UsageError(str(error)) from None

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.record import Artefact, ShippedRuntime
 from pytest_onnxlite.baseline.runtime import runtime_change
 from pytest_onnxlite.checks.check import Check
@@ -48,12 +49,20 @@ class LastRelease:
         sections: by check.
         first: by the checks' keys.
         runtime: what it shipped with; None where nobody knows.
+        accepted: what releases were accepted with although they broke limits, the oldest first.
     """
 
     artefact: Artefact
     sections: Mapping[str, object] = field(default_factory=dict)
     first: Mapping[str, object] = field(default_factory=dict)
     runtime: ShippedRuntime | None = None
+    accepted: tuple[Acceptance, ...] = ()
+
+    @property
+    def own_acceptance(self) -> Acceptance | None:
+        """What the last release itself was accepted with; None where it broke no limit."""
+        own = [one for one in self.accepted if one.file == self.artefact.sha256[:16]]
+        return own[-1] if own else None
 
 
 @dataclass(frozen=True)
@@ -207,7 +216,7 @@ def to_data(record: Record) -> dict[str, Any]:
             verdict["explanation"] = {**explanation["figures"], **kept}
     if record.baseline is not None:
         inner = data["baseline"]
-        kept = {name: inner[name] for name in ("artefact", "first", "runtime")}
+        kept = {name: inner[name] for name in _NO_SECTIONS}
         data["baseline"] = {**inner["sections"], **kept}
     data["runtime_change"] = record.runtime_change
     return data
@@ -223,6 +232,10 @@ def from_data(data: object, checks: Checks) -> Record:
         return _Reader(checks).record(data)
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise OnnxliteError(f"a record cannot be read ({type(error).__name__}: {error}).") from None
+
+
+# What stands next to the checks' sections in what a report keeps of a baseline.
+_NO_SECTIONS = ("artefact", "first", "runtime", "accepted")
 
 
 class _Reader:
@@ -260,7 +273,7 @@ class _Reader:
             return None
         sections: dict[str, object] = {}
         for name, value in data.items():
-            if name not in ("artefact", "first", "runtime") and value is not None:
+            if name not in _NO_SECTIONS and value is not None:
                 check = self._checks.get(name)
                 sections[name] = value if check is None else msgspec.convert(value, check.section, strict=False)
         kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
@@ -269,7 +282,8 @@ class _Reader:
             for key, value in data["first"].items()
         }
         runtime = msgspec.convert(data.get("runtime"), ShippedRuntime | None)
-        return LastRelease(msgspec.convert(data["artefact"], Artefact), sections, first, runtime)
+        accepted = msgspec.convert(data.get("accepted", ()), tuple[Acceptance, ...])
+        return LastRelease(msgspec.convert(data["artefact"], Artefact), sections, first, runtime, accepted)
 
     def _verdict(self, data: Any) -> Verdict:
         check = self._checks.get(data["check"])

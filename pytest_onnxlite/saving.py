@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_onnxlite import gitignore
+from pytest_onnxlite.accepting import accept
 from pytest_onnxlite.baseline import writing
+from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
 from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
-from pytest_onnxlite.checks.verdict import RUNTIME, Outcome
+from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
 from pytest_onnxlite.coverage import State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME
@@ -24,13 +26,22 @@ from pytest_onnxlite.variants.external import files_of, hash_model
 
 @dataclass(frozen=True)
 class Saved:
-    """What became of one baseline: `saved`, `unchanged` or `refused`, and why, or without what."""
+    """What became of one baseline: `saved`, `unchanged` or `refused`; why, or without what; and what was accepted."""
 
     model: str
     variant: str
     outcome: str
     path: str
     reason: str = ""
+    accepted: Acceptance | None = None
+
+    @property
+    def details(self) -> str:
+        """Why, without what, and what was accepted, in a line."""
+        names = self.accepted.names if self.accepted is not None else ()
+        parts = [self.reason, f"with {listed(names)} accepted" if names else ""]
+        parts += [self.accepted.reason] if self.accepted is not None else []
+        return "; ".join(filter(None, parts))
 
 
 def merge(
@@ -133,12 +144,14 @@ class _Plan:
 
     entry: writing.Entry
     lost: Sequence[str]
+    accepted: Acceptance | None
 
     def saved(self, store: BaselineStore, changed: bool) -> Saved:
         baseline = self.entry.baseline
         reason = f"without {listed(self.lost)}" if self.lost else ""
         path = str(store.path(baseline.model, baseline.variant))
-        return Saved(baseline.model, baseline.variant, "saved" if changed else "unchanged", path, reason)
+        outcome = "saved" if changed else "unchanged"
+        return Saved(baseline.model, baseline.variant, outcome, path, reason, self.accepted)
 
 
 def _refused(store: BaselineStore, model: str, variant: str, reason: str) -> Saved:
@@ -155,7 +168,7 @@ def _plan(
 ) -> Saved | _Plan:
     """Say what is to be saved of a variant, or why it is not."""
     model, variant = records[0].model, records[0].variant
-    refusal = _refusal(records, unjudged, settings.accept)
+    refusal = _refusal(records, unjudged, settings)
     if refusal:
         return _refused(store, model, variant, refusal)
     measured = {name: found for record in records for name, found in record.measured.items()}
@@ -175,17 +188,22 @@ def _plan(
         before = store.load(model, variant)
         fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
         worse = [v for record in records for v in record.verdicts if v.outcome is Outcome.FAIL]
-        accepted = {verdict.check for verdict in worse if verdict.against == RUNTIME}
+        slower = {verdict.check for verdict in worse if verdict.against == RUNTIME}
         library = records[-1].runtime.library if records[-1].runtime else ONNX_RUNTIME
         key = machine_key(before, library)
-        baseline = merge(before, fresh, measured, describe_machine(library), checks, gone, accepted, key)
+        baseline = merge(before, fresh, measured, describe_machine(library), checks, gone, slower, key)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
-        refusal = _refused_loss(lost, states, settings.accept)
+        refusal = _refused_loss(lost, states, settings)
+        note = accept(baseline, before, records, lost, settings, checks)
+        baseline = replace(baseline, accepted=note)
         data = [path for name, found in measured.items() for path in checks[name].keeps(found)]
     except OnnxliteError as error:
         refusal = str(error)
-    return _refused(store, model, variant, refusal) if refusal else _Plan(writing.Entry(baseline, files, data), lost)
+    if refusal:
+        return _refused(store, model, variant, refusal)
+    accepted = baseline.accepted[-1] if baseline.accepted != (before.accepted if before else ()) else None
+    return _Plan(writing.Entry(baseline, files, data), lost, accepted)
 
 
 def _tests(
@@ -204,7 +222,7 @@ def _tests(
     return {test: tuple(check for other, check in kept if other == test) for test, _ in kept}
 
 
-def _refused_loss(lost: Sequence[str], states: Mapping[str, State], accept: bool) -> str:
+def _refused_loss(lost: Sequence[str], states: Mapping[str, State], settings: Settings) -> str:
     """Say why a baseline is not saved where figures that it holds would be lost; empty if that is meant."""
     unmeasured = [check for check in lost if states.get(check) not in (State.GONE, State.LOOKED)]
     if unmeasured:
@@ -213,9 +231,10 @@ def _refused_loss(lost: Sequence[str], states: Mapping[str, State], accept: bool
             "figures; those of the last release are not its. Save with every test that guards it: pytest "
             "--onnxlite-save-baseline, without -k, -m, --lf, -n or anything else that leaves one out"
         )
-    if lost and not accept:
+    dropped = [check for check in lost if not settings.accepts(check)]
+    if dropped:
         return (
-            f"it would drop {listed(lost)}, which the baseline holds and no test measured. Bring back what asked for it; "
+            f"it would drop {listed(dropped)}, which the baseline holds and no test measured. Bring back what asked for it; "
             "if it is meant, --onnxlite-accept saves without it"
         )
     return ""
@@ -241,17 +260,28 @@ def hidden_by_git(saved: Sequence[Saved], settings: Settings, checks: Checks) ->
     return [said] if said else []
 
 
-def _refusal(records: Sequence[Record], unjudged: Sequence[str], accept: bool) -> str:
+def _refusal(records: Sequence[Record], unjudged: Sequence[str], settings: Settings) -> str:
     unreadable = next((record.broken_baseline for record in records if record.broken_baseline), None)
     if unreadable:
         return f"the baseline there is cannot be read, and is left as it is: {unreadable}"
     if len({record.artefact.sha256 for record in records}) > 1:
         return "its tests judged different files; one baseline holds one artefact"
     # A broken limit is one, whether or not its test was expected to fail.
-    broken = sorted(
-        {f"{v.check} ({v.outcome})" for record in records for v in record.verdicts if v.red or v.xfail is not None}
-    )
-    if broken and not accept:
-        return f"it fails its limits: {', '.join(broken)}. --onnxlite-accept saves it all the same"
+    broken = [v for record in records for v in record.verdicts if v.red or v.xfail is not None]
+    refused = [
+        v for v in broken if (v.xfail is None and v.is_red("save", accept=True)) or not settings.accepts(v.check)
+    ]
+    if refused:
+        named = ", ".join(sorted({f"{v.check} ({v.outcome})" for v in refused}))
+        return f"it fails its limits: {named}. {_way_out(refused, settings)}"
     # What is accepted is a verdict; of a test that failed otherwise nobody knows what it says of the model.
     return f"{unjudged[0]} failed" if unjudged else ""
+
+
+def _way_out(refused: Sequence[Verdict], settings: Settings) -> str:
+    """Say what would let a baseline be saved that is refused for these verdicts."""
+    if any(v.xfail is None and v.is_red("save", accept=True) for v in refused):
+        return "What is not against the last release is not accepted: mend the model, or change the limit"
+    if settings.accept_only:
+        return f"--onnxlite-accept-only={','.join(settings.accept_only)} does not name them"
+    return "--onnxlite-accept saves it all the same"

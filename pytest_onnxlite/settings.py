@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pytest
 
 PREFIX = "onnxlite_"
@@ -35,6 +37,12 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
         True,
         "with --onnxlite-save-baseline: save a candidate although it is worse than its baseline",
     ),
+    (
+        "accept-only",
+        False,
+        "as --onnxlite-accept, for these checks alone: latency,size; any other limit that is broken stays red",
+    ),
+    ("reason", False, "with either: why it is accepted, one line; kept in the baseline with what was overridden"),
     (
         "complete",
         True,
@@ -68,6 +76,8 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
 )
 # What the options that are no flags take; a folder if nothing is said.
 METAVARS = {
+    "accept-only": "NAMES",
+    "reason": "TEXT",
     "report": "FILE.json",
     "html": "FILE.html",
     "markdown": "FILE.md",
@@ -90,6 +100,8 @@ INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
     ),
     ("cache_size", "MiB that the cache may take; what was not used for the longest goes (default: 4096)", "4096"),
 )
+# A reason is a sentence in a diff.
+_LONGEST_REASON = 500
 # What a run is for.
 Mode = Literal["plain", "compare", "save"]
 NO_JINJA = "the HTML page is made with jinja2, which is not installed: pip install 'pytest-onnxlite[html]'"
@@ -104,7 +116,9 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
 
     Attributes:
         mode: whether baselines are left alone, compared with, or saved.
-        accept: save a candidate that is worse than its baseline.
+        accept: save a candidate that is worse than its baseline, by whatever check.
+        accept_only: the checks by which it may be worse, where not by all.
+        reason: why that is accepted.
         complete: fail unless the run is a full one.
         baseline_dir: where baselines are.
         artefact_dir: where their artefacts are; None if they lie next to them.
@@ -131,6 +145,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
 
     mode: Mode
     accept: bool
+    accept_only: tuple[str, ...] = ()
+    reason: str = ""
     complete: bool
     baseline_dir: Path
     artefact_dir: Path | None
@@ -171,7 +187,9 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         artefact_dir = config.getini("onnxlite_artefact_dir")
         return cls(
             mode=mode,
-            accept=read.flag("accept"),
+            accept=read.flag("accept") and not read.option("accept_only"),
+            accept_only=_accept_only(read),
+            reason=_reason(read.text("reason")),
             complete=read.flag("complete"),
             baseline_dir=read.path("baseline_dir") or config.rootpath / "baselines",
             artefact_dir=config.rootpath / str(artefact_dir) if artefact_dir else None,
@@ -195,6 +213,25 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             runtime_change=_runtime_change(str(config.getini("onnxlite_runtime_change"))),
             rootdir=config.rootpath,
         )
+
+    def accepts(self, check: str) -> bool:
+        """Tell whether a candidate is saved although it is worse by a check."""
+        return self.accept or check in self.accept_only
+
+    def require_known(self, checks: Collection[str]) -> None:
+        """Refuse names that are accepted and that no check has.
+
+        Raises:
+            UsageMistake: there is such a name.
+        """
+        names = [*checks, "runtime"]
+        for name in self.accept_only:
+            if name not in names:
+                from pytest_onnxlite.text import unknown
+
+                raise UsageMistake(
+                    f"--onnxlite-accept-only={','.join(self.accept_only)}: {unknown('check', name, names, 'There are')}"
+                )
 
 
 class _Reader:
@@ -239,8 +276,19 @@ def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
             "--onnxlite-baseline compares with the saved baselines and --onnxlite-save-baseline replaces them; "
             "give one of the two."
         )
-    if read.option("accept") and mode != "save":
-        raise UsageMistake("--onnxlite-accept goes with --onnxlite-save-baseline; alone it would accept nothing.")
+    for name in ("accept", "accept_only"):
+        if read.option(name) and mode != "save":
+            option = f"--onnxlite-{name.replace('_', '-')}"
+            raise UsageMistake(f"{option} goes with --onnxlite-save-baseline; alone it would accept nothing.")
+    if read.option("accept") and read.option("accept_only"):
+        raise UsageMistake(
+            "--onnxlite-accept accepts whatever is worse, and --onnxlite-accept-only names what; give one of the two."
+        )
+    if read.option("reason") and not (mode == "save" and (read.flag("accept") or read.text("accept_only"))):
+        raise UsageMistake(
+            "--onnxlite-reason says why something is accepted; give it with --onnxlite-save-baseline and --onnxlite-accept or "
+            "--onnxlite-accept-only."
+        )
     if read.option("complete") and mode == "plain":
         raise UsageMistake(
             "--onnxlite-complete goes with --onnxlite-baseline or --onnxlite-save-baseline; alone nothing is looked at."
@@ -275,6 +323,24 @@ def _last_runtime(read: _Reader) -> Path | str:
     if folder is None or not folder.is_dir():
         raise UsageMistake(f"--onnxlite-last-runtime={text}: no such folder ({folder}); expected one, or auto.")
     return folder
+
+
+def _accept_only(read: _Reader) -> tuple[str, ...]:
+    """Return the checks that are accepted; what is typed wins over what the ini file says."""
+    text = "" if read.option("accept") else read.text("accept_only")
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if text and not names:
+        raise UsageMistake(f"--onnxlite-accept-only={text}: expected names of checks, such as latency,size.")
+    return names
+
+
+def _reason(text: str) -> str:
+    text = text.strip()
+    if not text.isprintable() or len(text) > _LONGEST_REASON:
+        raise UsageMistake(
+            f"--onnxlite-reason: expected one line of at most {_LONGEST_REASON} letters that can be shown."
+        )
+    return text
 
 
 def _runtime_change(text: str) -> str:

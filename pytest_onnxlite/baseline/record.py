@@ -9,13 +9,14 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
+from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.errors import OnnxliteError
 
 SCHEMA = 1
 _RESTORE = "Restore the file (git checkout), or delete it and save anew."
 # What stands in a file that is no check's section.
-_ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests")
+_ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests", "accepted")
 _DESCRIPTION = "description"
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,8})?")
 
@@ -138,6 +139,7 @@ class Baseline:
         first: what checks keep of the first release, by their keys.
         tests: by id, the tests that guard it, each with its checks; none in what earlier versions saved.
         runtime: what the release was accepted with; None in a baseline of a version that did not keep it.
+        accepted: what releases were accepted with although they broke limits, the oldest first.
     """
 
     model: str
@@ -148,6 +150,7 @@ class Baseline:
     first: Mapping[str, object] = field(default_factory=dict)
     tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     runtime: ShippedRuntime | None = None
+    accepted: tuple[Acceptance, ...] = ()
 
     def section(self, kind: type[S], machine: str = "") -> S | None:
         """Return the section of a type, on a machine where one is named; None if there is none."""
@@ -211,6 +214,7 @@ class Baseline:
             "machines": machines,
             "first": self.first,
             **({"tests": self.tests} if self.tests else {}),
+            **({"accepted": self.accepted} if self.accepted else {}),
         }
         plain: dict[str, object] = msgspec.to_builtins(content)
         return plain
@@ -331,6 +335,7 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
         read.first(content),
         read.part(content.get("tests", {}), dict[str, tuple[str, ...]], "tests"),
         read.part(content["runtime"], ShippedRuntime, "runtime") if content.get("runtime") is not None else None,
+        read.part(content.get("accepted", ()), tuple[Acceptance, ...], "accepted"),
     )
     for name, section in baseline.sections.items():
         contradiction = checks[name].contradiction(section, artefact) if name in checks else ""

@@ -127,6 +127,8 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
     if verbosity is not None:
         told = [record for record in records if verbosity > 0 or record.runtime_change]
         lines += [f"{record.name} {line}" for record in told for line in since_saved(record.verdicts)]
+    if verbosity is None or verbosity > 0:
+        lines += [line for line in dict.fromkeys(map(_accepted_line, records)) if line]
     lines += _forecast_lines({record.name: record.forecast for record in records if record.forecast})
     refused = {record.name for record in records if record.is_red}
     for record in records:
@@ -140,6 +142,14 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
             lines += [line for line in remarks if line not in lines]
             lines += _verdict_notes(record, verdict, record.name in refused)
     return list(map(shown, lines))
+
+
+def _accepted_line(record: Record) -> str:
+    """Say which limits the last release was accepted without; empty where it kept all."""
+    found = record.baseline.own_acceptance if record.baseline is not None else None
+    return (
+        f"{record.name}: on {found.date} the last release was accepted with {found.text}" if found is not None else ""
+    )
 
 
 def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:

@@ -160,7 +160,7 @@ def build(document: Document, checks: Checks) -> Page:
         machine=_machine(document),
         run=tuple(flatten(plain)),
         saved=tuple(
-            (f"{s.model} {s.variant}", f"{s.outcome}{': ' + s.reason if s.reason else ''} ({s.path})")
+            (f"{s.model} {s.variant}", f"{s.outcome}{': ' + s.details if s.details else ''} ({s.path})")
             for s in document.saved
         ),
     )

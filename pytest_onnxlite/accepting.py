@@ -1,0 +1,71 @@
+"""What `--onnxlite-accept` lets go: from a run's verdicts to the note that the baseline keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pytest_onnxlite.baseline.accepted import DROPPED, MOST_KEPT, Acceptance, Overridden
+from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.checks.check import NONE, Check
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.records import Checks, Record
+from pytest_onnxlite.settings import Settings
+
+_WORSE = (Outcome.FAIL, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE)
+
+
+def accept(
+    fresh: Baseline,
+    before: Baseline | None,
+    records: Sequence[Record],
+    lost: Sequence[str],
+    settings: Settings,
+    checks: Checks,
+) -> tuple[Acceptance, ...]:
+    """Return what a baseline keeps of what was accepted: what it kept before, and what this save overrides.
+
+    Args:
+        fresh: what is to be saved.
+        before: the baseline there was.
+        records: what the variant's tests recorded.
+        lost: the checks whose figures are dropped.
+        settings: what was asked of the run.
+        checks: the checks by name.
+    """
+    found = [
+        _overridden(record, verdict, checks.get(verdict.check))
+        for record in records
+        for verdict in record.verdicts
+        if verdict.outcome in _WORSE and settings.accepts(verdict.check)
+    ]
+    found += [_dropped(name, before, checks.get(name)) for name in lost]
+    known = before.accepted if before is not None else ()
+    if not found:
+        return known
+    today = datetime.now(UTC).date().isoformat()
+    limits = tuple(dict.fromkeys(found))
+    return (*known, Acceptance(today, fresh.artefact.sha256[:16], limits, settings.reason))[-MOST_KEPT:]
+
+
+def _overridden(record: Record, verdict: Verdict, check: Check[Any, Any] | None) -> Overridden:
+    before = allowed = ""
+    found = record.measured.get(verdict.check)
+    section = record.baseline.sections.get(verdict.check) if record.baseline is not None else None
+    if check is not None and found is not None and record.baseline is not None:
+        figures = check.history(
+            found, section, record.baseline.first.get(check.first_key), record.limits.get(verdict.check)
+        )
+        if figures is not None:
+            before, allowed = (text if text != NONE else "" for text in (figures.last, figures.allowed))
+    if check is not None and section is not None:
+        before = before or check.saved_text([section])
+    message = (verdict.message.splitlines() or [""])[0]
+    return Overridden(verdict.check, verdict.against, str(verdict.outcome), before, verdict.figure, allowed, message)
+
+
+def _dropped(name: str, before: Baseline | None, check: Check[Any, Any] | None) -> Overridden:
+    sections = [section for own, section in before.all_sections() if own == name] if before is not None else []
+    saved = check.saved_text(sections) if check is not None else "saved"
+    return Overridden(name, BASELINE, DROPPED, saved, "no longer judged")

@@ -1,0 +1,69 @@
+"""What every commit of a git repository has of the baselines in a folder."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_onnxlite.errors import OnnxliteError
+
+# Git's own separators could stand in a file's name; these cannot.
+_COMMIT = "\x01"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A baseline file as a commit has it: where it was committed, when, and its text; None where it was deleted there."""
+
+    commit: str
+    date: str
+    model: str
+    variant: str
+    name: str
+    text: str | None
+
+
+def versions(folder: Path) -> Iterator[Version]:
+    """Yield what each commit changed of the baselines in a folder, oldest first.
+
+    Raises:
+        OnnxliteError: no git, or no repository.
+    """
+    log = _git(folder, "log", "--reverse", f"--format={_COMMIT}%H %cs", "--name-only", "--relative", "-z", "--", ".")
+    for commit, date, names in _commits(log):
+        for name in names:
+            parts = Path(name).parts
+            if len(parts) == 2 and name.endswith(".json"):
+                yield Version(commit, date, parts[0], Path(name).stem, name, _show(folder, commit, name))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
+    except OSError as error:
+        raise OnnxliteError(f"git cannot be run: {error.strerror or error}.") from None
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise OnnxliteError(f"git cannot read the history of {folder}: {reason[0]}")
+    return done.stdout
+
+
+def _commits(log: str) -> list[tuple[str, str, list[str]]]:
+    found = []
+    for block in log.split(_COMMIT)[1:]:
+        head, *names = block.split("\0")
+        commit, date = head.split()
+        found.append((commit, date, [name.strip("\n") for name in names if name.strip("\n")]))
+    return found
+
+
+def _show(folder: Path, commit: str, name: str) -> str | None:
+    """Return a file as a commit has it; None if it has none, because it deleted it."""
+    try:
+        return _git(folder, "show", f"{commit}:./{name}")
+    except OnnxliteError:
+        return None
