@@ -10,6 +10,7 @@ from pytest_onnxlite.baseline.accepted import DROPPED, MOST_KEPT, Acceptance, Ov
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.check import NONE, Check
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.labels import label_of, labelled, look_up
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 
@@ -35,12 +36,12 @@ def accept(
         checks: the checks by name.
     """
     found = [
-        _overridden(record, verdict, checks.get(verdict.check))
+        _overridden(record, verdict, look_up(checks, verdict.check))
         for record in records
         for verdict in record.verdicts
         if verdict.outcome in _WORSE and settings.accepts(verdict.check)
     ]
-    found += [_dropped(name, before, checks.get(name)) for name in lost]
+    found += [_dropped(name, before, look_up(checks, name)) for name in lost]
     known = before.accepted if before is not None else ()
     if not found:
         return known
@@ -54,9 +55,8 @@ def _overridden(record: Record, verdict: Verdict, check: Check[Any, Any] | None)
     found = record.measured.get(verdict.check)
     section = record.baseline.sections.get(verdict.check) if record.baseline is not None else None
     if check is not None and found is not None and record.baseline is not None:
-        figures = check.history(
-            found, section, record.baseline.first.get(check.first_key), record.limits.get(verdict.check)
-        )
+        first = record.baseline.first.get(labelled(check.first_key, label_of(verdict.check)))
+        figures = check.history(found, section, first, record.limits.get(verdict.check))
         if figures is not None:
             before, allowed = (text if text != NONE else "" for text in (figures.last, figures.allowed))
     if check is not None and section is not None:

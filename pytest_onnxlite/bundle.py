@@ -25,6 +25,7 @@ from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Failure
+from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
 from pytest_onnxlite.runtime import arrays
@@ -314,14 +315,16 @@ def _place_data(work: Path, builder: Builder) -> str:
 
 def _place_inputs(work: Path, failure: Failure) -> PlacedInputs | None:
     """Put the failing samples in: those that the candidate gets wrong and what it is compared with gets right."""
-    builder, limit = failure.builder, failure.record.limits.get("accuracy")
-    lost = [
-        v.against
+    builder = failure.builder
+    red = [
+        v
         for v in failure.red
         # They are those that fail here; on another processor others may.
-        if v.check == "accuracy" and v.outcome is Outcome.FAIL and v.against not in PROCESSORS
+        if unlabelled(v.check) == "accuracy" and v.outcome is Outcome.FAIL and v.against not in PROCESSORS
     ]
-    if not lost or not isinstance(limit, AccuracyLimit):
+    limit = failure.record.limits.get(red[0].check) if red else None
+    lost = [v.against for v in red if v.check == red[0].check]
+    if not isinstance(limit, AccuracyLimit):
         return None
     try:
         failing = _failing(lost, limit.batch_size or builder.spec.batch_size, failure)

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from pytest_onnxlite.coverage import Collected, Reach, Scope, is_below
+from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.settings import PREFIX, UsageMistake
@@ -80,7 +81,7 @@ class Collecting:
         for item in self._items:
             guard = item.stash.get(GUARD, None) or _guard_of(item, registry)
             if guard is not None:
-                came[item.nodeid] = tuple((kind, check) for kind, check, _ in guard.limits)
+                came[item.nodeid] = tuple((kind, labelled(check, limit.label)) for kind, check, limit in guard.limits)
         self._items.clear()
         # By this name pytest itself leaves out what passed last time, file by file, while it collects.
         last_failed = self._config.pluginmanager.hasplugin("lfplugin-collskip")

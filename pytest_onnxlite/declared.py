@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_onnxlite.checks.limit import Limit, parse_limit
 from pytest_onnxlite.datafile import DataFile, read_arrays
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import require_support
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry
 from pytest_onnxlite.settings import UsageMistake
@@ -35,6 +36,7 @@ _KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 # How alike two names are of which one is the other misspelt, from 0 to 1.
 _ALIKE = 0.85
+_APART = "Limits of one check on one variant are told apart by label=."
 _TYPES = {str: "a string", int: "a whole number", bool: "true or false"}
 
 
@@ -58,6 +60,11 @@ class DeclaredLimit:
     def key(self) -> tuple[str, str, Limit]:
         """Kind, check and limit."""
         return self.kind, self.check, self.limit
+
+    @property
+    def name(self) -> str:
+        """The check, with the label if there is one."""
+        return labelled(self.check, self.limit.label)
 
 
 @dataclass(frozen=True)
@@ -244,7 +251,7 @@ def _limits(where: str, table: Mapping[str, Any], registry: Registry) -> tuple[D
     found: dict[tuple[str, str], DeclaredLimit] = {}
     for check in registry.checks:
         for declared in _limits_of(f"{where} {check}", table.get(check), check, variants, registry):
-            found[declared.kind, check] = declared
+            found[declared.kind, declared.name] = declared
     if not found:
         raise UsageMistake(
             f"{where}: limits nothing; give {listed(registry.checks, 'or')}, such as accuracy = {{max_drop = 0.01}}."
@@ -253,7 +260,7 @@ def _limits(where: str, table: Mapping[str, Any], registry: Registry) -> tuple[D
 
 
 def _limits_of(where: str, value: Any, check: str, variants: list[str], registry: Registry) -> list[DeclaredLimit]:
-    """Return the limits of one check; one that names its variant goes before one that does not."""
+    """Return the limits of one check; of those of one label, one that names its variant goes before one that does not."""
     if value is None:
         return []
     parsed = []
@@ -261,19 +268,24 @@ def _limits_of(where: str, value: Any, check: str, variants: list[str], registry
         if not isinstance(given, dict):
             raise UsageMistake(f"{where}={given!r}; expected a table, {{}} for the defaults.")
         parsed.append((parse_limit(registry.checks[check].limit, given, where, tuple(registry.kinds)), given))
-    found: dict[str, DeclaredLimit] = {}
+    found: dict[tuple[str, str], DeclaredLimit] = {}
     for limit, given in parsed:
         if limit.variant is not None:
             require_support(where, check, limit, limit.variant, registry)
-            if limit.variant in found:
-                raise UsageMistake(f"{where} of the variant {limit.variant} is limited twice.")
-            found[limit.variant] = DeclaredLimit(limit.variant, check, limit, given)
-    general = [(limit, given) for limit, given in parsed if limit.variant is None]
-    if len(general) > 1:
-        raise UsageMistake(f"{where} is limited twice; say with variant= what each is for.")
-    for limit, given in general:
+            if (limit.variant, limit.label) in found:
+                what = f", with the label {limit.label!r}" if limit.label else ""
+                raise UsageMistake(f"{where} of the variant {limit.variant} is limited twice{what}. {_APART}")
+            found[limit.variant, limit.label] = DeclaredLimit(limit.variant, check, limit, given)
+    general: dict[str, tuple[Limit, Mapping[str, Any]]] = {}
+    for limit, given in parsed:
+        if limit.variant is None:
+            if limit.label in general:
+                what = f" with the label {limit.label!r}" if limit.label else ""
+                raise UsageMistake(f"{where} is limited twice{what}; say with variant= what each is for. {_APART}")
+            general[limit.label] = limit, given
+    for limit, given in general.values():
         supports = registry.checks[check].supports
         for kind in [kind for kind in variants if supports(registry.kinds[kind])] or variants:
             require_support(where, check, limit, kind, registry)
-            found.setdefault(kind, DeclaredLimit(kind, check, limit, given))
+            found.setdefault((kind, limit.label), DeclaredLimit(kind, check, limit, given))
     return list(found.values())

@@ -47,7 +47,7 @@ class DeclaredFile:
     def tests(self) -> dict[str, tuple[tuple[str, str], ...]]:
         """Return the ids of their tests, whether they are collected or not, and the variant's kind and the check of each."""
         return {
-            f"{ROOT}::{model.name}::{limit.kind}::{limit.check}": ((limit.kind, limit.check),)
+            f"{ROOT}::{model.name}::{limit.kind}::{limit.name}": ((limit.kind, limit.name),)
             for model in self.models
             for limit in model.limits
         }
@@ -113,7 +113,7 @@ class OnnxliteVariant(pytest.Collector):
         limits, registry = self.parent.model.limits, self.parent.registry
         for declared in limits:
             if declared.kind == self.name:
-                item: OnnxliteCheck = OnnxliteCheck.from_parent(self, name=declared.check, callobj=_build)
+                item: OnnxliteCheck = OnnxliteCheck.from_parent(self, name=declared.name, callobj=_build)
                 other_limits = [other.key for other in limits if other is not declared]
                 item.stash[GUARD] = Guard.of([declared.key], registry, other_limits, self.parent.model.where)
                 item.add_marker(getattr(pytest.mark, marker_of(declared.check))(**declared.given))

@@ -16,12 +16,13 @@ from pytest_onnxlite.baseline.runtime import machine_key, runtime_here, shipped_
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.check import Case, Check, Clock, Task
 from pytest_onnxlite.checks.limit import Limit
-from pytest_onnxlite.checks.reference import SAVE
+from pytest_onnxlite.checks.reference import silent
 from pytest_onnxlite.checks.suspects import NO_TIME
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.identity import State, is_same, require_own, require_unchanged, state_of
-from pytest_onnxlite.last_release import Last, load_last
+from pytest_onnxlite.labels import labelled, unlabelled
+from pytest_onnxlite.last_release import Last, changed_runtime, load_last
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
@@ -221,7 +222,7 @@ class Guardian:
             runtime=runtime_here(builder.kind(kind), spec.runtime),
         )
         if self._settings.runtime_change == "fail" and record.runtime_change:
-            changed = _changed(record)
+            changed = changed_runtime(record)
             return replace(record, verdicts=(replace(changed, red=self._is_red(changed)),))
         return record
 
@@ -234,20 +235,20 @@ class Guardian:
         clock: Clock,
         record: Record,
     ) -> _JudgedLimit:
-        task = self._task(builder, variant, limit, clock)
+        task = self._task(builder, variant, check, limit, clock)
         found: object = None
         try:
             judged = check.judge(task)
             found, verdicts = judged.found, list(judged.verdicts)
             if self._settings.mode == "compare" and not any(verdict.against == BASELINE for verdict in verdicts):
-                verdicts.append(_silence(check.name))
+                verdicts.append(silent(check.name))
         except OnnxliteError as error:
             verdicts = [Verdict(check.name, "limit", Outcome.FAIL, "not measured", str(error))]
-        marked = tuple(replace(verdict, red=self._is_red(verdict)) for verdict in verdicts)
+        marked = tuple(self._marked(verdict, limit) for verdict in verdicts)
         return _JudgedLimit(check, task, found, len(record.verdicts), marked)
 
     def _noted(self, record: Record, done: _JudgedLimit) -> Record:
-        name = done.check.name
+        name = labelled(done.check.name, done.task.limit.label)
         measured = record.measured if done.found is None else {**record.measured, name: done.found}
         limits = {**record.limits, name: done.task.limit}
         return replace(record, limits=limits, measured=measured, verdicts=(*record.verdicts, *done.verdicts))
@@ -259,20 +260,26 @@ class Guardian:
 
         return self._cache.entry("kept", {"sha256": hashlib.sha256(content).hexdigest()}, write) / f"data{suffix}"
 
-    def _task(self, builder: Builder, variant: Variant, limit: Limit, clock: Clock) -> Task[Any]:
+    def _task(
+        self, builder: Builder, variant: Variant, check: Check[Any, Any], limit: Limit, clock: Clock
+    ) -> Task[Any]:
         last = self._last_of(builder.spec.name, variant.kind)
-        reference = last.reference if isinstance(last.reference, Baseline) else None
+        reference = last.reference
+        if isinstance(reference, Baseline):
+            reference = reference.of_label(check.name, check.first_key, limit.label)
         return Task(
             builder=builder,
             variant=variant,
             limit=limit,
-            reference=last.reference,
+            reference=reference,
             last_file=last.file,
             no_last_file=last.no_file,
             last_data=last.data,
             keep=self._keep,
             cached=self._cache.entry,
-            machine=machine_key(reference, builder.kind(variant.kind).runtime),
+            machine=machine_key(
+                reference if isinstance(reference, Baseline) else None, builder.kind(variant.kind).runtime
+            ),
             settings=self._settings,
             clock=clock,
             progress=self._progress,
@@ -280,6 +287,11 @@ class Guardian:
 
     def _is_red(self, verdict: Verdict) -> bool:
         return verdict.is_red(self._settings.mode, self._settings.accepts(verdict.check))
+
+    def _marked(self, verdict: Verdict, limit: Limit) -> Verdict:
+        """Return a verdict with its limit's label, and whether it is red."""
+        named = replace(verdict, check=labelled(verdict.check, limit.label))
+        return replace(named, red=self._is_red(named))
 
     def _last_of(self, model: str, kind: str) -> Last:
         key = model, kind
@@ -317,7 +329,7 @@ class Guardian:
 
     def _forecast(self, builder: Builder, record: Record, variant: Variant) -> Forecast | None:
         """Say what may differ on other processors; a remark, never a verdict."""
-        concerned = [name for name in record.measured if self.registry.checks[name].concerns_answers]
+        concerned = [name for name in record.measured if self.registry.checks[unlabelled(name)].concerns_answers]
         if not isinstance(variant, OnnxVariant):
             if self._settings.processors and concerned and isinstance(variant, RuntimeVariant):
                 names = ", ".join(self._settings.processors)
@@ -374,26 +386,9 @@ class Guardian:
 
     def judge_one(self, builder: Builder, check: str, limit: Limit, clock: Clock) -> tuple[object, Sequence[Verdict]]:
         """Judge one limit of a builder's INT8 variant, as a test would; returns the measurement and the verdicts."""
-        judged = self.registry.checks[check].judge(self._task(builder, builder.int8, limit, clock))
-        return judged.found, [replace(verdict, red=self._is_red(verdict)) for verdict in judged.verdicts]
-
-
-def _changed(record: Record) -> Verdict:
-    """Return the verdict of a runtime that is not the last release's, if that is to be red."""
-    message = (
-        f"{record.runtime_change}: the last release was accepted with another runtime, and onnxlite_runtime_change = fail "
-        f"makes that red. Install what it shipped with, or, if the change is meant, accept it with: {SAVE} --onnxlite-accept"
-    )
-    return Verdict("runtime", BASELINE, Outcome.FAIL, "changed", message)
-
-
-def _silence(check: str) -> Verdict:
-    """Return the verdict of a check that did not look at the last release."""
-    reason = (
-        f"the check {check} said nothing about the last release. Let its judge() return a verdict against 'baseline'; "
-        "pytest_onnxlite.saved_section() helps."
-    )
-    return Verdict(check, BASELINE, Outcome.NOT_MEASURED, "not compared", reason)
+        found = self.registry.checks[check]
+        judged = found.judge(self._task(builder, builder.int8, found, limit, clock))
+        return judged.found, [self._marked(verdict, limit) for verdict in judged.verdicts]
 
 
 def make_guardian(settings: Settings, cache_dir: Path, progress: Progress, registry: Registry) -> Guardian:

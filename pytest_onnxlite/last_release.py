@@ -9,7 +9,8 @@ from pathlib import Path
 from pytest_onnxlite.baseline.record import BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
-from pytest_onnxlite.checks.verdict import Outcome
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.records import Record
 from pytest_onnxlite.settings import Mode
 
 
@@ -34,6 +35,15 @@ def load_last(store: BaselineStore, model: str, kind: str, mode: Mode) -> Last:
     if mode == "plain":
         return Last(Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline"))
     return store.steady(model, kind, lambda: _load(store, model, kind), lambda last: isinstance(last.reference, Absent))
+
+
+def changed_runtime(record: Record) -> Verdict:
+    """Return the verdict of a runtime that is not the last release's, for runs in which that is to be red."""
+    message = (
+        f"{record.runtime_change}: the last release was accepted with another runtime, and onnxlite_runtime_change = fail "
+        f"makes that red. Install what it shipped with, or, if the change is meant, accept it with: {SAVE} --onnxlite-accept"
+    )
+    return Verdict("runtime", BASELINE, Outcome.FAIL, "changed", message)
 
 
 def _load(store: BaselineStore, model: str, kind: str) -> Last:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_onnxlite.checks.limit import Limit, parse_limit
+from pytest_onnxlite.labels import labelled, unlabelled
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.settings import PREFIX, UsageMistake
 from pytest_onnxlite.text import listed
@@ -70,24 +71,37 @@ class Guard:
         """Read the markers of a test; None if it has none of ours.
 
         Of several markers of one name the closest counts, so that a test can sharpen its module's limit;
-        one for another variant stands next to it.
+        one for another variant, or with another label, is judged as well.
 
         Raises:
-            UsageMistake: see `parse_marker`; or there is no variant to judge, or no telling which.
+            UsageMistake: see `parse_marker`; or there is no variant to judge, or no telling which; or there are two markers at
+                one place that nothing tells apart.
         """
         names = {marker_of(check): check for check in registry.checks}
-        marks = [mark for mark in item.iter_markers() if mark.name in names]
+        marks = [(node, mark) for node, mark in item.iter_markers_with_node() if mark.name in names]
         if not marks:
             return None
         fixtures = getattr(item, "fixturenames", ())
         taken = [kind for kind in registry.kinds if f"{PREFIX}{kind}" in fixtures]
         limits: dict[tuple[str, str], Limit] = {}
-        for mark in marks:
+        places: dict[tuple[str, str], object] = {}
+        for node, mark in marks:
             check = names[mark.name]
             limit = parse_marker(mark, check, item.nodeid, registry)
-            kind = _choose_kind(item.nodeid, check, limit, taken, registry)
-            limits.setdefault((kind, check), limit)
-        return cls.of([(*key, limits[key]) for key in registry.in_order(limits)], registry)
+            key = _choose_kind(item.nodeid, check, limit, taken, registry), labelled(check, limit.label)
+            if places.setdefault(key, node) is node and key in limits and limit != limits[key]:
+                raise UsageMistake(_twice(item.nodeid, mark.name, limit))
+            limits.setdefault(key, limit)
+        found = [(kind, unlabelled(name), limits[kind, name]) for kind, name in registry.in_order(limits)]
+        return cls.of(found, registry)
+
+
+def _twice(where: str, marker: str, limit: Limit) -> str:
+    what = f"with the label {limit.label!r}" if limit.label else "without a label"
+    return (
+        f"{where}: @pytest.mark.{marker} stands here twice {what}, and only one of the two would be judged. Remove one, or tell "
+        'them apart: label="..." gives each a section of its own in the baseline.'
+    )
 
 
 def _choose_kind(where: str, check: str, limit: Limit, taken: list[str], registry: Registry) -> str:

@@ -15,6 +15,7 @@ from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.labels import look_up
 
 Checks = Mapping[str, Check[Any, Any]]
 
@@ -142,7 +143,7 @@ class Record:
         variant: the variant's kind.
         artefact: the file that was judged.
         conditions: how.
-        limits: by check, the marker's arguments.
+        limits: by check, with the marker's label if it has one, the marker's arguments.
         baseline: what the last release measured; None if there is none to look at.
         measured: by check, the measurement.
         verdicts: the verdicts.
@@ -260,13 +261,15 @@ class _Reader:
         )
 
     def _limit(self, name: str, value: Any) -> Limit:
-        if name not in self._checks:
-            return Limit(value.get("variant"))
-        limit: Limit = msgspec.convert(value, self._checks[name].limit)
+        check = look_up(self._checks, name)
+        if check is None:
+            return Limit(value.get("variant"), value.get("label", ""))
+        limit: Limit = msgspec.convert(value, check.limit)
         return limit
 
     def _found(self, name: str, value: Any) -> object:
-        return self._checks[name].read_found(value) if name in self._checks else value
+        check = look_up(self._checks, name)
+        return value if check is None else check.read_found(value)
 
     def _baseline(self, data: Any) -> LastRelease | None:
         if data is None:
@@ -274,11 +277,11 @@ class _Reader:
         sections: dict[str, object] = {}
         for name, value in data.items():
             if name not in _NO_SECTIONS and value is not None:
-                check = self._checks.get(name)
+                check = look_up(self._checks, name)
                 sections[name] = value if check is None else msgspec.convert(value, check.section, strict=False)
         kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
         first = {
-            key: msgspec.convert(value, kinds[key], strict=False) if key in kinds else value
+            key: value if (kind := look_up(kinds, key)) is None else msgspec.convert(value, kind, strict=False)
             for key, value in data["first"].items()
         }
         runtime = msgspec.convert(data.get("runtime"), ShippedRuntime | None)
@@ -286,7 +289,7 @@ class _Reader:
         return LastRelease(msgspec.convert(data["artefact"], Artefact), sections, first, runtime, accepted)
 
     def _verdict(self, data: Any) -> Verdict:
-        check = self._checks.get(data["check"])
+        check = look_up(self._checks, data["check"])
         evidence = data["evidence"] if check is None else check.read_evidence(data["evidence"])
         explanation = data.get("explanation")
         if explanation is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_onnxlite import checks
 from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.kinds import KINDS, Kind
+from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.settings import PREFIX, UsageMistake
 
 # What else stands next to the checks in a baseline file, and in the table of a declared model.
@@ -61,9 +62,9 @@ class Registry:
         return cls(found, kinds)
 
     def in_order(self, keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Sort pairs of kind and check as they are shown and judged."""
+        """Sort pairs of kind and check, which may have a label, as they are shown and judged."""
         kinds, names = list(self.kinds), list(self.checks)
-        return sorted(keys, key=lambda key: (kinds.index(key[0]), names.index(key[1])))
+        return sorted(keys, key=lambda key: (kinds.index(key[0]), names.index(unlabelled(key[1])), key[1]))
 
 
 def _require_name(name: object, what: str, taken: set[str]) -> None:

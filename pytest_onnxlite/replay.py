@@ -21,6 +21,7 @@ from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Guardian
+from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.records import JudgedFile, Record
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.document import environment
@@ -209,14 +210,15 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
             again.reasons[check] = "it is about the version that was installed there."
         elif manifest.limits.get(check, {}).get("runtime"):
             again.reasons[check] = "it judges model and runtime together, and a bundle holds no runtime."
-        elif check not in registry.checks:
+        elif unlabelled(check) not in registry.checks:
             again.reasons[check] = "it is a check of the project's own."
-        elif check == "accuracy" and not manifest.metric_is_built_in:
+        elif unlabelled(check) == "accuracy" and not manifest.metric_is_built_in:
             again.reasons[check] = f"its metric, {manifest.conditions.metric}, is code of the project's."
-        elif check == "accuracy" and manifest.data is None:
-            _judge_samples(manifest, spec, variant, Builder(spec, Cache(cache), lambda _: None), again)
+        elif unlabelled(check) == "accuracy" and manifest.data is None:
+            _judge_samples(check, manifest, spec, variant, Builder(spec, Cache(cache), lambda _: None), again)
         else:
-            limits.append((kind, check, _limit(manifest.limits[check], registry.checks[check].limit)))
+            plain = unlabelled(check)
+            limits.append((kind, plain, _limit(manifest.limits[check], registry.checks[plain].limit)))
     if limits:
         records = guardian.judge(manifest.test, spec, {kind: variant}, limits, Clock(Timer()))
         again.verdicts += [verdict for record in records for verdict in record.verdicts]
@@ -288,14 +290,16 @@ def _repeat(values: Any, count: int) -> Any:
     return array[np.arange(count) % len(array)]
 
 
-def _judge_samples(manifest: Manifest, spec: ModelSpec, variant: Variant, builder: Builder, again: _Again) -> None:
-    """Ask for the answers to the failing samples again."""
+def _judge_samples(
+    name: str, manifest: Manifest, spec: ModelSpec, variant: Variant, builder: Builder, again: _Again
+) -> None:
+    """Ask for the answers to the failing samples again, for a limit of accuracy."""
     inputs = manifest.inputs
     # Answers here say nothing about those on another processor.
-    again.reasons["accuracy"] = "its samples are not in the bundle (--onnxlite-bundle-data puts them in)."
+    again.reasons[name] = "its samples are not in the bundle (--onnxlite-bundle-data puts them in)."
     if not inputs or not inputs.file:
         return
-    given = manifest.limits["accuracy"].get("batch_size")
+    given = manifest.limits[name].get("batch_size")
     batch_size = given if isinstance(given, int) else spec.batch_size
     rows = list(inputs.rows)
     own = accuracy.rate(builder, variant, batch_size)[: len(rows)]
@@ -308,9 +312,9 @@ def _judge_samples(manifest: Manifest, spec: ModelSpec, variant: Variant, builde
     text = f"{len(lost)} of the {len(rows)} failing samples are {what}: rows {shown} of the evaluation data."
     outcome, figure = Outcome.FAIL if lost else Outcome.PASS, f"{len(lost)} of {len(rows)} again"
     again.verdicts += [
-        Verdict("accuracy", against, outcome, figure, text if lost else "", red=bool(lost))
+        Verdict(name, against, outcome, figure, text if lost else "", red=bool(lost))
         for check, against, _ in manifest.red
-        if check == "accuracy" and against not in PROCESSORS
+        if check == name and against not in PROCESSORS
     ]
 
 

@@ -18,6 +18,7 @@ from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
 from pytest_onnxlite.coverage import State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME
+from pytest_onnxlite.labels import label_of, labelled, unlabelled
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import listed
@@ -62,7 +63,7 @@ def merge(
     Args:
         before: the baseline there was.
         fresh: one of the file that was measured, without figures.
-        measured: by check, what was measured of it.
+        measured: by check, with the marker's label if it has one, what was measured of it.
         machine: the machine it was measured on.
         checks: the checks by name.
         dropped: the checks that no test of the project asks for any more.
@@ -78,10 +79,11 @@ def merge(
     sections = dict(fresh.sections)
     here: dict[str, object] = {}
     for name, found in measured.items():
-        check = checks[name]
+        check = checks[unlabelled(name)]
         (here if check.per_machine else sections)[name] = check.save(found)
         if check.first is not None:
-            first[check.first_key] = check.save_first(first.get(check.first_key), found, same)
+            first_key = labelled(check.first_key, label_of(name))
+            first[first_key] = check.save_first(first.get(first_key), found, same)
     machines = dict(fresh.machines)
     if here:
         key = key or fingerprint(machine)
@@ -197,7 +199,7 @@ def _plan(
         refusal = _refused_loss(lost, states, settings)
         note = accept(baseline, before, records, lost, settings, checks)
         baseline = replace(baseline, accepted=note)
-        data = [path for name, found in measured.items() for path in checks[name].keeps(found)]
+        data = [path for name, found in measured.items() for path in checks[unlabelled(name)].keeps(found)]
     except OnnxliteError as error:
         refusal = str(error)
     if refusal:

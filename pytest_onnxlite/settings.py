@@ -215,8 +215,10 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         )
 
     def accepts(self, check: str) -> bool:
-        """Tell whether a candidate is saved although it is worse by a check."""
-        return self.accept or check in self.accept_only
+        """Tell whether a candidate is saved although it is worse by a check; `latency` is `latency[long]` as well."""
+        from pytest_onnxlite.labels import unlabelled
+
+        return self.accept or not {check, unlabelled(check)}.isdisjoint(self.accept_only)
 
     def require_known(self, checks: Collection[str]) -> None:
         """Refuse names that are accepted and that no check has.
@@ -224,9 +226,11 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         Raises:
             UsageMistake: there is such a name.
         """
+        from pytest_onnxlite.labels import unlabelled
+
         names = [*checks, "runtime"]
         for name in self.accept_only:
-            if name not in names:
+            if unlabelled(name) not in names:
                 from pytest_onnxlite.text import unknown
 
                 raise UsageMistake(

@@ -19,6 +19,7 @@ from pytest_onnxlite.checks.latency import measure as timing
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.labels import labelled, unlabelled
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
 from pytest_onnxlite.records import Attempt, Checks, Record, Suggestion
 from pytest_onnxlite.spec import ModelSpec
@@ -80,7 +81,7 @@ class Trials:
         for name, limit in self._limits:
             why = self._guardian.registry.checks[name].rules_out(limit, builder, recipe)
             if why:
-                return Attempt(recipe_text(recipe), name, f"not built: {why}.")
+                return Attempt(recipe_text(recipe), labelled(name, limit.label), f"not built: {why}.")
         return None
 
     def judge(self, builder: Builder, budget: Budget) -> Judged:
@@ -93,7 +94,7 @@ class Trials:
             check = self._guardian.registry.checks[name]
             shorter = check.shorten(limit, budget.left)
             found, verdicts = self._guardian.judge_one(builder, name, shorter, Clock(Timer()))
-            figures[name] = verdicts[-1].figure
+            figures[labelled(name, limit.label)] = verdicts[-1].figure
             rank = check.rank(found) if rank is None and found is not None else rank
             broken = next((verdict for verdict in verdicts if verdict.red), None)
             if broken is not None:
@@ -340,7 +341,7 @@ def _nearness(attempt: Attempt) -> tuple[float, float]:
 
 def futile(record: Record, checks: Checks) -> str:
     """Say why no recipe can help a variant; empty if one may."""
-    found = (checks[name].futile(record.limits[name], found) for name, found in record.measured.items())
+    found = (checks[unlabelled(name)].futile(record.limits[name], found) for name, found in record.measured.items())
     return next(filter(None, found), "")
 
 

@@ -12,6 +12,7 @@ import msgspec
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.labels import labelled, look_up, unlabelled
 
 SCHEMA = 1
 _RESTORE = "Restore the file (git checkout), or delete it and save anew."
@@ -140,6 +141,7 @@ class Baseline:
         tests: by id, the tests that guard it, each with its checks; none in what earlier versions saved.
         runtime: what the release was accepted with; None in a baseline of a version that did not keep it.
         accepted: what releases were accepted with although they broke limits, the oldest first.
+        label: the label of the marker that looks at it, see `of_label`; in no file.
     """
 
     model: str
@@ -151,6 +153,19 @@ class Baseline:
     tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     runtime: ShippedRuntime | None = None
     accepted: tuple[Acceptance, ...] = ()
+    label: str = ""
+
+    def of_label(self, check: str, first_key: str, label: str) -> Baseline:
+        """Return it as one marker of a check sees it: with what was saved under its label, and nothing of other labels."""
+
+        def own(content: Mapping[str, object], name: str) -> dict[str, object]:
+            wanted = labelled(name, label)
+            others = {key: value for key, value in content.items() if unlabelled(key) != name}
+            return {**others, name: content[wanted]} if wanted in content else others
+
+        machines = {key: replace(found, sections=own(found.sections, check)) for key, found in self.machines.items()}
+        first = own(self.first, first_key)
+        return replace(self, sections=own(self.sections, check), machines=machines, first=first, label=label)
 
     def section(self, kind: type[S], machine: str = "") -> S | None:
         """Return the section of a type, on a machine where one is named; None if there is none."""
@@ -263,7 +278,7 @@ class _Reader:
     def sections(self, content: Mapping[str, object], place: str, per_machine: bool) -> dict[str, object]:
         found: dict[str, object] = {}
         for name, value in content.items():
-            check = self._checks.get(name)
+            check = look_up(self._checks, name)
             if value is None:
                 continue
             if check is None:
@@ -277,7 +292,7 @@ class _Reader:
     def first(self, content: Mapping[str, object]) -> dict[str, object]:
         kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
         return {
-            key: self.part(value, kinds[key], f"first.{key}") if key in kinds else value
+            key: value if (kind := look_up(kinds, key)) is None else self.part(value, kind, f"first.{key}")
             for key, value in self.table(content, "first").items()
         }
 
@@ -338,12 +353,14 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
         read.part(content.get("accepted", ()), tuple[Acceptance, ...], "accepted"),
     )
     for name, section in baseline.sections.items():
-        contradiction = checks[name].contradiction(section, artefact) if name in checks else ""
+        check = look_up(checks, name)
+        contradiction = check.contradiction(section, artefact) if check is not None else ""
         if contradiction:
             raise read.fail(contradiction)
     for name, section in baseline.all_sections():
-        kept = checks[name].kept(section) if name in checks else None
-        if kept is not None and not kept.is_of(variant, name):
+        check = look_up(checks, name)
+        kept = check.kept(section) if check is not None else None
+        if kept is not None and not kept.is_of(variant, unlabelled(name)):
             raise read.fail(f"{name} names the data file {kept.file!r}, which is no name of a file of this check.")
     return baseline
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, KeptFile, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with
+from pytest_onnxlite.labels import look_up
 from pytest_onnxlite.text import twin
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
@@ -211,7 +212,8 @@ class BaselineStore:
         """Return the data files that a baseline names, by their names, each with its check."""
         found = {}
         for name, section in baseline.all_sections() if baseline is not None else ():
-            kept = self._checks[name].kept(section) if name in self._checks else None
+            check = look_up(self._checks, name)
+            kept = check.kept(section) if check is not None else None
             if kept is not None:
                 found[kept.file] = name, kept
         return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -19,6 +19,7 @@ from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Verdict
+from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.settings import Mode, Settings
 from pytest_onnxlite.text import NOISE, Shapes
 
@@ -168,6 +169,10 @@ class Trend:
     label: str
     value: float
     text: Callable[[float], str]
+
+    def with_label(self, label: str) -> Trend:
+        """Return it as the figure of a marker with a label."""
+        return replace(self, key=labelled(self.key, label), label=labelled(self.label, label))
 
 
 class Check(ABC, Generic[L, M]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pytest_onnxlite.kinds import Kind
+from pytest_onnxlite.labels import LABEL, LABEL_SAYS
 from pytest_onnxlite.settings import UsageMistake
 from pytest_onnxlite.text import unknown
 
@@ -78,11 +79,15 @@ class Limit:
 
     Attributes:
         arguments: by field, what it may be.
+        variant: the kind of variant that it judges; the only one that the test takes where None.
+        label: tells several markers of one check on one test apart; each has its own section in the baseline. Empty for
+            none.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {}
 
     variant: str | None = None
+    label: str = ""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -124,6 +129,10 @@ def parse_limit(limit: type[Limit], arguments: Mapping[str, object], where: str,
         if name == "variant":
             if value is not None and value not in kinds:
                 raise UsageMistake(f"{where}: variant={value!r}; expected one of {', '.join(kinds)}.")
+            values[name] = value
+        elif name == "label":
+            if not isinstance(value, str) or not LABEL.fullmatch(value):
+                raise UsageMistake(f"{where}: label={value!r}; expected {LABEL_SAYS}.")
             values[name] = value
         elif value is not None or limit.arguments[name].type in (bool, tuple):
             values[name] = limit.arguments[name].accept(where, name, value)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.labels import labelled
 
 SAVE = "pytest --onnxlite-save-baseline"
 ACCEPT = f"Accept it with: {SAVE} --onnxlite-accept"
@@ -32,10 +33,19 @@ def absent(check: str, figure: str, why: Absent) -> Verdict:
 def missing(check: str, figure: str, baseline: Baseline) -> Verdict:
     """Return the verdict where the baseline lacks a check."""
     reason = (
-        f"the baseline of {baseline.model} {baseline.variant} has no {check}: it was saved by a run that did not "
+        f"the baseline of {baseline.model} {baseline.variant} has no {labelled(check, baseline.label)}: it was saved by a run that did not "
         f"measure it. Save it with: {SAVE}"
     )
     return Verdict(check, BASELINE, Outcome.MISSING, figure, reason)
+
+
+def silent(check: str) -> Verdict:
+    """Return the verdict of a check that did not look at the last release."""
+    reason = (
+        f"the check {check} said nothing about the last release. Let its judge() return a verdict against 'baseline'; "
+        "pytest_onnxlite.saved_section() helps."
+    )
+    return Verdict(check, BASELINE, Outcome.NOT_MEASURED, "not compared", reason)
 
 
 def saved_section(reference: Reference, kind: type[S], check: str, figure: str) -> tuple[S | None, list[Verdict]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.github import note
+from pytest_onnxlite.labels import look_up
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.failure import explanation_lines
@@ -35,8 +36,9 @@ def annotate(document: Document, checks: Checks, prefix: str = "") -> list[str]:
     notes = []
     for record in document.records:
         for verdict in record.verdicts:
-            if not verdict.red and verdict.check in checks:
-                for text in checks[verdict.check].warnings(verdict):
+            check = look_up(checks, verdict.check)
+            if not verdict.red and check is not None:
+                for text in check.warnings(verdict):
                     title = f"{record.name}: {verdict.check} warning"
                     notes.append(note(text, title, f"{prefix}{record.file}", record.line, "warning"))
             if verdict.red:

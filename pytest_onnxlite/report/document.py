@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -205,3 +205,23 @@ def parse(content: Mapping[str, Any], checks: Checks, where: str) -> Document:
             f"{where} lacks what a report holds ({type(error).__name__}: {error}). It was changed, or written by another "
             "version; run the guard again."
         ) from None
+
+
+def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """Return every figure of JSON data with its path; a list of plain values in one line."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from flatten(inner, f"{path} › {key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, (list, Mapping)) for inner in value):
+        for number, inner in enumerate(value):
+            yield from flatten(inner, f"{path} › {number}")
+    elif isinstance(value, list):
+        if value:
+            yield path, ", ".join(plain_text(inner) for inner in value)
+    elif value is not None:
+        yield path, plain_text(value)
+
+
+def plain_text(value: Any) -> str:
+    """Return a value of JSON as it stands there; a text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from pytest_onnxlite.checks.check import NONE, History, Trend
 from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.labels import known, label_of, labelled
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.plots import Spark, spark
 from pytest_onnxlite.report.status import Status, anchor, measured_of, verdicts_of, worst
@@ -53,11 +54,9 @@ def history_rows(group: Sequence[Record], checks: Checks) -> tuple[HistoryRow, .
     limits: dict[str, Limit] = {name: limit for record in group for name, limit in record.limits.items()}
     baseline = next((record.baseline for record in group if record.baseline), None)
     rows = []
-    for name, check in checks.items():
-        if name not in measured:
-            continue
+    for name, check in known(measured, checks):
         section = baseline.sections.get(name) if baseline else None
-        first = baseline.first.get(check.first_key) if baseline else None
+        first = baseline.first.get(labelled(check.first_key, label_of(name))) if baseline else None
         history = check.history(measured[name], section, first, limits.get(name))
         if history is not None:
             rows.append(HistoryRow(name, history, worst(v for v in verdicts if v.check == name)))
@@ -118,11 +117,12 @@ def _today(group: Sequence[Record], checks: Checks) -> Release:
     baseline = next((record.baseline for record in group if record.baseline), None)
     figures: dict[str, Trend] = {}
     data_id = ""
-    for name, check in checks.items():
-        if name in measured:
-            first = baseline.first.get(check.first_key) if baseline else None
-            found = check.trend_today(measured[name], first)
-            if found is not None:
-                figures[found.key] = found
-            data_id = data_id or check.data_id(measured[name])
+    for name, check in known(measured, checks):
+        label = label_of(name)
+        first = baseline.first.get(labelled(check.first_key, label)) if baseline else None
+        found = check.trend_today(measured[name], first)
+        if found is not None:
+            found = found.with_label(label)
+            figures[found.key] = found
+        data_id = data_id or check.data_id(measured[name])
     return Release("", "this run", figures, data_id)

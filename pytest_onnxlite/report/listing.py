@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from pytest_onnxlite.baseline.runtime import shipped_with
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS
+from pytest_onnxlite.labels import known
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.text import aligned, size_text
 
@@ -36,7 +39,7 @@ def describe(
     saved = store.saved()
     if not saved:
         raise OnnxliteError(f"{folder} holds no baseline. Save one with: pytest --onnxlite-save-baseline")
-    rows = [["model", "variant", *checks, "file", "runtime"]]
+    rows: list[_Row] = []
     broken: list[str] = []
     for model, variant in saved:
         row, wrong = store.steady(
@@ -44,7 +47,13 @@ def describe(
         )
         rows.append(row)
         broken += wrong
-    lines = aligned(rows)
+    names = [name for name, _ in known({*checks, *(name for row in rows for name in row.figures)}, checks)]
+    lines = aligned(
+        [
+            ["model", "variant", *names, "file", "runtime"],
+            *([*row.of, *(row.figures.get(name, "-") for name in names), row.file, row.runtime] for row in rows),
+        ]
+    )
     models, kept = len({model for model, _ in saved}), len(saved)
     lines.append(f"{models} model{'s' if models > 1 else ''}, {kept} variant{'s' if kept > 1 else ''} in {folder}")
     lines.append(f"machines like this one: {describe_machine().kind}")
@@ -57,14 +66,25 @@ def describe(
     return [*lines, *broken], not broken
 
 
-def _row(store: BaselineStore, model: str, variant: str, checks: Checks) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True)
+class _Row:
+    """A baseline in the table: model and variant, figures by check, the file's size, and the runtime."""
+
+    of: tuple[str, str]
+    figures: Mapping[str, str]
+    file: str = "-"
+    runtime: str = "-"
+
+
+def _row(store: BaselineStore, model: str, variant: str, checks: Checks) -> tuple[_Row, list[str]]:
     """Return the row of a baseline, and what is broken of it."""
+    of, first = (model, variant), next(iter(checks))
     try:
         baseline = store.load(model, variant)
     except BrokenBaseline as error:
-        return [model, variant, "broken", *("-" for _ in checks), "-"], [f"broken: {error}"]
+        return _Row(of, {first: "broken"}), [f"broken: {error}"]
     if baseline is None:
-        return [model, variant, "gone", *("-" for _ in checks), "-"], [f"broken: {store.path(model, variant)} is gone."]
+        return _Row(of, {first: "gone"}), [f"broken: {store.path(model, variant)} is gone."]
     artefact, broken = size_text(baseline.artefact.bytes), []
     try:
         store.artefact(baseline)
@@ -73,7 +93,7 @@ def _row(store: BaselineStore, model: str, variant: str, checks: Checks) -> tupl
     except BrokenBaseline as error:
         artefact += " (broken)"
         broken = [f"broken: {error}"]
-    return [model, variant, *_figures(baseline, checks), artefact, _runtime(baseline)], broken
+    return _Row(of, _figures(baseline, checks), artefact, _runtime(baseline)), broken
 
 
 def _runtime(baseline: Baseline) -> str:
@@ -83,10 +103,8 @@ def _runtime(baseline: Baseline) -> str:
     return f"{found.library} {found.version}" if found is not None else "-"
 
 
-def _figures(baseline: Baseline, checks: Checks) -> list[str]:
-    texts = []
-    for name, check in checks.items():
-        sections = [baseline.sections[name]] if name in baseline.sections else []
-        sections += [machine.sections[name] for machine in baseline.machines.values() if name in machine.sections]
-        texts.append(check.saved_text(sections))
-    return texts
+def _figures(baseline: Baseline, checks: Checks) -> dict[str, str]:
+    found: dict[str, list[object]] = {}
+    for name, section in baseline.all_sections():
+        found.setdefault(name, []).append(section)
+    return {name: check.saved_text(found.get(name, [])) for name, check in known({*checks, *found}, checks)}

@@ -77,7 +77,7 @@ def _summary(page: view.Page) -> str:
             for cell in row.cells
         ]
         rows.append([escape(row.model), escape(row.variant), _badge(row.status, row.word.lower()), *cells])
-    return _table(["model", "variant", "verdict", *page.columns], rows)
+    return _table(["model", "variant", "verdict", *map(escape, page.columns)], rows)
 
 
 def _beside(cell: view.Cell) -> str:
@@ -100,7 +100,7 @@ def _variant(part: view.VariantPart) -> Iterable[str]:
         for row in part.history:
             history = row.history
             texts = (history.first, history.last, f"**{history.today}**", history.change, history.allowed)
-            rows.append([row.name, *texts, _badge(row.status)])
+            rows.append([escape(row.name), *texts, _badge(row.status)])
         yield _table(columns, rows, numbers=(1, 2, 3, 4))
     for line in part.measured_at:
         yield escape(f"{line[:1].upper()}{line[1:]}.")
@@ -118,4 +118,6 @@ def _trend(part: TrendPart) -> Iterable[str]:
     if part.remarks:
         yield "\n".join(f"- {escape(line)}" for line in part.remarks)
     if part.releases:
-        yield _table(["date", "commit", *part.columns], part.releases, numbers=range(2, 2 + len(part.columns)))
+        yield _table(
+            ["date", "commit", *map(escape, part.columns)], part.releases, numbers=range(2, 2 + len(part.columns))
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
+from pytest_onnxlite.labels import known, label_of, look_up
 from pytest_onnxlite.records import Checks, Forecast, Record
 from pytest_onnxlite.report.failure import explanation_lines, told
 from pytest_onnxlite.report.status import remarks_of
@@ -22,17 +23,15 @@ def table(records: Sequence[Record], checks: Checks) -> list[tuple[str, str]]:
     for record in records:
         key = record.model, record.variant
         row = rows.setdefault(key, {})
-        for check in checks:
-            verdicts = [verdict for verdict in record.verdicts if verdict.check == check]
-            if verdicts:
-                row[check] = _cell(check, verdicts, record, checks)
+        for check in {verdict.check for verdict in record.verdicts}:
+            row[check] = _cell(check, [v for v in record.verdicts if v.check == check], record, checks)
         states.setdefault(key, set()).update(states_of(record.verdicts))
         if record.is_red:
             reds.add(key)
     columns = [
         "model",
         "variant",
-        *(check for check in checks if any(check in row for row in rows.values())),
+        *(name for name, _ in known({name for row in rows.values() for name in row}, checks)),
         "verdict",
     ]
     lines = [columns]
@@ -73,14 +72,15 @@ def _cell(check: str, verdicts: Sequence[Verdict], record: Record, checks: Check
 
 def notes_of(check: str, verdicts: Sequence[Verdict], found: object, checks: Checks) -> list[str]:
     """Return what a figure was compared with, in a few words each."""
-    return checks[check].notes(found, verdicts) if check in checks and found is not None else []
+    known_check = look_up(checks, check)
+    return known_check.notes(found, verdicts) if known_check is not None and found is not None else []
 
 
 def measured_at(measured: Mapping[str, object], checks: Checks) -> list[str]:
     """Say at which shapes checks measured, a line for checks of the same shapes; none if nothing has a shape."""
     same: dict[str, list[str]] = {}
-    for name, found in measured.items():
-        shapes = checks[name].shapes(found) if name in checks else []
+    for name, check in known(measured, checks):
+        shapes = check.shapes(measured[name])
         if shapes:
             same.setdefault(listed(map(shapes_text, shapes)), []).append(name)
     return [f"{listed(names)} measured at {shapes}" for shapes, names in same.items()]
@@ -102,7 +102,7 @@ def _shape_lines(records: Sequence[Record], checks: Checks, everywhere: bool) ->
     several = [
         record
         for record in records
-        if everywhere or any(len(checks[n].shapes(found)) > 1 for n, found in record.measured.items() if n in checks)
+        if everywhere or any(len(c.shapes(record.measured[name])) > 1 for name, c in known(record.measured, checks))
     ]
     lines = [f"{record.name}: {line}" for record in several for line in measured_at(record.measured, checks)]
     return list(dict.fromkeys(lines))
@@ -132,8 +132,7 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
     lines += _forecast_lines({record.name: record.forecast for record in records if record.forecast})
     refused = {record.name for record in records if record.is_red}
     for record in records:
-        known = [(checks[verdict.check], verdict) for verdict in record.verdicts if verdict.check in checks]
-        drift = [check.drift(verdict) for check, verdict in known if verdict.against == BASELINE]
+        drift = [_drift(verdict, checks) for verdict in record.verdicts if verdict.against == BASELINE]
         if any(drift):
             lines.append(f"{record.name} since the first release: {', '.join(filter(None, drift))}")
         for verdict in record.verdicts:
@@ -150,6 +149,13 @@ def _accepted_line(record: Record) -> str:
     return (
         f"{record.name}: on {found.date} the last release was accepted with {found.text}" if found is not None else ""
     )
+
+
+def _drift(verdict: Verdict, checks: Checks) -> str:
+    """Say what added up since the first release, if it is more than noise; else empty."""
+    check, label = look_up(checks, verdict.check), label_of(verdict.check)
+    text = check.drift(verdict) if check is not None else ""
+    return f"{text} ({label})" if text and label else text
 
 
 def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:

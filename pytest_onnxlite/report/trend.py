@@ -10,6 +10,7 @@ from typing import Any
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, decode, parse
 from pytest_onnxlite.checks.check import Trend
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.labels import known, label_of, labelled, unlabelled
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report.commits import versions
 
@@ -79,12 +80,19 @@ def history(folder: Path, checks: Checks) -> list[Series]:
 def _release(baseline: Baseline, commit: str, date: str, checks: Checks) -> Release:
     figures: dict[str, Trend] = {}
     data_id = ""
-    for name, check in checks.items():
+    firsts = {
+        labelled(check.name, label_of(key))
+        for check in checks.values()
+        for key in baseline.first
+        if check.per_machine and unlabelled(key) == check.first_key
+    }
+    for name, check in known({*baseline.sections, *firsts}, checks):
         section: Any = baseline.sections.get(name)
-        first = baseline.first.get(check.first_key)
+        first = baseline.first.get(labelled(check.first_key, label_of(name)))
         if section is not None or (check.per_machine and first is not None):
             found = check.trend(section, first)
             if found is not None:
+                found = found.with_label(label_of(name))
                 figures[found.key] = found
             data_id = data_id or (check.data_id(section) if section is not None else "")
     return Release(commit, date, figures, data_id)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from pytest_onnxlite.checks.blocks import Bars, Counts, Ratios, Table
+from pytest_onnxlite.checks.blocks import Bars, Block, Counts, Ratios, Table
 from pytest_onnxlite.checks.check import Figure, against_text
 from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
 from pytest_onnxlite.kinds import KINDS
+from pytest_onnxlite.labels import in_order, known, label_of, labelled, look_up
 from pytest_onnxlite.records import Checks, Record, to_data
 from pytest_onnxlite.report import terminal
-from pytest_onnxlite.report.document import Document, as_data, rounded
+from pytest_onnxlite.report.document import Document, as_data, flatten, rounded
 from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines, told
 from pytest_onnxlite.report.history_view import HistoryRow, TrendPart, history_rows, trend_part
 from pytest_onnxlite.report.plots import Strip, strip
@@ -144,8 +144,7 @@ def build(document: Document, checks: Checks) -> Page:
     for record in document.records:
         groups.setdefault((record.model, record.variant), []).append(record)
     problems = _problems(document, checks)
-    judged = {verdict.check for record in document.records for verdict in record.verdicts}
-    names = [*(name for name in checks if name in judged), *sorted(judged - set(checks))]
+    names = in_order({verdict.check for record in document.records for verdict in record.verdicts}, checks)
     plain = {name: value for name, value in as_data(document).items() if name in _ABOUT_THE_RUN}
     return Page(
         status=_FAIL if document.verdict == "fail" else PASS,
@@ -288,17 +287,16 @@ def _variant_rows(
 ) -> tuple[tuple[str, ...], tuple[VariantRow, ...]]:
     """Return a row for each kind of which a figure is known, judged or measured along with a judged one."""
     figures: dict[str, dict[str, Figure]] = {kind: {} for kind in own}
-    known = [
+    all_figures = [
         (name, figure)
         for kind, group in own.items()
-        for name, found in measured_of(group).items()
-        if name in checks
-        for figure in checks[name].figures(found, kind)
+        for name, check in known(measured_of(group), checks)
+        for figure in check.figures(measured_of(group)[name], kind)
     ]
     # What was measured of a kind goes before what is known of it along with another.
-    for name, figure in sorted(known, key=lambda entry: entry[1].kind not in own):
+    for name, figure in sorted(all_figures, key=lambda entry: entry[1].kind not in own):
         figures.setdefault(figure.kind, {}).setdefault(name, figure)
-    columns = tuple(name for name in checks if any(name in found for found in figures.values()))
+    columns = tuple(name for name, _ in known({name for found in figures.values() for name in found}, checks))
     largest = {name: max(found[name].value for found in figures.values() if name in found) for name in columns}
     order = list(KINDS)
     rows = []
@@ -319,9 +317,8 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
     verdicts, measured = verdicts_of(group), measured_of(group)
     summary = _summary_row((model, kind), group, (), checks)
     blocks = [
-        block
-        for name, check in checks.items()
-        if name in measured
+        _placed(block, model, kind, label_of(name))
+        for name, check in known(measured, checks)
         for block in check.details(measured[name], [v for v in verdicts if v.check == name], kind)
     ]
     red = any(record.is_red for record in group)
@@ -338,16 +335,20 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
             for v in verdicts
         ),
         history_rows(group, checks),
-        tuple(_placed(block, model, kind) if isinstance(block, Ratios) else block for block in blocks),
+        tuple(blocks),
         (*terminal.measured_at(measured, checks), *terminal.since_saved(verdicts)),
         tuple(dict.fromkeys(remarks)),
         tuple(line for record in group for line in flatten(_plain(record))),
     )
 
 
-def _placed(block: Ratios, model: str, kind: str) -> RatioPlot:
-    title = f"{model} {kind} {block.title}"
-    return RatioPlot(title, strip(title, anchor("strip", model, kind, block.key), block.sets, block.most))
+def _placed(block: Block, model: str, kind: str, label: str) -> Bars | Table | Counts | RatioPlot:
+    title = f"{block.title} ({label})" if label else block.title
+    if not isinstance(block, Ratios):
+        return replace(block, title=title)
+    title = f"{model} {kind} {title}"
+    place = anchor("strip", model, kind, labelled(block.key, label))
+    return RatioPlot(title, strip(title, place, block.sets, block.most))
 
 
 def _against_text(verdict: Verdict, checks: Checks) -> str:
@@ -357,7 +358,8 @@ def _against_text(verdict: Verdict, checks: Checks) -> str:
 
 
 def _against(verdict: Verdict, checks: Checks) -> str:
-    return checks[verdict.check].against(verdict) if verdict.check in checks else against_text(verdict)
+    check = look_up(checks, verdict.check)
+    return check.against(verdict) if check is not None else against_text(verdict)
 
 
 def _plain(record: Record) -> dict[str, Any]:
@@ -377,23 +379,3 @@ def _plain(record: Record) -> dict[str, Any]:
             for v in data["verdicts"]
         },
     }
-
-
-def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Return every figure of JSON data with its path; a list of plain values in one line."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from flatten(inner, f"{path} › {key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(inner, (list, Mapping)) for inner in value):
-        for number, inner in enumerate(value):
-            yield from flatten(inner, f"{path} › {number}")
-    elif isinstance(value, list):
-        if value:
-            yield path, ", ".join(plain_text(inner) for inner in value)
-    elif value is not None:
-        yield path, plain_text(value)
-
-
-def plain_text(value: Any) -> str:
-    """Return a value of JSON as it stands there; a text without its quotes."""
-    return value if isinstance(value, str) else json.dumps(value)
