@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
@@ -170,7 +171,7 @@ def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:
 
 
 def _verdict_notes(record: Record, verdict: Verdict, refused: bool) -> list[str]:
-    first = f"{record.name} {verdict.check}: {(told(verdict, refused).splitlines() or [''])[0]}"
+    first = f"{record.name} {verdict.check}: {_headline(told(verdict, refused))}"
     if verdict.xfail is not None:
         reason = f" ({verdict.xfail})" if verdict.xfail else ""
         return [f"xfail{reason}: {first}"]
@@ -183,3 +184,12 @@ def _verdict_notes(record: Record, verdict: Verdict, refused: bool) -> list[str]
     if verdict.outcome in (Outcome.IMPROVED, Outcome.FAIL):
         lines.append(f"{'accepted' if verdict.outcome is Outcome.FAIL else 'improved'}: {first}")
     return lines
+
+
+def _headline(message: str) -> str:
+    """Return a message's first line, with what it announces: the lines that stand one step below it."""
+    first, *rest = message.splitlines() or [""]
+    if not first.endswith(":"):
+        return first
+    below = itertools.takewhile(lambda line: line.startswith(" "), rest)
+    return f"{first} {'; '.join(line.strip() for line in below if not line.startswith('   '))}"

@@ -55,6 +55,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         from pytest_onnxlite.checks.accuracy.measure import measure, reader
         from pytest_onnxlite.checks.accuracy.slices import slices_of
         from pytest_onnxlite.checks.determinism import require_repeatable
+        from pytest_onnxlite.checks.last_inputs import runs_today
 
         slices = slices_of(task.builder.spec, task.limit)
         saved = task.reference.section(AccuracySection) if isinstance(task.reference, Baseline) else None
@@ -63,7 +64,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         def wanted(found: Found) -> Variant | None:
             asked = task.limit.confidence is not None or task.limit.max_flips is not None or slices
             tells = saved is not None and (asked or _is_worse(found, saved) or needs_last_release(task.limit, found))
-            return last if tells else None
+            return last if tells and last is not None and runs_today(task, last) else None
 
         task.progress(f"counting the right answers of {task.name}")
         read = reader(task.builder, task.batch_size)

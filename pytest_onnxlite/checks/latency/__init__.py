@@ -83,6 +83,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
+        from pytest_onnxlite.checks.last_inputs import with_last_that_runs
         from pytest_onnxlite.checks.latency import measure as timing
         from pytest_onnxlite.checks.latency.apart import with_last_release
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
@@ -98,6 +99,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         if isinstance(task.reference, Absent) and needs_baseline:
             return _not_measured(task.reference)
         variant, found = batches(task.builder, task.variant, task.batch_size)
+        task = task if last is not None else with_last_that_runs(task, found)
         saved = [self._saved(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
         beside, references = zip(*(self._best_reference(task, at) for at in saved), strict=True)
         if last is not None:

@@ -51,16 +51,21 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
 
     def judge(self, task: Task[MemoryLimit]) -> Judged[Memory]:
         """Measure the candidate and the last release's file, at each shape that counts."""
+        from pytest_onnxlite.checks.last_inputs import with_last_that_runs
         from pytest_onnxlite.checks.memory.measure import measure
         from pytest_onnxlite.variants.running import batches
 
         last = last_runtime(task)
         if isinstance(last, Absent):
             task, last = replace(task, reference=last, last_file=None), None
-        reference = _reference(task)
-        if isinstance(reference, Absent) and task.mode != "save" and task.limit.max is None:
-            return Judged(None, [Verdict(NAME, BASELINE, reference.outcome, "not measured", reference.reason)])
+        alone = task.mode == "save" or task.limit.max is not None
+        if isinstance(reference := _reference(task), Absent) and not alone:
+            return _not_measured(reference)
         variant, shapes = batches(task.builder, task.variant, task.batch_size)
+        if last is None:
+            task = with_last_that_runs(task, shapes)
+        if isinstance(reference := _reference(task), Absent) and not alone:
+            return _not_measured(reference)
         task.progress(f"measuring the memory of {task.name}")
         main, *others = (
             measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime, last) for feeds in shapes
@@ -172,6 +177,10 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
 
 def _hungrier(ratio: float) -> str:
     return f"{ratio:.1f} times hungrier"
+
+
+def _not_measured(why: Absent) -> Judged[Memory]:
+    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
 
 
 def _reference(task: Task[MemoryLimit]) -> Reference:
