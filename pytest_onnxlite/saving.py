@@ -11,7 +11,7 @@ from pytest_onnxlite.accepting import accept
 from pytest_onnxlite.baseline import writing
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
-from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
+from pytest_onnxlite.baseline.record import Artefact, Baseline, EarlierRelease, OnMachine
 from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
@@ -23,6 +23,9 @@ from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.external import files_of, hash_model
+
+# A file that comes back after as many releases is a new one.
+_MOST_EARLIER = 50
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def merge(
         (here if check.per_machine else sections)[name] = check.save(found)
         if check.first is not None:
             first_key = labelled(check.first_key, label_of(name))
-            first[first_key] = check.save_first(first.get(first_key), found, same)
+            had = before.sum_of(first_key, fresh.artefact.sha256) if before and check.multiplies else None
+            first[first_key] = had or check.save_first(first.get(first_key), found, same)
     machines = dict(fresh.machines)
     if here:
         key = key or fingerprint(machine)
@@ -91,7 +95,17 @@ def merge(
         machine = machines[key].description if key in machines else machine
         known = {name: section for name, section in known.items() if name not in accepted}
         machines[key] = OnMachine(machine, {**here, **known})
-    return replace(fresh, sections=sections, machines=machines, first=first)
+    earlier = _earlier(before, fresh.artefact.sha256, checks) if before and not same else fresh.earlier
+    return replace(fresh, sections=sections, machines=machines, first=first, earlier=earlier)
+
+
+def _earlier(before: Baseline, sha256: str, checks: Checks) -> tuple[EarlierRelease, ...]:
+    """Return the releases before one of a new file, with the ratios to the first that they had."""
+    keys = {check.first_key for check in checks.values() if check.multiplies}
+    ratios = {key: ratio for key, ratio in before.first.items() if unlabelled(key) in keys and isinstance(ratio, float)}
+    last = EarlierRelease(before.artefact.sha256[:16], ratios)
+    others = [one for one in before.earlier if one.file not in (sha256[:16], last.file)]
+    return (*others, last)[-_MOST_EARLIER:]
 
 
 def save_all(

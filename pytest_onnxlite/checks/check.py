@@ -18,7 +18,7 @@ from pytest_onnxlite.baseline.record import Artefact, KeptFile
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.settings import Mode, Settings
 from pytest_onnxlite.text import NOISE, Shapes
@@ -63,6 +63,7 @@ class Task(Generic[L]):
         settings: what the user asked of the run.
         clock: what times.
         progress: is told what begins.
+        sha256: the hash of the candidate's file; empty if it is not known.
     """
 
     builder: Builder
@@ -78,6 +79,7 @@ class Task(Generic[L]):
     settings: Settings
     clock: Clock
     progress: Callable[[str], None]
+    sha256: str = ""
 
     @property
     def mode(self) -> Mode:
@@ -185,6 +187,7 @@ class Check(ABC, Generic[L, M]):
         section: the type of what a baseline keeps of it, which msgspec reads and checks.
         first: the type of what a baseline keeps of the first release; None for nothing.
         first_key: where that stands.
+        multiplies: whether that is a ratio that each release multiplies; a file that comes back then has the one it had.
         evidence: the type of its verdicts' evidence.
         per_machine: whether what it saves depends on the machine.
         timed: whether it is timed by pytest-benchmark.
@@ -199,6 +202,7 @@ class Check(ABC, Generic[L, M]):
     section: ClassVar[Any]
     first: ClassVar[Any] = None
     first_key: ClassVar[str] = ""
+    multiplies: ClassVar[bool] = False
     evidence: ClassVar[Any] = dict
     per_machine: ClassVar[bool] = False
     timed: ClassVar[bool] = False
@@ -359,6 +363,7 @@ class Check(ABC, Generic[L, M]):
 def against_text(verdict: Verdict) -> str:
     """Say what a verdict is against: its own limit, another variant, or the last release."""
     known = {LIMIT: "its own limit", BASELINE: "the last release", RUNTIME: "the last release as it was saved"}
+    known[FIRST] = "the first release"
     return known.get(verdict.against, f"the {verdict.against} variant")
 
 

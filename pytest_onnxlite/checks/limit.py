@@ -68,6 +68,8 @@ def number(low: float, high: float, says: str) -> Argument:
 
 # Who writes 5 means 5 %, and would be guarded against nothing.
 GROWTH = number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
+# A sum of several releases.
+TOTAL = number(0.0, 10.0, "a number from 0 to 10 (0.1 is 10 %)")
 FLAG = Argument(bool, "True or False")
 # Where the last release runs: in its own runtime; elsewhere, if nothing is said, in today's.
 RUNTIME = Argument(str, "'last': the last release in its own runtime", choices=("last",))

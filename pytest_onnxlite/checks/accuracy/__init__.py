@@ -23,7 +23,7 @@ from pytest_onnxlite.checks.accuracy.measurement import (
 )
 from pytest_onnxlite.checks.blocks import Block, Table
 from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 from pytest_onnxlite.settings import PROCESSORS, Settings
@@ -103,7 +103,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
 
     def reason_key(self, verdict: Verdict) -> str:
         """The layers that lose answers against the float model are those that lose them against the last release."""
-        return verdict.against if verdict.against in (*PROCESSORS, LIMIT) else ""
+        return verdict.against if verdict.against in (*PROCESSORS, FIRST, LIMIT) else ""
 
     def explain(self, case: Case[Found]) -> Explanation | None:
         """Say which classes, layers and samples were lost; on another processor, which weights saturate there."""
@@ -111,7 +111,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             from pytest_onnxlite.checks.accuracy.explain_processors import explain_processor
 
             return explain_processor(case)
-        if case.verdict.against == LIMIT:
+        if case.verdict.against in (FIRST, LIMIT):
             return None
         from pytest_onnxlite.checks.accuracy.explain import explain_accuracy
 

@@ -35,6 +35,7 @@ from pytest_onnxlite.checks.latency.judge import (
     ratio_since_saved,
     why_it_passes,
 )
+from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
     FLOAT,
@@ -47,7 +48,7 @@ from pytest_onnxlite.checks.latency.measurement import (
 )
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, percent, shapes_text, time_text
 
@@ -64,6 +65,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     section = LatencySection
     first = Factor
     first_key = FIRST_KEY
+    multiplies = True
     evidence = LatencyEvidence
     per_machine = True
     timed = True
@@ -121,12 +123,15 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         ]
         if last is not None:
             times = [with_last_release(task, last, one, feeds) for one, feeds in zip(times, found, strict=True)]
+        times = [against_last(limit, one) for one in times]
         latency = replace(times[0], others=tuple(times[1:]))
-        verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task))
+        verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task), task.sha256)
+        totals = [] if isinstance(reference, Absent) else judge_total(limit, latency, reference, task.sha256)
         return Judged(
             latency,
             [
                 *judged_by_budget(task, latency, variant.path, found),
+                *totals,
                 *verdicts,
                 *self._judge_runtime(task, latency, verdicts[-1].figure, found),
             ],
@@ -166,7 +171,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def explain(self, case: Case[Latency]) -> Explanation | None:
         """Say which operators and nodes take longer; what the runtime did, or a number allows, is in no node's time."""
-        if case.verdict.against in (RUNTIME, LIMIT):
+        if case.verdict.against in (FIRST, RUNTIME, LIMIT):
             return None
         from pytest_onnxlite.checks.latency.explain import explain_latency
 

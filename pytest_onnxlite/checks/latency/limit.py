@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pytest_onnxlite.checks.limit import FLAG, RUNTIME, Argument, Limit, number, whole
+from pytest_onnxlite.checks.limit import FLAG, RUNTIME, TOTAL, Argument, Limit, number, whole
 from pytest_onnxlite.checks.quantity import SECONDS
 from pytest_onnxlite.kinds import Kind
 
@@ -20,6 +20,7 @@ class LatencyLimit(Limit):
 
     Attributes:
         max_slowdown: how much slower it may be, relatively.
+        max_slowdown_total: how much slower than the first release it may be, relatively, each release's slowdown multiplied.
         max_ratio: where given, its time may be at most this share of the float model's, in this run; this
             needs no baseline.
         absolute: if the last release's file was not kept, and no float model can stand in, compare with the
@@ -36,6 +37,7 @@ class LatencyLimit(Limit):
 
     arguments: ClassVar[Mapping[str, Argument]] = {
         "max_slowdown": number(0.005, 1.0, "a number from 0.005 to 1 (0.05 is 5 %)"),
+        "max_slowdown_total": TOTAL,
         "max_ratio": number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
         "absolute": FLAG,
         "batch_size": whole(1),
@@ -47,6 +49,7 @@ class LatencyLimit(Limit):
     }
 
     max_slowdown: float = 0.05
+    max_slowdown_total: float | None = None
     max_ratio: float | None = None
     absolute: bool = False
     batch_size: int | None = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency import measure as timing
+from pytest_onnxlite.checks.latency.judge_total import allowed_today
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import FLOAT, LAST_RELEASE, SIBLING, AtShapes, LatencySection
 from pytest_onnxlite.checks.reference import Absent, Reference
@@ -42,7 +45,7 @@ def best_reference(task: Task[LatencyLimit], saved: AtShapes | None) -> tuple[ti
     if isinstance(reference, Absent):
         return None, reference
     if task.last_file is not None:
-        return timing.Reference(LAST_RELEASE, task.last_file, most), reference
+        return timing.Reference(LAST_RELEASE, task.last_file, most_today(task)), reference
     float_model = _float_model(task)
     if saved is not None and float_model is not None and saved.sibling_ratio:
         return timing.Reference(float_model.kind, float_model.path, saved.sibling_ratio * most), reference
@@ -54,6 +57,12 @@ def best_reference(task: Task[LatencyLimit], saved: AtShapes | None) -> tuple[ti
         else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
     )
     return None, Absent(Outcome.NOT_COMPARABLE, f"{task.no_last_file} {instead}")
+
+
+def most_today(task: Task[LatencyLimit]) -> float:
+    """Return the ratio to the last release's time to look for: the smaller one of two limits."""
+    left = allowed_today(task.limit, task.reference, task.sha256) if isinstance(task.reference, Baseline) else None
+    return min(1 + task.limit.max_slowdown, left or math.inf)
 
 
 def saved_at(task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> AtShapes | None:

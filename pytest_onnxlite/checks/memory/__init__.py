@@ -26,7 +26,7 @@ from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, growth, shapes_text, size_text
 
@@ -40,6 +40,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     section = MemorySection
     first = Factor
     first_key = FIRST_KEY
+    multiplies = True
     evidence = MemoryEvidence
     per_machine = True
     needs_quiet = True
@@ -71,7 +72,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime, last) for feeds in shapes
         )
         found = replace(main, others=tuple(others))
-        verdicts = judge_memory(task.limit, found, reference)
+        verdicts = judge_memory(task.limit, found, reference, task.sha256)
         return Judged(found, [*verdicts, *self._judge_runtime(task, found, verdicts[-1].figure)])
 
     def _judge_runtime(self, task: Task[MemoryLimit], found: Memory, figure: str) -> list[Verdict]:
@@ -95,7 +96,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
 
     def explain(self, case: Case[Memory]) -> Explanation | None:
         """Say which nodes and weights take more than in the last release; what the runtime did is in none of them."""
-        if case.verdict.against in (RUNTIME, LIMIT):
+        if case.verdict.against in (FIRST, RUNTIME, LIMIT):
             return None
         from pytest_onnxlite.checks.memory.explain import explain_memory
 
