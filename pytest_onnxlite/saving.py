@@ -15,7 +15,7 @@ from pytest_onnxlite.baseline.record import Artefact, Baseline, EarlierRelease, 
 from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
-from pytest_onnxlite.coverage import State, Tally
+from pytest_onnxlite.coverage.tally import State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME
 from pytest_onnxlite.labels import label_of, labelled, unlabelled

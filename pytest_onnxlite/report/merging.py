@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_onnxlite import coverage
 from pytest_onnxlite.baseline.store import Held
-from pytest_onnxlite.coverage import Coverage, Name, file_of
+from pytest_onnxlite.coverage import wording
+from pytest_onnxlite.coverage.tally import Name
+from pytest_onnxlite.coverage.wording import Coverage, file_of
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.text import counted, listed, shortened
@@ -160,5 +161,5 @@ def _remarks(documents: Sequence[Document]) -> Iterator[str]:
     if len(machines) > 1:
         yield f"the shards ran on machines of {len(machines)} kinds; the first one is named below."
     # That a shard is a part goes without saying.
-    parts = {text for shard in documents if shard.coverage for text in coverage.remarks(shard.coverage)}
+    parts = {text for shard in documents if shard.coverage for text in wording.remarks(shard.coverage)}
     yield from dict.fromkeys(text for shard in documents for text in shard.remarks if text not in parts)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pytest_onnxlite import coverage
 from pytest_onnxlite.baseline.store import Held
-from pytest_onnxlite.coverage import Assessor, Collected, Reach, Scope
+from pytest_onnxlite.coverage import wording
+from pytest_onnxlite.coverage.scope import Collected, Reach, Scope
+from pytest_onnxlite.coverage.tally import Assessor, Tally
 
 ROOT = Path("/project")
 DIGITS, FACES = ("digits", "int8"), ("faces", "int8")
@@ -31,7 +32,7 @@ def assess(
     more_ran: tuple[str, ...] = (),
     failed: tuple[str, ...] = (),
     **reach: Any,
-) -> coverage.Tally:
+) -> Tally:
     looked: dict[Any, set[str]] = {}
     for names in judged.values():
         for name in names:
@@ -84,9 +85,9 @@ def test_what_became_of_a_baseline_that_was_not_looked_at(
     assert tally.states[DIGITS]["size"].name == "LOOKED"
     found = tally.states[FACES]["size"]
     assert found.name.lower().replace("_", " ") == state
-    said = "".join(coverage.findings(tally))
+    said = "".join(wording.findings(tally))
     assert ("no test looked at the baseline faces/int8.json" in said) is (state in ("gone", "not judged"))
-    partial = coverage.describe(tally, {}).if_partial
+    partial = wording.describe(tally, {}).if_partial
     assert bool(partial) is (state in ("left out", "out of reach") or bool(tally.left_out))
     assert not partial or partial == "partial: 1 of 2 baselines looked at"
 
@@ -118,19 +119,19 @@ def test_what_an_argument_reaches(argument: str, names: tuple[str, ...], test: s
 
 
 def test_nothing_guarded_is_told_where_nothing_was_left_out() -> None:
-    assert list(coverage.nothing_guarded(assess(HELD, Collected(), {}), (), ()))
-    assert list(coverage.nothing_guarded(assess({}, Collected(), {}), (), ()))
-    assert not list(coverage.nothing_guarded(assess({}, A, {}), (), ()))
-    assert not list(coverage.nothing_guarded(assess(HELD, Collected(), {}, **NARROW), (), ()))
-    assert not list(coverage.nothing_guarded(assess(HELD, A, JUDGED), JUDGED, ()))
+    assert list(wording.nothing_guarded(assess(HELD, Collected(), {}), (), ()))
+    assert list(wording.nothing_guarded(assess({}, Collected(), {}), (), ()))
+    assert not list(wording.nothing_guarded(assess({}, A, {}), (), ()))
+    assert not list(wording.nothing_guarded(assess(HELD, Collected(), {}, **NARROW), (), ()))
+    assert not list(wording.nothing_guarded(assess(HELD, A, JUDGED), JUDGED, ()))
 
 
 def test_a_check_that_no_marker_asks_for_any_more_is_told_apart_from_a_whole_baseline() -> None:
     test = "tests/test_a.py::test_digits"
     held = {DIGITS: Held(("size", "graph"), {test: ("size", "graph")})}
     tally = assess(held, A, JUDGED)
-    (text,) = coverage.findings(tally)
+    (text,) = wording.findings(tally)
     assert "the baseline holds what no test asked for: graph of digits/int8.json" in text
     assert tally.gone == {(DIGITS, test, "graph")}
     # One that cannot be read holds nobody knows what, and is red where it was looked at.
-    assert not coverage.findings(assess({DIGITS: Held()}, A, JUDGED))
+    assert not wording.findings(assess({DIGITS: Held()}, A, JUDGED))
