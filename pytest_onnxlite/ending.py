@@ -57,13 +57,10 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
     """Compare what the run looked at with what there is to look at, and save if that was asked for."""
     store = BaselineStore(settings.baseline_dir, checks)
     held = store.held()
-    looked: dict[Name, set[str]] = {}
-    judged: dict[str, set[Name]] = {}
+    judged: dict[str, dict[Name, set[str]]] = {}
     for record in run.all_records():
-        name = record.model, record.variant
-        looked.setdefault(name, set()).update(record.limits)
-        judged.setdefault(record.test, set()).add(name)
-    tally = Assessor(held, looked, judged, run.started, run.unjudged, scope).tally()
+        judged.setdefault(record.test, {}).setdefault((record.model, record.variant), set()).update(record.limits)
+    tally = Assessor(held, judged, run.started, run.unjudged, scope).tally()
     found = run.coverage = wording.describe(tally, {name: own.digest for name, own in held.items()})
     if stopped:
         run.findings += _stopped(run, found, settings)

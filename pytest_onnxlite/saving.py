@@ -15,7 +15,7 @@ from pytest_onnxlite.baseline.record import Artefact, Baseline, EarlierRelease, 
 from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
-from pytest_onnxlite.coverage.tally import State, Tally
+from pytest_onnxlite.coverage.tally import Guarded, State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME
 from pytest_onnxlite.labels import label_of, labelled, unlabelled
@@ -184,7 +184,7 @@ def _plan(
 ) -> Saved | _Plan:
     """Say what is to be saved of a variant, or why it is not."""
     model, variant = records[0].model, records[0].variant
-    refusal = _refusal(records, unjudged, settings)
+    refusal = _refusal(records, unjudged, settings) or _disagreement(records, checks)
     if refusal:
         return _refused(store, model, variant, refusal)
     measured = {name: found for record in records for name, found in record.measured.items()}
@@ -193,7 +193,7 @@ def _plan(
     # The trained variant is never measured again in turns with a candidate, so its file is not kept twice.
     kept = settings.keep_artefact and variant != "trained"
     states = tally.states.get((model, variant), {})
-    gone = [check for check, state in states.items() if state is State.GONE]
+    gone = [check for check, state in states.items() if state is State.GONE and check not in measured]
     try:
         # A model of several files keeps their names, by which it knows them, in a folder of its own.
         files = files_of(source)
@@ -210,9 +210,12 @@ def _plan(
         baseline = merge(before, fresh, measured, describe_machine(library), checks, gone, slower, key)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
-        refusal = _refused_loss(lost, states, settings)
-        note = accept(baseline, before, records, lost, settings, checks)
-        baseline = replace(baseline, accepted=note)
+        shared = tally.unjudged_of((model, variant)) if before is not None else []
+        is_new = before is not None and before.artefact.sha256 != judged.sha256
+        refusal = _refused_loss(lost, states, settings) or _refused_tests(shared, is_new, settings)
+        dropped = [guarded for guarded in shared if guarded.state is State.GONE]
+        baseline = replace(baseline, accepted=accept(baseline, before, records, lost, dropped, settings, checks))
+        lost += dict.fromkeys(guarded.test for guarded in dropped)
         data = [path for name, found in measured.items() for path in checks[unlabelled(name)].keeps(found)]
     except OnnxliteError as error:
         refusal = str(error)
@@ -253,6 +256,39 @@ def _refused_loss(lost: Sequence[str], states: Mapping[str, State], settings: Se
             f"it would drop {listed(dropped)}, which the baseline holds and no test measured. Bring back what asked for it; "
             "if it is meant, --onnxlite-accept saves without it"
         )
+    return ""
+
+
+def _refused_tests(unjudged: Sequence[Guarded], is_new: bool, settings: Settings) -> str:
+    """Say why a baseline is not saved if a test that guards it did not judge, though others judged the same checks."""
+    left = [guarded.test for guarded in unjudged if is_new and guarded.state is not State.GONE]
+    if left:
+        return (
+            f"its file is a new one, and this run did not judge it by {listed(dict.fromkeys(left))}, whose limits may be "
+            "other ones than those that it was judged by. Save with every test that guards it: pytest "
+            "--onnxlite-save-baseline, without -k, -m, --lf, -n or anything else that leaves one out"
+        )
+    gone = [guarded for guarded in unjudged if guarded.state is State.GONE and not settings.accepts(guarded.check)]
+    if gone:
+        return (
+            f"it would drop {listed(f'{guarded.test} ({guarded.check})' for guarded in gone)}, which guarded it together with other tests and does so no longer. Bring it back; "
+            "if it is meant, --onnxlite-accept saves without it"
+        )
+    return ""
+
+
+def _disagreement(records: Sequence[Record], checks: Checks) -> str:
+    """Say which two tests measured what a baseline keeps once, each in its own way; empty if none did."""
+    kept: dict[str, Record] = {}
+    for record in records:
+        for name, found in record.measured.items():
+            other = kept.setdefault(name, record)
+            unlike = checks[unlabelled(name)].unlike(other.measured[name], found)
+            if unlike:
+                return (
+                    f"{other.test} and {record.test} do not agree on its {name}, of which a baseline keeps one: they differ in "
+                    f"{unlike}. Give both markers the same, or one of them a label= of its own"
+                )
     return ""
 
 

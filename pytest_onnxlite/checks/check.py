@@ -21,7 +21,7 @@ from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.settings import Mode, Settings
-from pytest_onnxlite.text import NOISE, Shapes
+from pytest_onnxlite.text import NOISE, Shapes, listed
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
@@ -190,6 +190,8 @@ class Check(ABC, Generic[L, M]):
         multiplies: whether that is a ratio that each release multiplies; a file that comes back then has the one it had.
         evidence: the type of its verdicts' evidence.
         per_machine: whether what it saves depends on the machine.
+        conditions: of what it saves, the fields in which two tests of one run must agree; all of them if that is no matter of
+            the machine.
         timed: whether it is timed by pytest-benchmark.
         needs_quiet: whether other processes at work disturb it.
         order: checks with a lower number are judged sooner where a search stops at the first that is broken.
@@ -205,6 +207,7 @@ class Check(ABC, Generic[L, M]):
     multiplies: ClassVar[bool] = False
     evidence: ClassVar[Any] = dict
     per_machine: ClassVar[bool] = False
+    conditions: ClassVar[tuple[str, ...]] = ()
     timed: ClassVar[bool] = False
     needs_quiet: ClassVar[bool] = False
     order: ClassVar[int] = 25
@@ -267,6 +270,16 @@ class Check(ABC, Generic[L, M]):
             same: whether the file that was measured is the last release's own.
         """
         return kept
+
+    def unlike(self, one: M, other: M) -> str:
+        """Say in what two measurements of one file and one run differ, of which a baseline keeps one; empty if in nothing."""
+        sections: list[Any] = [msgspec.to_builtins(self.save(found)) for found in (one, other)]
+        if not all(isinstance(section, dict) for section in sections):
+            return "" if self.per_machine or sections[0] == sections[1] else self.name
+        names = self.conditions if self.per_machine else dict.fromkeys(name for section in sections for name in section)
+        values = [(name, *(section.get(name) for section in sections)) for name in names]
+        found = [f"{name} ({was} and {now})" for name, was, now in values if was != now]
+        return listed(found) if found else ""
 
     def contradiction(self, section: Any, artefact: Artefact) -> str:
         """Say how a section contradicts the file that the baseline is of; empty if it does not."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_onnxlite.coverage.tally import Name, State, Tally
+from pytest_onnxlite.coverage.tally import Guarded, Name, State, Tally
 from pytest_onnxlite.text import counted, shortened
 
 
@@ -54,8 +54,18 @@ def describe(tally: Tally, digests: Mapping[Name, str]) -> Coverage:
 
 def _places(tally: Tally, found: Mapping[Name, Sequence[str]]) -> Iterator[str]:
     for name, checks in sorted(found.items()):
-        whole = len(checks) == len(tally.states[name])
-        yield file_of(name) if whole else f"{', '.join(checks)} of {file_of(name)}"
+        unseen = [check for check in checks if check not in tally.looked.get(name, ())]
+        if unseen:
+            yield file_of(name) if len(unseen) == len(tally.states[name]) else f"{', '.join(unseen)} of {file_of(name)}"
+        yield from _by_test(guarded for guarded in tally.unjudged_of(name) if guarded.state is not State.FAILED)
+
+
+def _by_test(guards: Iterable[Guarded]) -> list[str]:
+    """Return what each test did not judge, of checks that other tests judged."""
+    found: dict[tuple[Name, str], list[str]] = {}
+    for guarded in guards:
+        found.setdefault((guarded.name, guarded.test), []).append(guarded.check)
+    return [f"{', '.join(checks)} of {file_of(name)} by {test}" for (name, test), checks in found.items()]
 
 
 def remarks(coverage: Coverage) -> list[str]:
@@ -74,9 +84,14 @@ def findings(tally: Tally) -> list[str]:
     """Return what was to be looked at and was not."""
     missing = tally.of(State.NOT_JUDGED, State.GONE)
     whole = [
-        name for name, checks in missing.items() if len(checks) == len(tally.states[name]) and name not in tally.judged
+        name for name, checks in missing.items() if len(checks) == len(tally.states[name]) and name not in tally.looked
     ]
-    parts = {name: checks for name, checks in missing.items() if name not in whole}
+    parts = {
+        name: unseen
+        for name, checks in missing.items()
+        if name not in whole
+        if (unseen := [check for check in checks if check not in tally.looked.get(name, ())])
+    }
     found = []
     if whole:
         why = [f"{file_of(name)}: {tally.reasons[name]}" for name in whole if name in tally.reasons]
@@ -92,6 +107,15 @@ def findings(tally: Tally) -> list[str]:
         found.append(
             f"the baseline holds what no test asked for: {names}. It was guarded and is no longer. Bring back its marker "
             "or its test, or, if it is meant, save anew without it: pytest --onnxlite-save-baseline --onnxlite-accept"
+            + (f" What became of it: {shortened(list(dict.fromkeys(why)), '; ')}." if why else "")
+        )
+    shared = [guarded for name in missing for guarded in tally.unjudged_of(name) if guarded.state.is_missing]
+    if shared:
+        why = [guarded.reason for guarded in shared if guarded.reason]
+        found.append(
+            f"a test did not judge what it guards: {'; '.join(_by_test(shared))}. Other tests judged that too, and none "
+            "stands in for another: each has its own limit. Bring the test back, and let it run; if it is meant to be gone, "
+            "save anew without it: pytest --onnxlite-save-baseline --onnxlite-accept."
             + (f" What became of it: {shortened(list(dict.fromkeys(why)), '; ')}." if why else "")
         )
     return found

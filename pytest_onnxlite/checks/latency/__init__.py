@@ -68,6 +68,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     multiplies = True
     evidence = LatencyEvidence
     per_machine = True
+    conditions = ("batch_size", "threads", "shapes")
     timed = True
     needs_quiet = True
     order = 50

@@ -43,6 +43,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     multiplies = True
     evidence = MemoryEvidence
     per_machine = True
+    conditions = ("batch_size", "threads", "shapes")
     needs_quiet = True
     order = 40
 
