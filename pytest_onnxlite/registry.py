@@ -15,22 +15,23 @@ from pytest_onnxlite.settings import PREFIX, UsageMistake
 
 # What else stands next to the checks in a baseline file, and in the table of a declared model.
 _TAKEN = frozenset(
-    {
-        "schema",
-        "model",
-        "variant",
-        "artefact",
-        "runtime",
-        "machines",
-        "first",
-        "tests",
-        "accepted",
-        "earlier",
-        "description",
-    }
+    {"schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests", "accepted", "description"}
 )
 DECLARED_KEYS = frozenset(
-    {"trained", "onnx", "int8", "data", "calibration", "metric", "output", "batch_size", "threads", "batched", "recipe"}
+    {
+        "trained",
+        "onnx",
+        "int8",
+        "data",
+        "calibration",
+        "metric",
+        "output",
+        "batch_size",
+        "threads",
+        "batched",
+        "recipe",
+        "scenarios",
+    }
 ) | {"variants"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
