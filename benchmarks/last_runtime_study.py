@@ -35,6 +35,7 @@ from pytest_onnxlite.checks.memory.measure import measure as measure_memory
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.spec import Runtime
 
+_LIMIT = LatencyLimit(max_slowdown=APART, max_time=60.0)
 SLOWDOWNS = (0.0, 0.15, 0.25)
 _SLOW = """
 from time import perf_counter as _now
@@ -73,10 +74,9 @@ def slowed(folder: Path, share: float) -> Path:
 
 def judge(found: Comparison) -> tuple[str, float]:
     """Return the guard's outcome, and the median ratio of the first set."""
-    limit = LatencyLimit(max_slowdown=APART)
     latency = Latency(1.0, (1.0,), 1, 1, 1, 1, {BASELINE: found})
     baseline = Baseline("study", "onnx", Artefact("study.onnx", "0" * 64, 1, kept=True))
-    (verdict,) = judge_latency(limit, latency, baseline)
+    (verdict,) = judge_latency(_LIMIT, latency, baseline)
     return str(verdict.outcome), median(found.first)
 
 
@@ -92,7 +92,7 @@ def measure(out: Path, rounds: int) -> None:
                     candidate = Side(model.path, Runtime(), packages)
                     reference = Side(model.path, Runtime(), runtimes[0.0])
                     start = time.perf_counter()
-                    found = compare(candidate, reference, "the study's", feeds_of(model), APART, 60.0)
+                    found = compare(candidate, reference, "the study's", feeds_of(model), _LIMIT, 1 + APART)
                     outcome, ratio = judge(found)
                     row = {"kind": "time", "model": model.name, "slower": share, "outcome": outcome, "ratio": ratio}
                     row |= {"lowest": min(found.first), "highest": max(found.first), "pairs": len(found.first)}

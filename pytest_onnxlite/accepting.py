@@ -10,6 +10,7 @@ from pytest_onnxlite.baseline.accepted import DROPPED, MOST_KEPT, Acceptance, Ov
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.check import NONE, Check
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.coverage.tally import Guarded
 from pytest_onnxlite.labels import label_of, labelled, look_up
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
@@ -22,6 +23,7 @@ def accept(
     before: Baseline | None,
     records: Sequence[Record],
     lost: Sequence[str],
+    dropped: Sequence[Guarded],
     settings: Settings,
     checks: Checks,
 ) -> tuple[Acceptance, ...]:
@@ -32,6 +34,7 @@ def accept(
         before: the baseline there was.
         records: what the variant's tests recorded.
         lost: the checks whose figures are dropped.
+        dropped: the tests that guarded checks together with others, and do so no longer.
         settings: what was asked of the run.
         checks: the checks by name.
     """
@@ -41,7 +44,10 @@ def accept(
         for verdict in record.verdicts
         if verdict.outcome in _WORSE and settings.accepts(verdict.check)
     ]
-    found += [_dropped(name, before, look_up(checks, name)) for name in lost]
+    found += [_dropped(name, before, look_up(checks, name), "no longer judged") for name in lost]
+    found += [
+        _dropped(one.check, before, look_up(checks, one.check), f"no longer judged by {one.test}") for one in dropped
+    ]
     known = before.accepted if before is not None else ()
     if not found:
         return known
@@ -65,7 +71,7 @@ def _overridden(record: Record, verdict: Verdict, check: Check[Any, Any] | None)
     return Overridden(verdict.check, verdict.against, str(verdict.outcome), before, verdict.figure, allowed, message)
 
 
-def _dropped(name: str, before: Baseline | None, check: Check[Any, Any] | None) -> Overridden:
+def _dropped(name: str, before: Baseline | None, check: Check[Any, Any] | None, now: str) -> Overridden:
     sections = [section for own, section in before.all_sections() if own == name] if before is not None else []
     saved = check.saved_text(sections) if check is not None else "saved"
-    return Overridden(name, BASELINE, DROPPED, saved, "no longer judged")
+    return Overridden(name, BASELINE, DROPPED, saved, now)

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from pytest_onnxlite.coverage import Collected, Reach, Scope, is_below
+from pytest_onnxlite.coverage.scope import Collected, Reach, Scope, is_below
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_onnxlite import coverage
 from pytest_onnxlite.baseline import released
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.baseline.writing import left_behind
-from pytest_onnxlite.coverage import Scope
+from pytest_onnxlite.coverage import wording
+from pytest_onnxlite.coverage.scope import Scope
+from pytest_onnxlite.coverage.tally import Assessor, Name, Tally
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import delivery, terminal
 from pytest_onnxlite.run import Run, processor_findings
@@ -56,14 +57,11 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
     """Compare what the run looked at with what there is to look at, and save if that was asked for."""
     store = BaselineStore(settings.baseline_dir, checks)
     held = store.held()
-    looked: dict[coverage.Name, set[str]] = {}
-    judged: dict[str, set[coverage.Name]] = {}
+    judged: dict[str, dict[Name, set[str]]] = {}
     for record in run.all_records():
-        name = record.model, record.variant
-        looked.setdefault(name, set()).update(record.limits)
-        judged.setdefault(record.test, set()).add(name)
-    tally = coverage.Assessor(held, looked, judged, run.started, run.unjudged, scope).tally()
-    found = run.coverage = coverage.describe(tally, {name: own.digest for name, own in held.items()})
+        judged.setdefault(record.test, {}).setdefault((record.model, record.variant), set()).update(record.limits)
+    tally = Assessor(held, judged, run.started, run.unjudged, scope).tally()
+    found = run.coverage = wording.describe(tally, {name: own.digest for name, own in held.items()})
     if stopped:
         run.findings += _stopped(run, found, settings)
     elif settings.complete and found.state == "partial":
@@ -73,17 +71,17 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
             "addopts."
         )
     if settings.mode == "compare":
-        run.findings += [*coverage.nothing_guarded(tally, judged, run.unjudged), *coverage.findings(tally)]
+        run.findings += [*wording.nothing_guarded(tally, judged, run.unjudged), *wording.findings(tally)]
     elif not run.findings:
         _save(run, settings, checks, tally)
     left = left_behind(store)
     run.findings += [left] if left else []
     if found.state != "partial" and not stopped:
         run.remarks += [released.remark(store.folder, paths) for paths in [released.unnamed(store)] if paths]
-    run.remarks += coverage.remarks(found)
+    run.remarks += wording.remarks(found)
 
 
-def _stopped(run: Run, found: coverage.Coverage, settings: Settings) -> list[str]:
+def _stopped(run: Run, found: wording.Coverage, settings: Settings) -> list[str]:
     """Say what a run that was stopped did not come to."""
     if settings.mode == "save":
         return ["the run was stopped before its end; no baseline was saved."]
@@ -92,7 +90,7 @@ def _stopped(run: Run, found: coverage.Coverage, settings: Settings) -> list[str
     return [] if run.started else ["the run was stopped before a guarded test ran: nothing was judged."]
 
 
-def _save(run: Run, settings: Settings, checks: Checks, tally: coverage.Tally) -> None:
+def _save(run: Run, settings: Settings, checks: Checks, tally: Tally) -> None:
     run.saved = save_all(run.all_records(), list(run.unjudged), settings, checks, tally)
     run.remarks += hidden_by_git(run.saved, settings, checks)
     run.findings += [f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"]

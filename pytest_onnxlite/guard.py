@@ -283,6 +283,7 @@ class Guardian:
             settings=self._settings,
             clock=clock,
             progress=self._progress,
+            sha256=self._files.get(variant, JudgedFile()).sha256,
         )
 
     def _is_red(self, verdict: Verdict) -> bool:

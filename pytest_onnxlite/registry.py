@@ -15,23 +15,22 @@ from pytest_onnxlite.settings import PREFIX, UsageMistake
 
 # What else stands next to the checks in a baseline file, and in the table of a declared model.
 _TAKEN = frozenset(
-    {"schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests", "accepted", "description"}
+    {
+        "schema",
+        "model",
+        "variant",
+        "artefact",
+        "runtime",
+        "machines",
+        "first",
+        "tests",
+        "accepted",
+        "earlier",
+        "description",
+    }
 )
 DECLARED_KEYS = frozenset(
-    {
-        "trained",
-        "onnx",
-        "int8",
-        "data",
-        "calibration",
-        "metric",
-        "output",
-        "batch_size",
-        "threads",
-        "batched",
-        "recipe",
-        "scenarios",
-    }
+    {"trained", "onnx", "int8", "data", "calibration", "metric", "output", "batch_size", "threads", "batched", "recipe"}
 ) | {"variants"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.coverage import Coverage
+    from pytest_onnxlite.coverage.wording import Coverage
     from pytest_onnxlite.records import Record
     from pytest_onnxlite.saving import Saved
 

@@ -11,11 +11,11 @@ from pytest_onnxlite.accepting import accept
 from pytest_onnxlite.baseline import writing
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
-from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
+from pytest_onnxlite.baseline.record import Artefact, Baseline, EarlierRelease, OnMachine
 from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
-from pytest_onnxlite.coverage import State, Tally
+from pytest_onnxlite.coverage.tally import Guarded, State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME
 from pytest_onnxlite.labels import label_of, labelled, unlabelled
@@ -23,6 +23,9 @@ from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.external import files_of, hash_model
+
+# A file that comes back after as many releases is a new one.
+_MOST_EARLIER = 50
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def merge(
         (here if check.per_machine else sections)[name] = check.save(found)
         if check.first is not None:
             first_key = labelled(check.first_key, label_of(name))
-            first[first_key] = check.save_first(first.get(first_key), found, same)
+            had = before.sum_of(first_key, fresh.artefact.sha256) if before and check.multiplies else None
+            first[first_key] = had or check.save_first(first.get(first_key), found, same)
     machines = dict(fresh.machines)
     if here:
         key = key or fingerprint(machine)
@@ -91,7 +95,17 @@ def merge(
         machine = machines[key].description if key in machines else machine
         known = {name: section for name, section in known.items() if name not in accepted}
         machines[key] = OnMachine(machine, {**here, **known})
-    return replace(fresh, sections=sections, machines=machines, first=first)
+    earlier = _earlier(before, fresh.artefact.sha256, checks) if before and not same else fresh.earlier
+    return replace(fresh, sections=sections, machines=machines, first=first, earlier=earlier)
+
+
+def _earlier(before: Baseline, sha256: str, checks: Checks) -> tuple[EarlierRelease, ...]:
+    """Return the releases before one of a new file, with the ratios to the first that they had."""
+    keys = {check.first_key for check in checks.values() if check.multiplies}
+    ratios = {key: ratio for key, ratio in before.first.items() if unlabelled(key) in keys and isinstance(ratio, float)}
+    last = EarlierRelease(before.artefact.sha256[:16], ratios)
+    others = [one for one in before.earlier if one.file not in (sha256[:16], last.file)]
+    return (*others, last)[-_MOST_EARLIER:]
 
 
 def save_all(
@@ -170,7 +184,7 @@ def _plan(
 ) -> Saved | _Plan:
     """Say what is to be saved of a variant, or why it is not."""
     model, variant = records[0].model, records[0].variant
-    refusal = _refusal(records, unjudged, settings)
+    refusal = _refusal(records, unjudged, settings) or _disagreement(records, checks)
     if refusal:
         return _refused(store, model, variant, refusal)
     measured = {name: found for record in records for name, found in record.measured.items()}
@@ -179,7 +193,7 @@ def _plan(
     # The trained variant is never measured again in turns with a candidate, so its file is not kept twice.
     kept = settings.keep_artefact and variant != "trained"
     states = tally.states.get((model, variant), {})
-    gone = [check for check, state in states.items() if state is State.GONE]
+    gone = [check for check, state in states.items() if state is State.GONE and check not in measured]
     try:
         # A model of several files keeps their names, by which it knows them, in a folder of its own.
         files = files_of(source)
@@ -191,16 +205,17 @@ def _plan(
         fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
         worse = [v for record in records for v in record.verdicts if v.outcome is Outcome.FAIL]
         slower = {verdict.check for verdict in worse if verdict.against == RUNTIME}
-        # What was measured under other conditions is no figure of today's.
-        slower |= {v.check for record in records for v in record.verdicts if v.outcome is Outcome.NOT_COMPARABLE}
         library = records[-1].runtime.library if records[-1].runtime else ONNX_RUNTIME
         key = machine_key(before, library)
         baseline = merge(before, fresh, measured, describe_machine(library), checks, gone, slower, key)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
-        refusal = _refused_loss(lost, states, settings)
-        note = accept(baseline, before, records, lost, settings, checks)
-        baseline = replace(baseline, accepted=note)
+        shared = tally.unjudged_of((model, variant)) if before is not None else []
+        is_new = before is not None and before.artefact.sha256 != judged.sha256
+        refusal = _refused_loss(lost, states, settings) or _refused_tests(shared, is_new, settings)
+        dropped = [guarded for guarded in shared if guarded.state is State.GONE]
+        baseline = replace(baseline, accepted=accept(baseline, before, records, lost, dropped, settings, checks))
+        lost += dict.fromkeys(guarded.test for guarded in dropped)
         data = [path for name, found in measured.items() for path in checks[unlabelled(name)].keeps(found)]
     except OnnxliteError as error:
         refusal = str(error)
@@ -241,6 +256,39 @@ def _refused_loss(lost: Sequence[str], states: Mapping[str, State], settings: Se
             f"it would drop {listed(dropped)}, which the baseline holds and no test measured. Bring back what asked for it; "
             "if it is meant, --onnxlite-accept saves without it"
         )
+    return ""
+
+
+def _refused_tests(unjudged: Sequence[Guarded], is_new: bool, settings: Settings) -> str:
+    """Say why a baseline is not saved if a test that guards it did not judge, though others judged the same checks."""
+    left = [guarded.test for guarded in unjudged if is_new and guarded.state is not State.GONE]
+    if left:
+        return (
+            f"its file is a new one, and this run did not judge it by {listed(dict.fromkeys(left))}, whose limits may be "
+            "other ones than those that it was judged by. Save with every test that guards it: pytest "
+            "--onnxlite-save-baseline, without -k, -m, --lf, -n or anything else that leaves one out"
+        )
+    gone = [guarded for guarded in unjudged if guarded.state is State.GONE and not settings.accepts(guarded.check)]
+    if gone:
+        return (
+            f"it would drop {listed(f'{guarded.test} ({guarded.check})' for guarded in gone)}, which guarded it together with other tests and does so no longer. Bring it back; "
+            "if it is meant, --onnxlite-accept saves without it"
+        )
+    return ""
+
+
+def _disagreement(records: Sequence[Record], checks: Checks) -> str:
+    """Say which two tests measured what a baseline keeps once, each in its own way; empty if none did."""
+    kept: dict[str, Record] = {}
+    for record in records:
+        for name, found in record.measured.items():
+            other = kept.setdefault(name, record)
+            unlike = checks[unlabelled(name)].unlike(other.measured[name], found)
+            if unlike:
+                return (
+                    f"{other.test} and {record.test} do not agree on its {name}, of which a baseline keeps one: they differ in "
+                    f"{unlike}. Give both markers the same, or one of them a label= of its own"
+                )
     return ""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_onnxlite.collected import Collecting, scope_of
-from pytest_onnxlite.coverage import Collected
+from pytest_onnxlite.coverage.scope import Collected
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run

@@ -17,7 +17,7 @@ from pytest_onnxlite.labels import labelled, look_up, unlabelled
 SCHEMA = 1
 _RESTORE = "Restore the file (git checkout), or delete it and save anew."
 # What stands in a file that is no check's section.
-_ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests", "accepted")
+_ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests", "accepted", "earlier")
 _DESCRIPTION = "description"
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,8})?")
 
@@ -63,6 +63,18 @@ class ShippedRuntime(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str
     provider: str = ""
     options: Mapping[str, str] = {}
+
+
+class EarlierRelease(msgspec.Struct, frozen=True):
+    """A release before the last one: what ratios to the first it had, so that the same file has them if it comes back.
+
+    Attributes:
+        file: the first 16 digits of the SHA-256 of its file.
+        ratios: by the checks' keys of the first release.
+    """
+
+    file: str
+    ratios: Mapping[str, Factor]
 
 
 class KeptFile(msgspec.Struct, frozen=True):
@@ -142,6 +154,7 @@ class Baseline:
         runtime: what the release was accepted with; None in a baseline of a version that did not keep it.
         accepted: what releases were accepted with although they broke limits, the oldest first.
         label: the label of the marker that looks at it, see `of_label`; in no file.
+        earlier: the releases before the last one whose ratios to the first are known, the oldest first.
     """
 
     model: str
@@ -153,19 +166,22 @@ class Baseline:
     tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     runtime: ShippedRuntime | None = None
     accepted: tuple[Acceptance, ...] = ()
+    earlier: tuple[EarlierRelease, ...] = ()
     label: str = ""
 
     def of_label(self, check: str, first_key: str, label: str) -> Baseline:
         """Return it as one marker of a check sees it: with what was saved under its label, and nothing of other labels."""
 
-        def own(content: Mapping[str, object], name: str) -> dict[str, object]:
+        def own(content: Mapping[str, S], name: str) -> dict[str, S]:
             wanted = labelled(name, label)
             others = {key: value for key, value in content.items() if unlabelled(key) != name}
             return {**others, name: content[wanted]} if wanted in content else others
 
         machines = {key: replace(found, sections=own(found.sections, check)) for key, found in self.machines.items()}
         first = own(self.first, first_key)
-        return replace(self, sections=own(self.sections, check), machines=machines, first=first, label=label)
+        earlier = tuple(EarlierRelease(one.file, own(one.ratios, first_key)) for one in self.earlier)
+        sections = own(self.sections, check)
+        return replace(self, sections=sections, machines=machines, first=first, earlier=earlier, label=label)
 
     def section(self, kind: type[S], machine: str = "") -> S | None:
         """Return the section of a type, on a machine where one is named; None if there is none."""
@@ -191,6 +207,18 @@ class Baseline:
         """Return what stands under a key about the first release, if it is of a type."""
         found = self.first.get(key)
         return found if isinstance(found, kind) else None
+
+    def sum_of(self, key: str, file: str) -> float | None:
+        """Return the ratio to the first release that a file had when it was released; None for one that never was.
+
+        Args:
+            key: the check's, of the first release.
+            file: the file's SHA-256.
+        """
+        if file and file == self.artefact.sha256:
+            return self.first_of(key, float)
+        own = [one.ratios[key] for one in self.earlier if file and one.file == file[:16] and key in one.ratios]
+        return own[-1] if own else None
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -230,6 +258,7 @@ class Baseline:
             "first": self.first,
             **({"tests": self.tests} if self.tests else {}),
             **({"accepted": self.accepted} if self.accepted else {}),
+            **({"earlier": self.earlier} if self.earlier else {}),
         }
         plain: dict[str, object] = msgspec.to_builtins(content)
         return plain
@@ -351,6 +380,7 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
         read.part(content.get("tests", {}), dict[str, tuple[str, ...]], "tests"),
         read.part(content["runtime"], ShippedRuntime, "runtime") if content.get("runtime") is not None else None,
         read.part(content.get("accepted", ()), tuple[Acceptance, ...], "accepted"),
+        read.part(content.get("earlier", ()), tuple[EarlierRelease, ...], "earlier"),
     )
     for name, section in baseline.sections.items():
         check = look_up(checks, name)

@@ -18,11 +18,10 @@ from pytest_onnxlite.baseline.record import Artefact, KeptFile
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Verdict
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.settings import Mode, Settings
-from pytest_onnxlite.text import NOISE, Shapes
+from pytest_onnxlite.text import NOISE, Shapes, listed
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
@@ -64,6 +63,7 @@ class Task(Generic[L]):
         settings: what the user asked of the run.
         clock: what times.
         progress: is told what begins.
+        sha256: the hash of the candidate's file; empty if it is not known.
     """
 
     builder: Builder
@@ -79,6 +79,7 @@ class Task(Generic[L]):
     settings: Settings
     clock: Clock
     progress: Callable[[str], None]
+    sha256: str = ""
 
     @property
     def mode(self) -> Mode:
@@ -104,25 +105,9 @@ class Task(Generic[L]):
         return self.variant.beside(self.last_file)
 
     @property
-    def scenario_name(self) -> str:
-        """The scenario that the limit names; empty for none."""
-        return self.limit.scenario_name
-
-    @property
     def batch_size(self) -> int:
-        """Samples per inference: the limit's, else its scenario's, else the spec's.
-
-        Raises:
-            OnnxliteError: the limit and its scenario both say one, or there is no such scenario.
-        """
-        own, spec = getattr(self.limit, "batch_size", None), self.builder.spec
-        asked = spec.scenario(self.scenario_name).batch_size if self.scenario_name else None
-        if own and asked:
-            raise OnnxliteError(
-                f"{self.name}: the marker says batch_size={own}, and its scenario {self.scenario_name!r} says {asked}; leave "
-                "one of the two out."
-            )
-        return int(own or asked or spec.batch_size)
+        """Samples per inference: the limit's, else the spec's."""
+        return int(getattr(self.limit, "batch_size", None) or self.builder.spec.batch_size)
 
     @property
     def runtime(self) -> Runtime:
@@ -202,8 +187,11 @@ class Check(ABC, Generic[L, M]):
         section: the type of what a baseline keeps of it, which msgspec reads and checks.
         first: the type of what a baseline keeps of the first release; None for nothing.
         first_key: where that stands.
+        multiplies: whether that is a ratio that each release multiplies; a file that comes back then has the one it had.
         evidence: the type of its verdicts' evidence.
         per_machine: whether what it saves depends on the machine.
+        conditions: of what it saves, the fields in which two tests of one run must agree; all of them if that is no matter of
+            the machine.
         timed: whether it is timed by pytest-benchmark.
         needs_quiet: whether other processes at work disturb it.
         order: checks with a lower number are judged sooner where a search stops at the first that is broken.
@@ -216,8 +204,10 @@ class Check(ABC, Generic[L, M]):
     section: ClassVar[Any]
     first: ClassVar[Any] = None
     first_key: ClassVar[str] = ""
+    multiplies: ClassVar[bool] = False
     evidence: ClassVar[Any] = dict
     per_machine: ClassVar[bool] = False
+    conditions: ClassVar[tuple[str, ...]] = ()
     timed: ClassVar[bool] = False
     needs_quiet: ClassVar[bool] = False
     order: ClassVar[int] = 25
@@ -280,6 +270,16 @@ class Check(ABC, Generic[L, M]):
             same: whether the file that was measured is the last release's own.
         """
         return kept
+
+    def unlike(self, one: M, other: M) -> str:
+        """Say in what two measurements of one file and one run differ, of which a baseline keeps one; empty if in nothing."""
+        sections: list[Any] = [msgspec.to_builtins(self.save(found)) for found in (one, other)]
+        if not all(isinstance(section, dict) for section in sections):
+            return "" if self.per_machine or sections[0] == sections[1] else self.name
+        names = self.conditions if self.per_machine else dict.fromkeys(name for section in sections for name in section)
+        values = [(name, *(section.get(name) for section in sections)) for name in names]
+        found = [f"{name} ({was} and {now})" for name, was, now in values if was != now]
+        return listed(found) if found else ""
 
     def contradiction(self, section: Any, artefact: Artefact) -> str:
         """Say how a section contradicts the file that the baseline is of; empty if it does not."""
@@ -376,6 +376,7 @@ class Check(ABC, Generic[L, M]):
 def against_text(verdict: Verdict) -> str:
     """Say what a verdict is against: its own limit, another variant, or the last release."""
     known = {LIMIT: "its own limit", BASELINE: "the last release", RUNTIME: "the last release as it was saved"}
+    known[FIRST] = "the first release"
     return known.get(verdict.against, f"the {verdict.against} variant")
 
 

@@ -12,6 +12,8 @@ from pytest_onnxlite.text import shown, shown_lines
 BASELINE = "baseline"
 # Against the last release as it was saved: what the runtime did to it since.
 RUNTIME = "runtime"
+# Against the first release: what was lost since then, release by release.
+FIRST = "first"
 # Against nothing but the marker's own arguments.
 LIMIT = "limit"
 

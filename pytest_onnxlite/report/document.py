@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
-from pytest_onnxlite.coverage import Coverage
+from pytest_onnxlite.coverage.wording import Coverage
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.records import Checks, Record, from_data, to_data

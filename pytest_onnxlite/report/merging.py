@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_onnxlite import coverage
 from pytest_onnxlite.baseline.store import Held
-from pytest_onnxlite.coverage import Coverage, Name, file_of
+from pytest_onnxlite.coverage import wording
+from pytest_onnxlite.coverage.tally import Name
+from pytest_onnxlite.coverage.wording import Coverage, file_of
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.text import counted, listed, shortened
 
 # By the file's name, what a shard reported.
 Shards = Mapping[str, Document]
+# By model and variant and check, the tests that judged it in any shard.
+Looked = dict[Name, dict[str, set[str]]]
 
 
 def merge(shards: Shards, held: Mapping[Name, Held], expected: int | None, folder: str) -> Document:
@@ -55,30 +58,46 @@ def merge(shards: Shards, held: Mapping[Name, Held], expected: int | None, folde
     )
 
 
-def _looked(documents: Iterable[Document]) -> dict[Name, set[str]]:
-    """Return the checks that were judged in any shard, by model and variant."""
-    looked: dict[Name, set[str]] = {}
+def _looked(documents: Iterable[Document]) -> Looked:
+    looked: Looked = {}
     for shard in documents:
         for record in shard.records:
-            looked.setdefault((record.model, record.variant), set()).update(record.limits)
+            own = looked.setdefault((record.model, record.variant), {})
+            for check in record.limits:
+                own.setdefault(check, set()).add(record.test)
     return looked
 
 
-def _unseen(held: Mapping[Name, Held], looked: Mapping[Name, set[str]]) -> Iterator[tuple[Name, list[str]]]:
-    """Return what no shard looked at: baselines, each with the checks that are missing, or none where all of it is."""
+def _unseen(held: Mapping[Name, Held], looked: Looked) -> Iterator[tuple[Name, list[str]]]:
+    """Return what no shard looked at: baselines, each with what is missing of it in words, or nothing where all of it is."""
     for name, own in sorted(held.items()):
-        missing = [check for check in own.checks if check not in looked.get(name, ())]
-        if name not in looked or missing:
-            yield name, missing if name in looked else []
+        if name not in looked:
+            yield name, []
+            continue
+        missing = [check for check in own.checks if check not in looked[name]]
+        parts = [f"{', '.join(missing)} of {file_of(name)}"] if missing else []
+        for check in own.checks:
+            parts += [
+                f"{check} of {file_of(name)} by {test}" for test in _left(own, check, looked[name].get(check, ()))
+            ]
+        if parts:
+            yield name, parts
 
 
-def _coverage(held: Mapping[Name, Held], looked: Mapping[Name, set[str]], shards: int) -> Coverage:
+def _left(own: Held, check: str, judged: Collection[str]) -> list[str]:
+    """Return the tests of a check that judged it in no shard; one that the baseline does not name stands in for one of them."""
+    named = [test for test, checks in own.tests.items() if check in checks]
+    newcomers = sum(test not in named for test in judged)
+    return [test for test in named if test not in judged][newcomers:] if judged else []
+
+
+def _coverage(held: Mapping[Name, Held], looked: Looked, shards: int) -> Coverage:
     unseen = list(_unseen(held, looked))
     return Coverage(
         "missing" if unseen else "full",
         f"{len(held) - len(unseen)} of {counted(len(held), 'baseline')} looked at, in {counted(shards, 'shard')}",
         {"/".join(name): own.digest for name, own in held.items()},
-        tuple(f"{', '.join(checks)} of {file_of(name)}" if checks else file_of(name) for name, checks in unseen),
+        tuple(part for name, parts in unseen for part in parts or [file_of(name)]),
     )
 
 
@@ -133,10 +152,10 @@ def _disagreements(shards: Shards, held: Mapping[Name, Held], folder: str) -> It
             )
 
 
-def _not_looked_at(held: Mapping[Name, Held], looked: Mapping[Name, set[str]], folder: str) -> Iterator[str]:
+def _not_looked_at(held: Mapping[Name, Held], looked: Looked, folder: str) -> Iterator[str]:
     unseen = list(_unseen(held, looked))
-    whole = [file_of(name) for name, checks in unseen if not checks]
-    parts = [f"{', '.join(checks)} of {file_of(name)}" for name, checks in unseen if checks]
+    whole = [file_of(name) for name, parts in unseen if not parts]
+    parts = [part for _, parts in unseen for part in parts]
     if whole:
         yield (
             f"no shard looked at {shortened(whole)} in {folder}. Let its test run in one of them; delete the file if the "
@@ -160,5 +179,5 @@ def _remarks(documents: Sequence[Document]) -> Iterator[str]:
     if len(machines) > 1:
         yield f"the shards ran on machines of {len(machines)} kinds; the first one is named below."
     # That a shard is a part goes without saying.
-    parts = {text for shard in documents if shard.coverage for text in coverage.remarks(shard.coverage)}
+    parts = {text for shard in documents if shard.coverage for text in wording.remarks(shard.coverage)}
     yield from dict.fromkeys(text for shard in documents for text in shard.remarks if text not in parts)

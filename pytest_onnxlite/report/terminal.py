@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
@@ -98,13 +99,11 @@ def states_of(verdicts: Sequence[Verdict]) -> set[str]:
 
 
 def _shape_lines(records: Sequence[Record], checks: Checks, everywhere: bool) -> list[str]:
-    """Return where each variant was measured; of those that were measured at one shape, without a scenario, only if asked."""
+    """Return where each variant was measured; of those that were measured at one shape only if asked."""
     several = [
         record
         for record in records
-        if everywhere
-        or any(limit.scenario_name for limit in record.limits.values())
-        or any(len(c.shapes(record.measured[name])) > 1 for name, c in known(record.measured, checks))
+        if everywhere or any(len(c.shapes(record.measured[name])) > 1 for name, c in known(record.measured, checks))
     ]
     lines = [f"{record.name}: {line}" for record in several for line in measured_at(record.measured, checks)]
     return list(dict.fromkeys(lines))
@@ -172,7 +171,7 @@ def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:
 
 
 def _verdict_notes(record: Record, verdict: Verdict, refused: bool) -> list[str]:
-    first = f"{record.name} {verdict.check}: {(told(verdict, refused).splitlines() or [''])[0]}"
+    first = f"{record.name} {verdict.check}: {_headline(told(verdict, refused))}"
     if verdict.xfail is not None:
         reason = f" ({verdict.xfail})" if verdict.xfail else ""
         return [f"xfail{reason}: {first}"]
@@ -185,3 +184,12 @@ def _verdict_notes(record: Record, verdict: Verdict, refused: bool) -> list[str]
     if verdict.outcome in (Outcome.IMPROVED, Outcome.FAIL):
         lines.append(f"{'accepted' if verdict.outcome is Outcome.FAIL else 'improved'}: {first}")
     return lines
+
+
+def _headline(message: str) -> str:
+    """Return a message's first line, with what it announces: the lines that stand one step below it."""
+    first, *rest = message.splitlines() or [""]
+    if not first.endswith(":"):
+        return first
+    below = itertools.takewhile(lambda line: line.startswith(" "), rest)
+    return f"{first} {'; '.join(line.strip() for line in below if not line.startswith('   '))}"

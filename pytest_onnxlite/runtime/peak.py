@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pytest_onnxlite.runtime import arrays
-from pytest_onnxlite.runtime.sessions import open_runner, open_session
+from pytest_onnxlite.runtime.sessions import open_runner, open_session, session_runner
 from pytest_onnxlite.spec import Array, Runtime
 
 # ONNX Runtime plans its memory on the first run and allocates by that plan from the second on.
@@ -161,9 +161,10 @@ def _count_node_bytes(
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         stats = Path(folder) / "nodes.csv"
         session = open_session(path, runtime, {"session.collect_node_memory_stats_to_file": str(stats)})
-        session.run(None, feeds)
-        session.run(None, feeds)
-        del session  # it writes when it goes
+        run = session_runner(session, feeds)
+        run()
+        run()
+        del run, session  # it writes when it goes
         if not stats.exists():
             return None, []
         with stats.open(newline="") as file:

@@ -197,18 +197,80 @@ def one_run(feeds: Mapping[str, npt.NDArray[Any]], batched: bool = True) -> dict
     return run
 
 
+def pair_inputs(
+    feeds: Mapping[str, npt.NDArray[Any]], infos: tuple[TensorInfo, ...], sized: bool = True
+) -> dict[str, str]:
+    """Return for each input of another release which of today's it is: releases may name them anew.
+
+    By name; what is left over goes by its place, or, if that does not fit, by what it alone fits.
+
+    Args:
+        feeds: what is fed in one run today, by input, in the model's order.
+        infos: the other release's inputs.
+        sized: whether the length of the first axis counts; a batch's may be any.
+
+    Raises:
+        ValueError: there are more inputs, or fewer, or the arrays do not say which is which.
+    """
+    left = [name for name in feeds if name not in {info.name for info in infos}]
+    free = [info for info in infos if info.name not in feeds]
+    same = {info.name: info.name for info in infos if info.name in feeds}
+    if not left and not free:
+        return same
+    fitting = {info.name: [name for name in left if _fits(feeds[name], info, sized)] for info in free}
+    if len(left) == len(free):
+        by_place = dict(zip(fitting, left, strict=True))
+        alone = {name: found[0] for name, found in fitting.items() if len(found) == 1}
+        for pairs in (by_place, alone):
+            if sorted(pairs.values()) == sorted(left) and all(pairs[name] in fitting[name] for name in fitting):
+                return {**same, **pairs}
+    found = ", ".join(f"{name} {feeds[name].dtype}{list(feeds[name].shape)}" for name in left)
+    expected = ", ".join(f"{i.name} {i.dtype}[{', '.join(map(str, i.shape))}]" for i in free)
+    raise ValueError(f"its inputs are others: expected {expected or 'no more'}, found {found or 'no more'}")
+
+
+def _fits(array: npt.NDArray[Any], info: TensorInfo, sized: bool) -> bool:
+    dims = list(zip(array.shape, info.shape, strict=False))[0 if sized else 1 :]
+    if len(array.shape) != len(info.shape) or any(isinstance(want, int) and want != have for have, want in dims):
+        return False
+    try:
+        _as_dtype(array, info)
+    except ValueError:
+        return False
+    return True
+
+
+def _fed(feeds: Mapping[str, npt.NDArray[Any]], infos: tuple[TensorInfo, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Return what a release is fed in one run, by its own names and types.
+
+    Raises:
+        ValueError: see `pair_inputs`; or a type that would lose values.
+    """
+    pairs = pair_inputs(feeds, infos)
+    return {info.name: _as_dtype(feeds[pairs[info.name]], info) for info in infos}
+
+
 def open_runner(path: Path, runtime: Runtime, feeds: Mapping[str, npt.NDArray[Any]]) -> Callable[[], Any]:
     """Open a session and return what runs it once with these feeds, as latency and memory measure it.
 
     Raises:
-        Whatever the runtime raises for a file that it cannot load.
+        ValueError: the feeds are none of this model's.
+        Exception: whatever the runtime raises for a file that it cannot load.
     """
     if path.suffix == ".tflite":
         from pytest_onnxlite.runtime.interpreter import open_interpreter
 
         interpreter = open_interpreter(path, runtime)
-        prepared = interpreter.prepare(feeds)
+        prepared = interpreter.prepare(_fed(feeds, interpreter.inputs))
         return lambda: interpreter.invoke(prepared)
-    session = open_session(path, runtime)
-    fed = dict(feeds)
+    return session_runner(open_session(path, runtime), feeds)
+
+
+def session_runner(session: Any, feeds: Mapping[str, npt.NDArray[Any]]) -> Callable[[], Any]:
+    """Return what runs an open session once with these feeds.
+
+    Raises:
+        ValueError: the feeds are none of this model's.
+    """
+    fed = _fed(feeds, session_inputs(session))
     return lambda: session.run(None, fed)

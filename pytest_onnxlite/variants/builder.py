@@ -20,13 +20,13 @@ from pytest_onnxlite.variants import called, first_run, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.code import Unhashable
 from pytest_onnxlite.variants.external import hash_model
+from pytest_onnxlite.variants.litert import TfliteVariant
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.trained import TrainedVariant
 from pytest_onnxlite.variants.variant import (
     OnnxVariant,
     Outputs,
     RuntimeVariant,
-    TfliteVariant,
     Variant,
 )
 

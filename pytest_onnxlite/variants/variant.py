@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from pytest_onnxlite.runtime.sessions import (
     fixed_batch,
     one_run,
     open_session,
+    pair_inputs,
     session_inputs,
     session_outputs,
     to_feeds,
@@ -50,6 +51,7 @@ class Variant(ABC):
         self.has_file = path is not None
         self.batched = batched
         self._path = path
+        self._is_other_release = False
 
     def __repr__(self) -> str:
         return f"<{self.kind} variant of {self.model}: {self._path or 'a callable'}>"
@@ -148,6 +150,10 @@ class Variant(ABC):
             OnnxliteError: the samples do not fit the model's inputs.
         """
         try:
+            if self._is_other_release and isinstance(inputs, Mapping):
+                first = one_run({name: array[:1] for name, array in inputs.items()}, self.batched)
+                pairs = pair_inputs(first, self.inputs_info, sized=not self.batched)
+                inputs = {name: inputs[pairs[name]] for name in pairs}
             return to_feeds(inputs, self.inputs_info, self.batched)
         except ValueError as error:
             raise OnnxliteError(f"{self.model} {self.kind}: {error}.") from None
@@ -325,8 +331,10 @@ class OnnxVariant(RuntimeVariant):
         self.columns: Columns = {}  # of outputs that are maps, by name: what each column stands for; known after a run
 
     def beside(self, path: Path) -> OnnxVariant:
-        """Return another file of the same kind, to be run in the same way."""
-        return OnnxVariant(self.model, self.kind, path, self.runtime, batched=self.batched)
+        """Return another release of the same kind, to be run in the same way, whatever it calls its inputs."""
+        other = OnnxVariant(self.model, self.kind, path, self.runtime, batched=self.batched)
+        other._is_other_release = True
+        return other
 
     @cached_property
     def _session(self) -> Any:
@@ -366,35 +374,3 @@ class OnnxVariant(RuntimeVariant):
     def _end_inference(self) -> None:
         # ONNX Runtime looks at it between two nodes, in loops and branches too.
         self._options.terminate = True
-
-
-class TfliteVariant(RuntimeVariant):
-    """A variant that the LiteRT interpreter runs, real numbers in and out."""
-
-    @cached_property
-    def _session(self) -> Any:
-        from pytest_onnxlite.runtime.interpreter import open_interpreter
-
-        try:
-            return open_interpreter(self.path, self.runtime)
-        except ImportError as error:
-            raise OnnxliteError(
-                f"{self.model} {self.kind} is run by LiteRT, which cannot be imported here: {error}. "
-                'Install it with: pip install "pytest-onnxlite[litert]"'
-            ) from None
-        except Exception as error:
-            raise self._cannot_load("LiteRT", error) from None
-
-    @property
-    def inputs_info(self) -> tuple[TensorInfo, ...]:
-        """What the model is fed: names, dtypes, shapes."""
-        return tuple(self._session.inputs)
-
-    @property
-    def outputs_info(self) -> tuple[TensorInfo, ...]:
-        """What the model gives back: names, dtypes, shapes."""
-        return tuple(self._session.outputs)
-
-    def _run_once(self, feeds: dict[str, Array]) -> Outputs:
-        found: Outputs = self._session.run(feeds)
-        return found

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_onnxlite.__main__ import main
 
-from onnx_models import lookup
+from onnx_models import dense, lookup
 from projects import Project
 
 INDEX = np.arange(200, dtype=np.int64).reshape(-1, 1)
@@ -213,3 +213,45 @@ def pytest_onnxlite_checks():
     worse.pytester.makeini("[pytest]\nonnxlite_accept_only = own, accuracy, runtime")
     assert worse.run("--onnxlite-save-baseline").ret == 1
     worse.save("--onnxlite-accept")  # what is typed wins
+
+
+def test_steps_that_were_accepted_add_up_to_what_is_not(project: Project, tmp_path: Path) -> None:
+    markers = """
+    @pytest.mark.onnxlite_accuracy(max_drop=0.02, max_drop_total=0.04)
+    @pytest.mark.onnxlite_size(max_growth_total=0.5)
+    """
+    project.write({"onnx": model(tmp_path / "0.onnx", 0)}, INDEX, RIGHT, variant="onnx", markers=markers)
+    project.save()
+    for wrong in (4, 8):
+        project.replace("onnx.onnx", model(tmp_path / f"{wrong}.onnx", wrong, 500 * wrong))
+        project.save("--onnxlite-accept-only=size")
+    before = project.baseline.read_bytes()
+    project.replace("onnx.onnx", model(tmp_path / "9.onnx", 9, 4600))
+    for options in (["--onnxlite-baseline"], ["--onnxlite-save-baseline", "--onnxlite-accept"]):
+        result = project.run(*options, "--onnxlite-markdown=r.md")
+        result.assert_outcomes(failed=1)
+        text = result.stdout.str()
+        assert (
+            "the first release had 100.0 % (200): 9 fewer right since then, at most 8 allowed (max_drop_total=0.04"
+            in text
+        )
+        assert "more, at most 50.0 % allowed (max_growth_total=0.5). It is the sum of what each release lost" in text
+        assert "against the first release" in (project.path / "r.md").read_text()
+    assert project.baseline.read_bytes() == before
+
+
+@pytest.mark.alone
+def test_time_that_was_lost_since_the_first_release_is_red(project: Project, tmp_path: Path) -> None:
+    markers = "@pytest.mark.onnxlite_latency(max_slowdown=1.0, max_slowdown_total=0.25)"
+    x = np.ones((4, 256), np.float32)
+    project.write({"onnx": dense(tmp_path / "a.onnx", 8)}, x, variant="onnx", markers=markers)
+    project.save()
+    project.replace("onnx.onnx", dense(tmp_path / "twin.onnx", 8, seed=1))
+    project.compare().assert_outcomes(passed=1)
+    project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 12))
+    result = project.compare("--onnxlite-explain-time=0")
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert "x the time of the first release: 1x up to the last one, and " in text
+    assert "at most 1.25x allowed (max_slowdown_total=0.25). An independent second set agrees" in text
+    assert "max_slowdown=1.0" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -158,6 +159,59 @@ def test_again(onnxlite_int8, onnxlite_model):
     assert onnxlite_int8.model == onnxlite_model.name
 """
     },
+    "a folder within a folder": {
+        "conftest.py": MODEL.format(name="alpha"),
+        "test_alpha.py": TEST.format(name="alpha"),
+        "within/conftest.py": MODEL.format(name="beta"),
+        "within/test_beta.py": TEST.format(name="beta"),
+    },
+    "classes of unittest": {
+        "conftest.py": MODEL.format(name="alpha"),
+        "test_both.py": "import unittest\n"
+        + "".join(
+            f"""
+class Test{name.title()}(unittest.TestCase):
+    {override}
+    @pytest.fixture(autouse=True)
+    def _variant(self, onnxlite_int8):
+        self.variant = onnxlite_int8
+    @pytest.mark.onnxlite_accuracy(max_drop=0.02)
+    def test_release(self):
+        assert self.variant.model == {name!r}
+    def test_again(self):
+        assert self.variant.model == {name!r}
+"""
+            for name, override in (
+                ("alpha", ""),
+                ("beta", "onnxlite_model = pytest.fixture(lambda self: spec('beta'), scope='session')"),
+            )
+        ),
+    },
+    "an override that opens the model's own file": {
+        "conftest.py": MODEL.format(name="alpha")
+        + """
+@pytest.fixture(scope="session")
+def onnxlite_int8(onnxlite_model):
+    from pytest_onnxlite.spec import Runtime
+    from pytest_onnxlite.variants.variant import OnnxVariant
+    return OnnxVariant(onnxlite_model.name, "int8", onnxlite_model.int8, Runtime())
+""",
+        "test_alpha.py": TEST.format(name="alpha"),
+        "test_beta.py": MODEL.format(name="beta") + TEST.format(name="beta"),
+    },
+    "fixtures that ask for it": {
+        "conftest.py": MODEL.format(name="alpha")
+        + """
+@pytest.fixture(scope="session", autouse=True)
+def warm(onnxlite_int8):
+    onnxlite_int8.predict(np.arange(3).reshape(-1, 1))
+@pytest.fixture(scope="session")
+def asked(request):
+    yield request.getfixturevalue("onnxlite_int8").model
+""",
+        "test_alpha.py": TEST.format(name="alpha").replace("again(", "again(asked, "),
+        "test_beta.py": MODEL.format(name="beta") + TEST.format(name="beta").replace("again(", "again(asked, "),
+    },
 }
 
 
@@ -172,7 +226,7 @@ def pytest_collection_modifyitems(items):
 """
 
 
-def write(folder: Path, files: Mapping[str, str]) -> None:
+def write(folder: Path, files: Mapping[str, str], in_turns: bool = True) -> None:
     """Write a project of two models: alpha's INT8 file is right 99 times of 100, beta's once."""
     right = np.arange(SAMPLES) % 10
     worse, worst = right.copy(), (right + 1) % 10
@@ -184,8 +238,8 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
     lookup(folder / "files" / "beta.onnx", worst, int8=True)
     header = HEADER.format(files=str(folder / "files"), samples=SAMPLES)
     for name, text in {"conftest.py": "", **files}.items():
-        text += IN_TURNS if name == "conftest.py" else ""
-        (folder / name).parent.mkdir(exist_ok=True)
+        text += IN_TURNS if name == "conftest.py" and in_turns else ""
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(header + text)
 
 
@@ -227,19 +281,45 @@ def test_each_test_is_judged_on_its_own_model(two: TwoModels, layout: str) -> No
         require_own_verdicts(result)
 
 
+@pytest.fixture
+def mixed(two: TwoModels, monkeypatch: pytest.MonkeyPatch) -> TwoModels:
+    """Every layout in one run, each in a folder of its own; in the order that plugins bring."""
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    folders = {layout: layout.replace(" ", "_").replace("'", "") for layout in LAYOUTS}
+    files = {f"{folders[layout]}/{name}": text for layout, own in LAYOUTS.items() for name, text in own.items()}
+    write(two.path, files, in_turns=False)
+    return two
+
+
+@pytest.mark.parametrize(
+    "order", ["--randomly-seed=1", "--randomly-seed=2", "--randomly-seed=3", "-n2 --randomly-seed=4"]
+)
+def test_all_layouts_in_one_run_in_any_order(mixed: TwoModels, order: str) -> None:
+    result = mixed.run(*order.split(), "--import-mode=importlib", "--onnxlite-report=r.json")
+    records = json.loads((mixed.path / "r.json").read_text())["records"]
+    found = {
+        (
+            record["test"].split("/")[0],
+            record["model"],
+            record["measured"]["accuracy"]["correct"],
+            any(verdict["red"] for verdict in record["verdicts"]),
+        )
+        for record in records
+    }
+    folders = {path.relative_to(mixed.path).parts[0] for path in mixed.path.rglob("test_*.py")}
+    right = {(folder, *model) for folder in folders for model in (("alpha", 99, False), ("beta", 1, True))}
+    assert found == right
+    # And the tests that guard nothing had their own model's variants: only beta's guarded ones failed.
+    outcomes = result.parseoutcomes()
+    assert (outcomes["failed"], len(records)) == (len(LAYOUTS), 2 * len(LAYOUTS))
+
+
 def test_each_model_is_saved_in_its_own_folder(two: TwoModels) -> None:
     write(two.path, LAYOUTS["folders"])
     two.run("--onnxlite-save-baseline", "--onnxlite-accept", order="beta alpha")
     for name in ("alpha", "beta"):
         (kept,) = two.path.glob(f"baselines/{name}/*.onnx")
         assert kept.read_bytes() == (two.path / "files" / f"{name}.onnx").read_bytes()
-
-
-def test_in_workers_each_test_is_judged_on_its_own_model(two: TwoModels) -> None:
-    write(two.path, LAYOUTS["folders"])
-    result = two.run("-n1")
-    result.assert_outcomes(passed=3, failed=1)
-    require_own_verdicts(result)
 
 
 DERIVED = """

@@ -142,7 +142,7 @@ def test_nothing_of_the_converter_reaches_the_terminal(
 
 
 def test_litert_is_named_where_it_is_missing(builder: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from pytest_onnxlite.variants.variant import TfliteVariant
+    from pytest_onnxlite.variants.litert import TfliteVariant
 
     variant = TfliteVariant("cnn", "tflite", builder.tflite.path, Runtime())
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)

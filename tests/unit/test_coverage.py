@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
-from pytest_onnxlite import coverage
 from pytest_onnxlite.baseline.store import Held
-from pytest_onnxlite.coverage import Assessor, Collected, Reach, Scope
+from pytest_onnxlite.checks.memory.measurement import Memory, Peak
+from pytest_onnxlite.checks.size.measurement import Size
+from pytest_onnxlite.coverage import wording
+from pytest_onnxlite.coverage.scope import Collected, Reach, Scope
+from pytest_onnxlite.coverage.tally import Assessor, Tally
+from pytest_onnxlite.registry import Registry
 
 ROOT = Path("/project")
 DIGITS, FACES = ("digits", "int8"), ("faces", "int8")
@@ -31,13 +35,10 @@ def assess(
     more_ran: tuple[str, ...] = (),
     failed: tuple[str, ...] = (),
     **reach: Any,
-) -> coverage.Tally:
-    looked: dict[Any, set[str]] = {}
-    for names in judged.values():
-        for name in names:
-            looked.setdefault(name, set()).add("size")
+) -> Tally:
+    by_test = {test: dict.fromkeys(names, ("size",)) for test, names in judged.items()}
     scope = Scope(collected, {}, replace(Reach(ROOT), **reach))
-    return Assessor(held, looked, judged, {*judged, *more_ran, *failed}, failed, scope).tally()
+    return Assessor(held, by_test, {*judged, *more_ran, *failed}, failed, scope).tally()
 
 
 JUDGED = {"tests/test_a.py::test_digits": [DIGITS]}
@@ -84,9 +85,9 @@ def test_what_became_of_a_baseline_that_was_not_looked_at(
     assert tally.states[DIGITS]["size"].name == "LOOKED"
     found = tally.states[FACES]["size"]
     assert found.name.lower().replace("_", " ") == state
-    said = "".join(coverage.findings(tally))
+    said = "".join(wording.findings(tally))
     assert ("no test looked at the baseline faces/int8.json" in said) is (state in ("gone", "not judged"))
-    partial = coverage.describe(tally, {}).if_partial
+    partial = wording.describe(tally, {}).if_partial
     assert bool(partial) is (state in ("left out", "out of reach") or bool(tally.left_out))
     assert not partial or partial == "partial: 1 of 2 baselines looked at"
 
@@ -118,19 +119,70 @@ def test_what_an_argument_reaches(argument: str, names: tuple[str, ...], test: s
 
 
 def test_nothing_guarded_is_told_where_nothing_was_left_out() -> None:
-    assert list(coverage.nothing_guarded(assess(HELD, Collected(), {}), (), ()))
-    assert list(coverage.nothing_guarded(assess({}, Collected(), {}), (), ()))
-    assert not list(coverage.nothing_guarded(assess({}, A, {}), (), ()))
-    assert not list(coverage.nothing_guarded(assess(HELD, Collected(), {}, **NARROW), (), ()))
-    assert not list(coverage.nothing_guarded(assess(HELD, A, JUDGED), JUDGED, ()))
+    assert list(wording.nothing_guarded(assess(HELD, Collected(), {}), (), ()))
+    assert list(wording.nothing_guarded(assess({}, Collected(), {}), (), ()))
+    assert not list(wording.nothing_guarded(assess({}, A, {}), (), ()))
+    assert not list(wording.nothing_guarded(assess(HELD, Collected(), {}, **NARROW), (), ()))
+    assert not list(wording.nothing_guarded(assess(HELD, A, JUDGED), JUDGED, ()))
 
 
 def test_a_check_that_no_marker_asks_for_any_more_is_told_apart_from_a_whole_baseline() -> None:
     test = "tests/test_a.py::test_digits"
     held = {DIGITS: Held(("size", "graph"), {test: ("size", "graph")})}
     tally = assess(held, A, JUDGED)
-    (text,) = coverage.findings(tally)
+    (text,) = wording.findings(tally)
     assert "the baseline holds what no test asked for: graph of digits/int8.json" in text
     assert tally.gone == {(DIGITS, test, "graph")}
     # One that cannot be read holds nobody knows what, and is red where it was looked at.
-    assert not coverage.findings(assess({DIGITS: Held()}, A, JUDGED))
+    assert not wording.findings(assess({DIGITS: Held()}, A, JUDGED))
+
+
+STRICT, LOOSE = "tests/test_a.py::test_strict", "tests/test_b.py::test_loose"
+SHARED = {DIGITS: Held(("size",), {STRICT: ("size",), LOOSE: ("size",)})}
+CAME = Collected({STRICT: SIZE, LOOSE: SIZE})
+ONE = Collected({LOOSE: SIZE})
+
+
+@pytest.mark.parametrize(
+    ("collected", "judged", "options", "state"),
+    [
+        (CAME, (STRICT, LOOSE), {}, "looked"),
+        (CAME, (LOOSE,), {}, "left out"),
+        (CAME, (LOOSE,), {"more_ran": (STRICT,)}, "not judged"),
+        (CAME, (LOOSE,), {"failed": (STRICT,)}, "failed"),
+        (ONE, (LOOSE,), {}, "gone"),
+        (ONE, (LOOSE,), {"everything": False, "arguments": ((ROOT / "tests" / "test_b.py", ()),)}, "out of reach"),
+        # The worst counts, whether the other one was looked at or not.
+        (ONE, (), {}, "gone"),
+        (CAME, (), {"more_ran": (STRICT,)}, "not judged"),
+        # Under another name; one newcomer stands in for one test.
+        (replace(ONE, came={**ONE.came, "new": SIZE}), (LOOSE, "new"), {}, "looked"),
+        (replace(ONE, came={**ONE.came, "new": SIZE}), (LOOSE,), {}, "left out"),
+        (replace(ONE, came={**ONE.came, "new": SIZE}), (LOOSE,), {"failed": ("new",)}, "failed"),
+        (replace(ONE, came={**ONE.came, "new": SIZE}), (LOOSE,), {"more_ran": ("new",)}, "gone"),
+        (Collected({"new": SIZE}), ("new",), {}, "gone"),
+        (Collected({"new": SIZE, "newer": SIZE}), ("new", "newer"), {}, "looked"),
+    ],
+)
+def test_of_several_tests_that_guard_a_check_each_must_have_judged_it(
+    collected: Collected, judged: tuple[str, ...], options: Any, state: str
+) -> None:
+    tally = assess(SHARED, collected, {test: [DIGITS] for test in judged}, **options)
+    found = tally.states[DIGITS]["size"]
+    assert found.name.lower().replace("_", " ") == state
+    assert bool(wording.findings(tally)) is found.is_missing
+    assert bool(wording.describe(tally, {}).if_partial) is (found.is_partial or bool(tally.left_out))
+    # What nobody looked at is told as the baseline itself, what others looked at by the test.
+    not_looked = wording.describe(tally, {}).not_looked
+    assert bool(not_looked) is (found.is_missing or found.is_partial)
+    assert all((" by " in text) is bool(judged) for text in not_looked)
+
+
+def test_two_measurements_of_one_file_must_agree_on_what_is_no_noise() -> None:
+    checks = Registry.load().checks
+    memory = Memory(Peak(2, 1, True), None, "VmHWM", None, 1, 1, {"x": (1, 4)})
+    assert not checks["memory"].unlike(memory, replace(memory, candidate=Peak(3, 1, True)))
+    assert checks["memory"].unlike(memory, replace(memory, threads=2)) == "threads (1 and 2)"
+    assert "shapes" in checks["memory"].unlike(memory, replace(memory, shapes={"x": (1, 8)}))
+    assert not checks["size"].unlike(Size(9, None, None), Size(9, "onnx", 20))
+    assert checks["size"].unlike(Size(9, None, None), Size(8, None, None)) == "bytes (9 and 8)"

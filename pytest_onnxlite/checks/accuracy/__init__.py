@@ -23,7 +23,7 @@ from pytest_onnxlite.checks.accuracy.measurement import (
 )
 from pytest_onnxlite.checks.blocks import Block, Table
 from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 from pytest_onnxlite.settings import PROCESSORS, Settings
@@ -55,6 +55,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         from pytest_onnxlite.checks.accuracy.measure import measure, reader
         from pytest_onnxlite.checks.accuracy.slices import slices_of
         from pytest_onnxlite.checks.determinism import require_repeatable
+        from pytest_onnxlite.checks.last_inputs import runs_today
 
         slices = slices_of(task.builder.spec, task.limit)
         saved = task.reference.section(AccuracySection) if isinstance(task.reference, Baseline) else None
@@ -63,7 +64,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         def wanted(found: Found) -> Variant | None:
             asked = task.limit.confidence is not None or task.limit.max_flips is not None or slices
             tells = saved is not None and (asked or _is_worse(found, saved) or needs_last_release(task.limit, found))
-            return last if tells else None
+            return last if tells and last is not None and runs_today(task, last) else None
 
         task.progress(f"counting the right answers of {task.name}")
         read = reader(task.builder, task.batch_size)
@@ -102,7 +103,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
 
     def reason_key(self, verdict: Verdict) -> str:
         """The layers that lose answers against the float model are those that lose them against the last release."""
-        return verdict.against if verdict.against in (*PROCESSORS, LIMIT) else ""
+        return verdict.against if verdict.against in (*PROCESSORS, FIRST, LIMIT) else ""
 
     def explain(self, case: Case[Found]) -> Explanation | None:
         """Say which classes, layers and samples were lost; on another processor, which weights saturate there."""
@@ -110,7 +111,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             from pytest_onnxlite.checks.accuracy.explain_processors import explain_processor
 
             return explain_processor(case)
-        if case.verdict.against == LIMIT:
+        if case.verdict.against in (FIRST, LIMIT):
             return None
         from pytest_onnxlite.checks.accuracy.explain import explain_accuracy
 

@@ -37,6 +37,7 @@ from pytest_onnxlite.checks.accuracy.trials import (
     try_reduced,
 )
 from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.last_inputs import runs_today
 from pytest_onnxlite.checks.since_saved import runtime_text
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
@@ -157,7 +158,7 @@ def _beside(case: Case[Found]) -> tuple[Variant | None, str]:
     if case.verdict.against != BASELINE and reference is not None and reference.kind != case.task.variant.kind:
         return reference, f"the {reference.kind} variant"
     last = case.task.last_variant()
-    if last is not None:
+    if last is not None and runs_today(case.task, last):
         return last, "the last release"
     if reference is not None and reference.kind != case.task.variant.kind:
         return reference, f"the {reference.kind} variant"

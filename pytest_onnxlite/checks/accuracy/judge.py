@@ -12,6 +12,7 @@ from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.accuracy.judge_floor import judge_floor, with_flips
 from pytest_onnxlite.checks.accuracy.judge_labels import misfit_message, with_doubts
 from pytest_onnxlite.checks.accuracy.judge_slices import with_slices
+from pytest_onnxlite.checks.accuracy.judge_total import judge_total
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import (
     Accuracy,
@@ -128,6 +129,7 @@ def judge_accuracy(
     if saved is None:
         return [*verdicts, missing(NAME, found.figure, reference)]
     against_last = _judge_baseline(limit, found, saved, reference)
+    verdicts += judge_total(limit, found, reference, NAME, against_last.outcome)
     return [*verdicts, against_last if misfit else _with_samples(limit, found, against_last)]
 
 

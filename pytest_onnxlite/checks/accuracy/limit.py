@@ -18,6 +18,7 @@ class AccuracyLimit(Limit):
     Attributes:
         max_drop: how much worse the metric may be, inclusive: points as a share of 1 (of an error or a score, in its own
             unit), or a share of the reference's value where `relative`.
+        max_drop_total: how much worse than the first release's the metric may be, in the same unit.
         relative: see `max_drop`.
         confidence: where given, the upper end of the drop's interval must be within the limit too.
         batch_size: samples per inference; the spec's where None.
@@ -34,6 +35,7 @@ class AccuracyLimit(Limit):
 
     arguments: ClassVar[Mapping[str, Argument]] = {
         "max_drop": number(0.0, 1e12, "a number from 0 (0.01 is one point)"),
+        "max_drop_total": number(0.0, 1e12, "a number from 0 (0.01 is one point)"),
         "relative": FLAG,
         "confidence": number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
         "batch_size": whole(1),
@@ -49,6 +51,7 @@ class AccuracyLimit(Limit):
     }
 
     max_drop: float = 0.01
+    max_drop_total: float | None = None
     relative: bool = False
     confidence: float | None = None
     batch_size: int | None = None

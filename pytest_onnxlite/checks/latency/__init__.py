@@ -35,33 +35,25 @@ from pytest_onnxlite.checks.latency.judge import (
     ratio_since_saved,
     why_it_passes,
 )
+from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
     FLOAT,
-    LAST_RELEASE,
     SIBLING,
     AtShapes,
     Latency,
     LatencyEvidence,
     LatencySection,
     is_last_release,
-    section_of,
 )
-from pytest_onnxlite.checks.reference import Absent, Reference
-from pytest_onnxlite.checks.scenario import changed_scenario
+from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Outcome, Verdict
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, percent, shapes_text, time_text
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.checks.latency import measure as timing
     from pytest_onnxlite.spec import Array
-    from pytest_onnxlite.variants.variant import Variant
-
-# No ratio is too large where it is only to be stored.
-_ANY_RATIO = 1e6
 
 
 class LatencyCheck(Check[LatencyLimit, Latency]):
@@ -73,8 +65,10 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     section = LatencySection
     first = Factor
     first_key = FIRST_KEY
+    multiplies = True
     evidence = LatencyEvidence
     per_machine = True
+    conditions = ("batch_size", "threads", "shapes")
     timed = True
     needs_quiet = True
     order = 50
@@ -85,31 +79,26 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
+        from pytest_onnxlite.checks.last_inputs import with_last_that_runs
         from pytest_onnxlite.checks.latency import measure as timing
         from pytest_onnxlite.checks.latency.apart import with_last_release
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
         from pytest_onnxlite.checks.latency.cure import cure_for
+        from pytest_onnxlite.checks.latency.references import best_reference, saved_at, siblings_of
         from pytest_onnxlite.checks.latency.timer import Timer
         from pytest_onnxlite.variants.running import batches, shapes_of
 
         last = last_runtime(task)
         if isinstance(last, Absent):
             task, last = replace(task, reference=last, last_file=None), None
-        limit, siblings = task.limit, self._siblings(task)
+        limit, siblings = task.limit, siblings_of(task)
         needs_baseline = limit.max_ratio is None and limit.max is None and task.mode != "save"
-        # A scenario that the model cannot take is told wherever it is named.
-        if isinstance(task.reference, Absent) and needs_baseline and not task.scenario_name:
-            return _not_measured(task.reference)
-        variant, found = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
         if isinstance(task.reference, Absent) and needs_baseline:
             return _not_measured(task.reference)
-        changed = changed_scenario(task, LatencySection, list(map(shapes_of, found)))
-        if changed is not None:
-            if needs_baseline:
-                return _not_measured(changed)
-            task, last = replace(task, reference=changed, last_file=None), None
-        saved = [self._saved(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
-        beside, references = zip(*(self._best_reference(task, at) for at in saved), strict=True)
+        variant, found = batches(task.builder, task.variant, task.batch_size)
+        task = task if last is not None else with_last_that_runs(task, found)
+        saved = [saved_at(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
+        beside, references = zip(*(best_reference(task, at) for at in saved), strict=True)
         if last is not None:
             beside = (None,) * len(found)  # it runs in processes of its own
         reference = next((one for one in references if isinstance(one, Absent)), references[0])
@@ -135,12 +124,15 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         ]
         if last is not None:
             times = [with_last_release(task, last, one, feeds) for one, feeds in zip(times, found, strict=True)]
+        times = [against_last(limit, one) for one in times]
         latency = replace(times[0], others=tuple(times[1:]))
-        verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task))
+        verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task), task.sha256)
+        totals = [] if isinstance(reference, Absent) else judge_total(limit, latency, reference, task.sha256)
         return Judged(
             latency,
             [
                 *judged_by_budget(task, latency, variant.path, found),
+                *totals,
                 *verdicts,
                 *self._judge_runtime(task, latency, verdicts[-1].figure, found),
             ],
@@ -151,6 +143,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     ) -> list[Verdict]:
         """Hold the last release's own times against the saved ones, at each shape; the worst decides."""
         from pytest_onnxlite.checks.latency import measure as timing
+        from pytest_onnxlite.checks.latency.references import saved_alike
 
         beside = latency.comparisons.get(BASELINE)
         if task.last_file is None or not isinstance(task.reference, Baseline) or beside is None or beside.runtime:
@@ -159,7 +152,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         runtime, found = runtime_text(task), []
         for one, batch in zip(latency.each, feeds, strict=True):
             fastest = one.comparisons[BASELINE].fastest
-            seconds, saved_pace = self._saved_alike(task, one.shapes, alone=not latency.others)
+            seconds, saved_pace = saved_alike(task, one.shapes, alone=not latency.others)
             if fastest is None or seconds is None:
                 continue
             # What a slower machine would take for what was saved; a faster one is not expected to be so.
@@ -177,72 +170,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             found.append((ratio, rule.judge(seconds, fastest, ratio, where, runtime, evidence)))
         return [max(found, key=lambda pair: pair[0])[1] if found else rule.nothing_saved()]
 
-    def _saved_alike(self, task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> tuple[float | None, float | None]:
-        """Return the longest time that was saved on a machine of this kind under the same conditions, and its pace."""
-        assert isinstance(task.reference, Baseline)
-        found = [
-            (at.fast or at.seconds, section.pace)
-            for section in task.reference.sections_alike(LatencySection, task.here)
-            if (section.batch_size, section.threads) == (task.batch_size, task.runtime.threads)
-            and (at := section.at(shapes, alone)) is not None
-        ]
-        return max(found, key=lambda pair: pair[0], default=(None, None))
-
-    def _siblings(self, task: Task[LatencyLimit]) -> dict[str, timing.Reference]:
-        """Return the float model to time in turns with: to judge by, or only to be stored."""
-        from pytest_onnxlite.checks.latency import measure as timing
-
-        limit, float_model = task.limit, _float_model(task)
-        if limit.max_ratio is not None:
-            if float_model is None:
-                raise OnnxliteError(
-                    f"max_ratio={limit.max_ratio:g} compares with the float model, and ModelSpec({task.variant.model!r}) "
-                    "gives none: give onnx= or trained=."
-                )
-            return {FLOAT: timing.Reference(float_model.kind, float_model.path, limit.max_ratio)}
-        if float_model is not None and task.mode == "save":
-            # What a machine like this can go by where the file is not kept.
-            return {SIBLING: timing.Reference(float_model.kind, float_model.path, _ANY_RATIO)}
-        return {}
-
-    def _best_reference(
-        self, task: Task[LatencyLimit], saved: AtShapes | None
-    ) -> tuple[timing.Reference | None, Reference]:
-        """Return what to time in turns with the candidate: the last release's file, else a sibling with a saved ratio.
-
-        Nothing where saved seconds must do; and the reason if there is nothing to compare with at all.
-        """
-        from pytest_onnxlite.checks.latency import measure as timing
-
-        reference, most = task.reference, 1 + task.limit.max_slowdown
-        if isinstance(reference, Absent):
-            return None, reference
-        if task.last_file is not None:
-            return timing.Reference(LAST_RELEASE, task.last_file, most), reference
-        float_model = _float_model(task)
-        if saved is not None and float_model is not None and saved.sibling_ratio:
-            return timing.Reference(float_model.kind, float_model.path, saved.sibling_ratio * most), reference
-        if saved is not None and task.limit.absolute:
-            return None, reference
-        instead = (
-            "Nothing saved on a machine like this, at this batch size, thread count and shape, can stand in for it."
-            if saved is None
-            else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
-        )
-        return None, Absent(Outcome.NOT_COMPARABLE, f"{task.no_last_file} {instead}")
-
-    def _saved(self, task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> AtShapes | None:
-        """Return what was saved on a machine like this under the same conditions."""
-        if not isinstance(task.reference, Baseline):
-            return None
-        saved = task.reference.section(LatencySection, task.machine)
-        if saved is None or (saved.batch_size, saved.threads) != (task.batch_size, task.runtime.threads):
-            return None
-        return saved.at(shapes, alone)
-
     def explain(self, case: Case[Latency]) -> Explanation | None:
         """Say which operators and nodes take longer; what the runtime did, or a number allows, is in no node's time."""
-        if case.verdict.against in (RUNTIME, LIMIT):
+        if case.verdict.against in (FIRST, RUNTIME, LIMIT):
             return None
         from pytest_onnxlite.checks.latency.explain import explain_latency
 
@@ -250,7 +180,25 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def save(self, found: Latency) -> LatencySection:
         """Keep the seconds, and the ratio to the float model."""
-        return section_of(found)
+        main, *others = (
+            AtShapes(
+                shapes=one.shapes,
+                seconds=float(f"{one.seconds:.3g}"),
+                sibling_ratio=_sibling_ratio(one),
+                fast=_three_digits(one.fast),
+            )
+            for one in found.each
+        )
+        return LatencySection(
+            seconds=main.seconds,
+            batch_size=found.batch_size,
+            threads=found.threads,
+            sibling_ratio=main.sibling_ratio,
+            shapes=main.shapes,
+            others=tuple(others),
+            pace=_three_digits(found.pace),
+            fast=main.fast,
+        )
 
     def save_first(self, kept: float | None, found: Latency, same: bool) -> float:
         """Multiply up how much slower each release was than the one before."""
@@ -367,15 +315,18 @@ def _not_measured(why: Absent) -> Judged[Latency]:
     return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
 
 
+def _sibling_ratio(found: Latency) -> float | None:
+    """Return the ratio to the float model; None if that was not timed."""
+    sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
+    return round(median(sibling.first), 4) if sibling else None
+
+
+def _three_digits(seconds: float | None) -> float | None:
+    return float(f"{seconds:.3g}") if seconds else None
+
+
 def _slower(ratio: float) -> str:
     return f"{ratio:.1f} times slower"
-
-
-def _float_model(task: Task[LatencyLimit]) -> Variant | None:
-    """Return the float variant that a quantized one was made from."""
-    if not task.builder.kind(task.variant.kind).quantized:
-        return None
-    return task.builder.made_from(task.variant.kind)
 
 
 CHECK = LatencyCheck()

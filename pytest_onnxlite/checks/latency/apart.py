@@ -14,6 +14,7 @@ from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency
+from pytest_onnxlite.checks.latency.references import most_today
 from pytest_onnxlite.checks.latency.schedule import Plan, take_turns
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
 from pytest_onnxlite.checks.verdict import BASELINE
@@ -60,12 +61,12 @@ def with_last_release(
     task.progress(f"timing {task.name} in turns with the last release in {last.name}")
     candidate = Side(task.variant.path, task.runtime, None)
     reference = Side(task.last_file, last.runtime, last.packages)
-    comparison = compare(candidate, reference, last.name, feeds, task.limit.max_slowdown, task.limit.max_time)
+    comparison = compare(candidate, reference, last.name, feeds, task.limit, most_today(task))
     return replace(found, comparisons={**found.comparisons, BASELINE: comparison})
 
 
 def compare(
-    candidate: Side, reference: Side, name: str, feeds: Mapping[str, Array], max_slowdown: float, max_time: float
+    candidate: Side, reference: Side, name: str, feeds: Mapping[str, Array], limit: LatencyLimit, most: float
 ) -> Comparison:
     """Compare a candidate in today's runtime with the last release in its own.
 
@@ -77,8 +78,8 @@ def compare(
         reference: the last release.
         name: of the last release's runtime.
         feeds: one batch, by input name.
-        max_slowdown: what is allowed.
-        max_time: seconds after which no more pairs are added.
+        limit: what the marker asks.
+        most: the ratio to look for.
 
     Raises:
         OnnxliteError: a process cannot load or run a model.
@@ -90,7 +91,7 @@ def compare(
         try:
             seconds = bench.calibrate()
             rounds = min(max(round(_PAIR_SECONDS / max(seconds, BLOCK_SECONDS)), _FEWEST_ROUNDS), _MOST_ROUNDS)
-            plan = Plan(LAST_RELEASE, 1 + max_slowdown, max_slowdown, rounds, seconds > _LONG_SECONDS, max_time)
+            plan = Plan(LAST_RELEASE, most, limit.max_slowdown, rounds, seconds > _LONG_SECONDS, limit.max_time)
             found = _drive(bench, plan)
         except ChildError as error:
             raise OnnxliteError(

@@ -16,7 +16,7 @@ from pytest_onnxlite.checks.suspects import float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.provenance import Provenance
-from pytest_onnxlite.runtime.sessions import open_session
+from pytest_onnxlite.runtime.sessions import open_session, session_runner
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.text import first_line, percent, time_text
 from pytest_onnxlite.variants.deadline import Budget
@@ -114,7 +114,7 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     case.task.progress(f"profiling {variant.model} {variant.kind} and {name}")
     evidence = case.verdict.evidence
     shapes = evidence.shapes if isinstance(evidence, LatencyEvidence) else case.found.shapes
-    _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes, case.task.scenario_name)
+    _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes)
     made_from = case.task.builder.made_from(variant.kind) if variant.kind == "int8" else None
     sources = [made_from.path] if made_from is not None else []
     return explain_profile(
@@ -274,17 +274,18 @@ def _profile(
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         try:
             session = open_session(path, runtime, profile=Path(folder) / "profile")
+            run = session_runner(session, feeds)
             begin = time.perf_counter()
             warmups = runs = 0
             while warmups == 0 or (warmups < _WARMUPS and time.perf_counter() - begin < most / 2):
-                session.run(None, feeds)
+                run()
                 warmups += 1
             start = time.perf_counter()
             while runs == 0 or (
                 time.perf_counter() - begin < most
                 and (runs < _FEWEST_RUNS or (runs < _MOST_RUNS and time.perf_counter() - start < _SECONDS))
             ):
-                session.run(None, feeds)
+                run()
                 runs += 1
             events = json.loads(Path(session.end_profiling()).read_text())
         except Exception as error:

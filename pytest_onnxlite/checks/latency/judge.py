@@ -17,6 +17,7 @@ from pytest_onnxlite.checks.latency.measurement import (
 )
 from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, together
+from pytest_onnxlite.checks.since_first import sum_since_first
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.statistics import median_interval
 from pytest_onnxlite.text import percent, shapes_text, time_text
@@ -107,7 +108,7 @@ def _evidence(found: Latency, comparison: Comparison, since_first: float | None 
     )
 
 
-def _judge_comparison(limit: LatencyLimit, found: Latency, comparison: Comparison) -> tuple[Outcome, str]:
+def judge_comparison(limit: LatencyLimit, found: Latency, comparison: Comparison) -> tuple[Outcome, str]:
     """Judge one set of ratios, or two where the first is suspicious; the text says what was seen."""
     first, most = comparison.first, comparison.most
     if is_clear(first, most):
@@ -137,6 +138,7 @@ def judge_latency(
     reference: Reference,
     saved: Sequence[AtShapes | None] = (),
     cure: Callable[[], str] = str,
+    file: str = "",
 ) -> list[Verdict]:
     """Judge the paired ratios: to the float model where the marker asks, and to the baseline's reference.
 
@@ -148,8 +150,9 @@ def judge_latency(
         reference: the baseline, or why there is none.
         saved: what was saved on a machine like this at each shape, None for nothing; none at all where nothing was.
         cure: says what may make it faster than the float model, see `cure`; asked if it is too slow.
+        file: the SHA-256 of the candidate.
     """
-    verdicts = _judge_shapes(limit, found, reference, saved, cure)
+    verdicts = _judge_shapes(limit, found, reference, saved, cure, file)
     beside = saved or [None] * len(found.each)
     remarks = [slower_than_float(one, at) for one, at in zip(found.each, beside, strict=True)]
     remark = next(filter(None, remarks), "")
@@ -192,6 +195,7 @@ def _judge_shapes(
     reference: Reference,
     saved: Sequence[AtShapes | None],
     cure: Callable[[], str],
+    file: str,
 ) -> list[Verdict]:
     verdicts = []
     if limit.max_ratio is not None and FLOAT in found.comparisons:
@@ -200,8 +204,8 @@ def _judge_shapes(
         return [*verdicts, absent(NAME, time_text(found.seconds), reference)]
     if BASELINE in found.comparisons:
         main = found.comparisons[BASELINE]
-        kept = reference.first_of(FIRST_KEY, float) if main.is_last_release else None
-        since = None if kept is None else round(kept * median_interval(main.first, CONFIDENCE).median, 4)
+        ratio = median_interval(main.first, CONFIDENCE).median
+        since = sum_since_first(reference, FIRST_KEY, file, ratio) if main.is_last_release else None
         return [*verdicts, _worst(found, [_judge_last(limit, one, since) for one in found.each])]
     pairs = [(one, at.seconds) for one, at in zip(found.each, saved, strict=True) if at is not None]
     return [*verdicts, _worst(found, [_judge_absolute(limit, one, seconds) for one, seconds in pairs])]
@@ -244,7 +248,7 @@ def load_text(found: Latency) -> str:
 def _judge_float(limit: LatencyLimit, found: Latency, cure: Callable[[], str]) -> Verdict:
     """Judge the ratio to the float model, as `max_ratio=` asks."""
     comparison, figure = found.comparisons[FLOAT], time_text(found.seconds)
-    outcome, text = _judge_comparison(limit, found, comparison)
+    outcome, text = judge_comparison(limit, found, comparison)
     if outcome is Outcome.FAIL:
         head = (
             f"{figure} per inference, {ratio_text(comparison)}; at most {limit.max_ratio:g}x allowed "
@@ -257,7 +261,7 @@ def _judge_float(limit: LatencyLimit, found: Latency, cure: Callable[[], str]) -
 def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Verdict:
     """Judge the ratio to the last release, or to what stands in for it."""
     comparison, figure = found.comparisons[BASELINE], time_text(found.seconds)
-    outcome, text = _judge_comparison(limit, found, comparison)
+    outcome, text = judge_comparison(limit, found, comparison)
     interval = median_interval(comparison.first, CONFIDENCE)
     if outcome is Outcome.FAIL:
         drift = "" if since is None else f" Since the first release: {since:.2f}x."

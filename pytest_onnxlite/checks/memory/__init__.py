@@ -25,9 +25,8 @@ from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, SINCE_SAVED, SI
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
 from pytest_onnxlite.checks.reference import Absent, Reference
-from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, RUNTIME, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, growth, shapes_text, size_text
 
@@ -41,8 +40,10 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     section = MemorySection
     first = Factor
     first_key = FIRST_KEY
+    multiplies = True
     evidence = MemoryEvidence
     per_machine = True
+    conditions = ("batch_size", "threads", "shapes")
     needs_quiet = True
     order = 40
 
@@ -52,29 +53,27 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
 
     def judge(self, task: Task[MemoryLimit]) -> Judged[Memory]:
         """Measure the candidate and the last release's file, at each shape that counts."""
+        from pytest_onnxlite.checks.last_inputs import with_last_that_runs
         from pytest_onnxlite.checks.memory.measure import measure
-        from pytest_onnxlite.variants.running import batches, shapes_of
+        from pytest_onnxlite.variants.running import batches
 
         last = last_runtime(task)
         if isinstance(last, Absent):
             task, last = replace(task, reference=last, last_file=None), None
-        reference = _reference(task)
-        needs_baseline = task.mode != "save" and task.limit.max is None
-        # A scenario that the model cannot take is told wherever it is named.
-        if isinstance(reference, Absent) and needs_baseline and not task.scenario_name:
+        alone = task.mode == "save" or task.limit.max is not None
+        if isinstance(reference := _reference(task), Absent) and not alone:
             return _not_measured(reference)
-        variant, shapes = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
-        changed = changed_scenario(task, MemorySection, list(map(shapes_of, shapes)))
-        if changed is not None:
-            task, last, reference = replace(task, reference=changed, last_file=None), None, changed
-        if isinstance(reference, Absent) and needs_baseline:
+        variant, shapes = batches(task.builder, task.variant, task.batch_size)
+        if last is None:
+            task = with_last_that_runs(task, shapes)
+        if isinstance(reference := _reference(task), Absent) and not alone:
             return _not_measured(reference)
         task.progress(f"measuring the memory of {task.name}")
         main, *others = (
             measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime, last) for feeds in shapes
         )
         found = replace(main, others=tuple(others))
-        verdicts = judge_memory(task.limit, found, reference)
+        verdicts = judge_memory(task.limit, found, reference, task.sha256)
         return Judged(found, [*verdicts, *self._judge_runtime(task, found, verdicts[-1].figure)])
 
     def _judge_runtime(self, task: Task[MemoryLimit], found: Memory, figure: str) -> list[Verdict]:
@@ -98,7 +97,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
 
     def explain(self, case: Case[Memory]) -> Explanation | None:
         """Say which nodes and weights take more than in the last release; what the runtime did is in none of them."""
-        if case.verdict.against in (RUNTIME, LIMIT):
+        if case.verdict.against in (FIRST, RUNTIME, LIMIT):
             return None
         from pytest_onnxlite.checks.memory.explain import explain_memory
 

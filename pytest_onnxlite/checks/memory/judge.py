@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, together
+from pytest_onnxlite.checks.since_first import Total, sum_since_first
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
 from pytest_onnxlite.text import percent, shapes_text, size_text
 
@@ -25,16 +26,34 @@ SINCE_SAVED, SINCE_SAVED_FLOOR = 1.25, 4 << 20
 _WORST_FIRST = (Outcome.FAIL, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.PASS, Outcome.IMPROVED)
 
 
-def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference) -> list[Verdict]:
+def judge_memory(limit: MemoryLimit, found: Memory, reference: Reference, file: str = "") -> list[Verdict]:
     """Judge the peaks of loading and of running, each against the last release's, at each shape; the worst decides."""
     verdicts = [] if limit.max is None else [_judge_budget(limit.max, found)]
     if isinstance(reference, Absent):
         return [*verdicts, absent(NAME, size_text(found.candidate.highest), reference)]
-    kept = reference.first_of(FIRST_KEY, float)
-    since = None if kept is None else round(kept * _ratio(found), 4)
+    since = sum_since_first(reference, FIRST_KEY, file, _ratio(found))
     judged = [(one, _judge_one(limit, one, since)) for one in found.each]
     worst = max(judged, key=lambda pair: (-_WORST_FIRST.index(pair[1].outcome), _ratio(pair[0])))
+    if limit.max_growth_total is not None:
+        verdicts.append(_judge_total(limit.max_growth_total, found, since, worst[1]))
     return [*verdicts, worst[1]]
+
+
+def _judge_total(most: float, found: Memory, since: float | None, against_last: Verdict) -> Verdict:
+    """Judge the highest peak at the longest shape against the first release's, each release's growth multiplied."""
+    peak = found.candidate.highest
+    total = Total(NAME, "max_growth_total", size_text(peak))
+    if against_last.outcome in (Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE):
+        return total.unknown(against_last.outcome, "nor can the peak be compared with the last release's.")
+    if since is None:
+        return total.nothing_kept()
+    first = peak / since
+    text = (
+        f"peak {size_text(peak)}, which is {percent(since - 1)} more than the first release needed; at most {percent(most)} "
+        f"allowed (max_growth_total={most:g})"
+    )
+    is_too_much = since > 1 + most and peak - first > MEMORY_FLOOR
+    return total.judge(text, is_too_much, MemoryEvidence(ratio_since_first=since, shapes=found.shapes))
 
 
 def _judge_budget(most: float, found: Memory) -> Verdict:

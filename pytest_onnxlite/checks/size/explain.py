@@ -10,7 +10,7 @@ from typing import Any
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.size.contents import Bytes, Copy, Unread, copies, count_bytes
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence
-from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Explanation
+from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation
 from pytest_onnxlite.lint import summarize
 from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
@@ -92,7 +92,7 @@ def _excess(case: Case[Size]) -> int:
     assert isinstance(evidence, SizeEvidence)
     if case.verdict.against == BASELINE:
         most = (evidence.saved or 0) * (1 + case.task.limit.tolerance)
-    elif case.verdict.against == LIMIT:
+    elif case.verdict.against in (FIRST, LIMIT):
         most = evidence.budget or 0
     else:
         most = (evidence.most or 0.0) * (found.reference_bytes or 0)

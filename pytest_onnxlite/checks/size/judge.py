@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.reference import ACCEPT, SAVE, Absent, Reference, absent, missing
+from pytest_onnxlite.checks.since_first import Total
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
@@ -41,6 +42,8 @@ def judge_size(limit: SizeLimit, kind: Kind, found: Size, reference: Reference) 
     if not any(verdict.outcome is Outcome.FAIL for verdict in verdicts):  # which has said it
         # A float model has nothing left in float.
         lines = [*(_contents(found) if kind.quantized else ()), *_waste(found)]
+    if limit.max_growth_total is not None:
+        verdicts.append(_judge_total(limit.max_growth_total, found, figure, reference))
     return [*verdicts, _judge_baseline(limit, found, figure, saved.bytes, reference, lines)]
 
 
@@ -146,6 +149,19 @@ def _waste(found: Size) -> list[str]:
         f"Next to it, {size_text(found.waste)} of its data files are unused. They are not counted, but they ship too: "
         "delete the data files before you save the model again."
     ]
+
+
+def _judge_total(most: float, found: Size, figure: str, baseline: Baseline) -> Verdict:
+    """Judge bytes against the first release's."""
+    total, first = Total(NAME, "max_growth_total", figure), baseline.first_of(NAME, SizeSection)
+    if first is None:
+        return total.nothing_kept()
+    allowed = int(first.bytes * (1 + most))
+    text = (
+        f"{found.bytes:,} bytes, the first release had {first.bytes:,}: {percent(found.bytes / first.bytes - 1)} more, at most "
+        f"{percent(most)} allowed (max_growth_total={most:g})"
+    )
+    return total.judge(text, found.bytes > allowed, SizeEvidence(bytes=found.bytes, first=first.bytes, budget=allowed))
 
 
 def _judge_baseline(
