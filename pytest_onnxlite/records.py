@@ -213,7 +213,7 @@ def to_data(record: Record) -> dict[str, Any]:
         verdict["evidence"] = verdict["evidence"] or {}
         explanation = verdict["explanation"]
         if explanation is not None:
-            kept = {"why": explanation["why"], "lines": explanation["lines"]}
+            kept = {name: explanation[name] for name in _EXPLAINED if explanation[name] or name in ("why", "lines")}
             verdict["explanation"] = {**explanation["figures"], **kept}
     if record.baseline is not None:
         inner = data["baseline"]
@@ -293,12 +293,19 @@ class _Reader:
         evidence = data["evidence"] if check is None else check.read_evidence(data["evidence"])
         explanation = data.get("explanation")
         if explanation is not None:
-            figures = {name: value for name, value in explanation.items() if name not in ("why", "lines")}
-            explanation = Explanation(explanation["why"], tuple(explanation["lines"]), figures)
+            # A check of a project's may have figures of these names, of other types.
+            said = {
+                name: explanation[name] for name, kind in _EXPLAINED.items() if isinstance(explanation.get(name), kind)
+            }
+            figures = {name: value for name, value in explanation.items() if name not in said}
+            typed = figures if check is None else check.read_reasons(figures)
+            explanation = replace(msgspec.convert(said, Explanation), figures=typed)
         plain = {
             entry.name: data[entry.name] for entry in fields(Verdict) if entry.name in _PLAIN and entry.name in data
         }
         return replace(msgspec.convert(plain, Verdict), evidence=evidence, explanation=explanation)
 
 
+# What an explanation says; the rest of it in the JSON data are its figures.
+_EXPLAINED: Mapping[str, type] = {"why": str, "lines": list, "details": list, "kind": str}
 _PLAIN = ("check", "against", "outcome", "figure", "message", "red", "xfail", "remarks")

@@ -130,8 +130,9 @@ class Browser:
         return found
 
     def requests(self) -> list[str]:
-        """Return the addresses that the page asked for."""
-        return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        """Return the addresses that the page asked for; what lies within it, as data, is none."""
+        asked = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        return [address for address in asked if not address.startswith("data:")]
 
     def overlaps(self) -> list[tuple[str, str]]:
         """Return each two texts that lie over each other."""

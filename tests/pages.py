@@ -13,6 +13,8 @@ _REQUESTS = re.compile(
     r"""(?:src|srcset|poster|data|action)=|url\(|@import|<script|<iframe|<base|https?:|//\w""", re.IGNORECASE
 )
 
+_INLINE = re.compile(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"')
+
 
 class Outline(HTMLParser):
     """A page's structure: tags that do not close, headings, ids, tables, text."""
@@ -49,6 +51,8 @@ class Outline(HTMLParser):
             self.wrong.append(f"a <{tag}> without role")
         if tag == "svg" and (given.get("role") != "img" or "aria-labelledby" not in given):
             self.wrong.append("an <svg> that says nothing to a screen reader")
+        if tag == "img" and not given.get("alt"):
+            self.wrong.append("an <img> that says nothing to a screen reader")
         if given.get("role") == "region" and given.get("tabindex") != "0":
             self.wrong.append("a region that scrolls and cannot be reached by keyboard")
 
@@ -93,8 +97,9 @@ def structure_faults(page: str) -> list[str]:
 
 
 def network_faults(page: str) -> list[str]:
-    """Return what would make a browser ask for something."""
-    return [page[max(m.start() - 20, 0) : m.end() + 40] for m in _REQUESTS.finditer(page.replace('href="data:,"', ""))]
+    """Return what would make a browser ask for something; a picture within the page does not."""
+    page = _INLINE.sub("", page.replace('href="data:,"', ""))
+    return [page[max(m.start() - 20, 0) : m.end() + 40] for m in _REQUESTS.finditer(page)]
 
 
 def numbers(value: Any) -> Iterator[str]:

@@ -76,7 +76,112 @@ class Ratios:
     most: float | None = None
 
 
-Block = Bars | Table | Counts | Ratios
+@dataclass(frozen=True)
+class Mark:
+    """A place on a bar: what it is of, the figure as text, and how far along it lies, 0 to 1."""
+
+    label: str
+    text: str
+    share: float
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """A bar: a name, a remark on it, its figure as text and as a share of the axis, marks, and a word if it is bad."""
+
+    name: str
+    text: str
+    share: float
+    marks: tuple[Mark, ...] = ()
+    note: str = ""
+    bad: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Bars on one axis, each with marks of what it is compared with; `limit` is a place on the axis that matters."""
+
+    form: ClassVar[str] = "compared"
+    title: str
+    rows: tuple[ComparedRow, ...]
+    note: str = ""
+    limit: Mark | None = None
+
+
+@dataclass(frozen=True)
+class RangeRow:
+    """A range that was fixed ahead, and the values that came: where they lie on an axis of their own, 0 to 1.
+
+    Attributes:
+        name: whose values.
+        text: both in figures.
+        low: where the range begins.
+        high: where it ends.
+        least: where the values begin.
+        most: where they end.
+        bad: a word if they do not fit.
+    """
+
+    name: str
+    text: str
+    low: float
+    high: float
+    least: float
+    most: float
+    bad: str = ""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Ranges and what came of values."""
+
+    form: ClassVar[str] = "ranges"
+    title: str
+    rows: tuple[RangeRow, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """A cell: its text, a remark on it, how dark it is, 0 to 1, and whether it is where all should be."""
+
+    text: str
+    note: str = ""
+    share: float = 0.0
+    is_right: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Counts by rows and columns: a name and the cells of each row."""
+
+    form: ClassVar[str] = "grid"
+    title: str
+    corner: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[GridCell, ...]], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture: PNG in base64, and a line that says what it shows."""
+
+    png: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Images:
+    """Small pictures."""
+
+    form: ClassVar[str] = "images"
+    title: str
+    images: tuple[Image, ...]
+    note: str = ""
+
+
+Block = Bars | Table | Counts | Ratios | Compared | Ranges | Grid | Images
 
 
 def bars(title: str, parts: Mapping[str, float], whole: float, texts: Mapping[str, str]) -> Bars:

@@ -21,7 +21,7 @@ from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.settings import Mode, Settings
-from pytest_onnxlite.text import NOISE, Shapes, listed
+from pytest_onnxlite.text import Shapes, listed
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
@@ -189,6 +189,7 @@ class Check(ABC, Generic[L, M]):
         first_key: where that stands.
         multiplies: whether that is a ratio that each release multiplies; a file that comes back then has the one it had.
         evidence: the type of its verdicts' evidence.
+        reasons: the type of the figures behind its explanations.
         per_machine: whether what it saves depends on the machine.
         conditions: of what it saves, the fields in which two tests of one run must agree; all of them if that is no matter of
             the machine.
@@ -206,6 +207,7 @@ class Check(ABC, Generic[L, M]):
     first_key: ClassVar[str] = ""
     multiplies: ClassVar[bool] = False
     evidence: ClassVar[Any] = dict
+    reasons: ClassVar[Any] = dict
     per_machine: ClassVar[bool] = False
     conditions: ClassVar[tuple[str, ...]] = ()
     timed: ClassVar[bool] = False
@@ -311,6 +313,13 @@ class Check(ABC, Generic[L, M]):
         """
         return msgspec.convert(content, self.evidence, strict=False) if content else None
 
+    def read_reasons(self, content: object) -> Any:
+        """Return the figures behind an explanation from JSON data; as data where an earlier version wrote others."""
+        try:
+            return msgspec.convert(content, self.reasons, strict=False)
+        except msgspec.ValidationError:
+            return content
+
     # -- showing -----------------------------------------------------------------------------------------
 
     def notes(self, found: M, verdicts: Sequence[Verdict]) -> list[str]:
@@ -352,6 +361,10 @@ class Check(ABC, Generic[L, M]):
         """Return what a page shows of it beyond the figure."""
         return []
 
+    def drawn(self, explanation: Explanation, kind: str) -> list[Block]:
+        """Return what a page draws of an explanation's figures, in the place of its `details`; none shows these."""
+        return []
+
     def figures(self, found: M, kind: str) -> list[Figure]:
         """Return figures for the table of a model's variants: this kind's, and of what it was compared with."""
         return []
@@ -378,21 +391,3 @@ def against_text(verdict: Verdict) -> str:
     known = {LIMIT: "its own limit", BASELINE: "the last release", RUNTIME: "the last release as it was saved"}
     known[FIRST] = "the first release"
     return known.get(verdict.against, f"the {verdict.against} variant")
-
-
-def sections_text(values: Sequence[float], text: Callable[[float], str]) -> str:
-    """Return the figures of several machines, from the smallest to the largest."""
-    found = sorted(values)
-    if not found:
-        return "-"
-    return text(found[0]) if len(found) == 1 else f"{text(found[0])} to {text(found[-1])}"
-
-
-def ratio_drift(name: str, ratio: float | None) -> str:
-    """Say how a figure that is a ratio to the first release moved, if it is more than noise; else empty."""
-    return f"{name} {ratio:.2f}x" if ratio is not None and abs(ratio - 1) > NOISE else ""
-
-
-def factor_trend(name: str, factor: float) -> Trend:
-    """Return a factor since the first release: unlike seconds, it can be compared from machine to machine."""
-    return Trend(name, f"{name}, since the first release", factor, lambda ratio: f"{ratio:.3f}×")

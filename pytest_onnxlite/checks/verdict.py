@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -40,15 +39,19 @@ class Explanation:
 
     Attributes:
         why: the first cause, in a sentence.
-        lines: the rest, for a person.
-        figures: all figures behind it; what a report writes, and no code reads.
+        lines: other causes and remarks, a line each.
+        figures: all figures behind it, of the type that the check names (`Check.reasons`).
+        details: what the figures say, in lines, where nothing is drawn.
+        kind: what the first cause is about, such as `calibration`; empty where the check tells no kinds apart.
         suspects: nodes that may be left in float, the most likely cure first.
         suspect_operators: operators of the float model that the named nodes were, of those a model has several of.
     """
 
     why: str
     lines: tuple[str, ...] = ()
-    figures: Mapping[str, object] = field(default_factory=dict)
+    figures: object = field(default_factory=dict)
+    details: tuple[str, ...] = ()
+    kind: str = ""
     suspects: tuple[str, ...] = ()
     suspect_operators: tuple[str, ...] = ()
 
@@ -56,6 +59,7 @@ class Explanation:
         """Let each text be one line that only shows, whatever names are in it."""
         object.__setattr__(self, "why", shown(self.why))
         object.__setattr__(self, "lines", tuple(map(shown, self.lines)))
+        object.__setattr__(self, "details", tuple(map(shown, self.details)))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ class Layer:
         gain_free: dB, own, once that factor is taken out.
         clipped: share of its values beyond what its integers can hold; 0 where the range is computed at run time.
         reach: its largest value, as a multiple of the end of that range.
+        low: where that range begins.
+        high: where it ends.
+        least: the smallest of its values, or 0.
+        most: the largest, or 0.
         spread: its most extreme channel's largest value, as a multiple of the median channel's.
         spread_channel: that channel.
         weight_spread: the same of the layer's weights, by output channel.
@@ -52,6 +56,10 @@ class Layer:
     gain_free: float
     clipped: float = 0.0
     reach: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    least: float = 0.0
+    most: float = 0.0
     spread: float = 1.0
     spread_channel: int = 0
     weight_spread: float = 1.0

@@ -224,8 +224,11 @@ class _Comparison:
             return
         margin = _ROUNDING * scale.scale
         sums.clipped += int(np.count_nonzero((values > scale.high + margin) | (values < scale.low - margin)))
-        ends = [v / e for v, e in ((values.max(), scale.high), (values.min(), scale.low)) if e != 0]
-        sums.highest = max([sums.highest, *map(float, ends)])
+        least, most = float(values.min()), float(values.max())
+        ends = [v / e for v, e in ((most, scale.high), (least, scale.low)) if e != 0]
+        sums.highest = max([sums.highest, *ends])
+        sums.low, sums.high = scale.low, scale.high
+        sums.least, sums.most = min(sums.least, least), max(sums.most, most)
 
     def _note_inputs(self, feeds: Feeds) -> None:
         """Note what the ranges cut off of what the graph is fed with."""
@@ -235,6 +238,9 @@ class _Comparison:
                 sums = self._fed.setdefault(name, NoiseSums(-1))
                 sums.values += values.size
                 self._note_clipping(sums, Pair(name, name), values)
+                # Within the graph a range that begins at 0 may do the work of a Relu; here it cuts off what it is fed.
+                if scale.low == 0 < scale.high:
+                    sums.highest = max(sums.highest, 1 - sums.least / scale.high)
 
     def _note_reaches(self, values: Mapping[str, Array]) -> None:
         for name in {
@@ -284,11 +290,10 @@ class _Comparison:
             ),
             gain=float(gain),
             gain_free=decibel(gain * gain * sums.signal, rest),
-            clipped=sums.clipped / sums.values,
-            reach=sums.highest,
             spread=spread,
             spread_channel=channel,
         )
+        _add_range(layer, sums)
         self._add_weights(layer, pair)
         self._add_joined(layer, pair)
         return layer
@@ -351,10 +356,15 @@ class _Comparison:
 
 def _input_layer(name: str, sums: NoiseSums) -> Layer:
     """Return what is known of a tensor that a graph is fed with: it has no error of its own."""
-    share = sums.clipped / sums.values
-    return Layer(
-        name, name, INPUT, [], HIGHEST, HIGHEST, HIGHEST, HIGHEST, 1.0, HIGHEST, clipped=share, reach=sums.highest
-    )
+    layer = Layer(name, name, INPUT, [], HIGHEST, HIGHEST, HIGHEST, HIGHEST, 1.0, HIGHEST)
+    _add_range(layer, sums)
+    return layer
+
+
+def _add_range(layer: Layer, sums: NoiseSums) -> None:
+    """Add how values fit into the range of their integers."""
+    layer.clipped, layer.reach = sums.clipped / sums.values, sums.highest
+    layer.low, layer.high, layer.least, layer.most = sums.low, sums.high, sums.least, sums.most
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

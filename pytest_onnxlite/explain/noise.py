@@ -36,6 +36,10 @@ class NoiseSums:
     values: int = 0
     clipped: int = 0
     highest: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    least: float = 0.0
+    most: float = 0.0
     by_channel: list[npt.NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, reference: Floats, own: Floats, cumulative: Floats) -> None:

@@ -53,7 +53,7 @@ def explanation_lines(verdict: Verdict) -> list[str]:
     explanation = verdict.explanation
     if explanation is None:
         return []
-    return [f"Why: {explanation.why}", *(f"  {line}" for line in explanation.lines)]
+    return [f"Why: {explanation.why}", *(f"  {line}" for line in (*explanation.lines, *explanation.details))]
 
 
 def skip_text(records: Sequence[Record]) -> str:

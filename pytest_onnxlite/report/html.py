@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import view
@@ -18,6 +20,7 @@ def render(document: Document, checks: Checks) -> str:
     """
     try:
         import jinja2
+        import markupsafe
     except ImportError:
         raise OnnxliteError(NO_JINJA + ".") from None
     environment = jinja2.Environment(
@@ -28,6 +31,8 @@ def render(document: Document, checks: Checks) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Neither cut nor shown as text, and nothing but what base64 has.
+    environment.filters["base64"] = lambda text: markupsafe.Markup(re.sub(r"[^A-Za-z0-9+/=]", "", text))
     page = view.build(document, checks)
     template = environment.get_template("page.html.j2")
     return template.render(page=page, version=document.version).lstrip()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from pytest_onnxlite.checks.blocks import Counts
+from pytest_onnxlite.checks.blocks import Compared, Counts
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import view
 from pytest_onnxlite.report.document import Document
+from pytest_onnxlite.report.drawings import RatioPlot
 from pytest_onnxlite.report.history_view import TrendPart
+from pytest_onnxlite.report.problems import Problem
 from pytest_onnxlite.report.status import Status
 from pytest_onnxlite.text import shown, shown_lines
 
@@ -84,11 +86,12 @@ def _beside(cell: view.Cell) -> str:
     return f" ({escape(', '.join(cell.notes))})" if cell.notes else ""
 
 
-def _problem(problem: view.Problem) -> str:
+def _problem(problem: Problem) -> str:
     parts = [f"#### {_badge(problem.status, problem.badge)}: {escape(f'{problem.title} {problem.against}'.strip())}"]
     if problem.test:
         parts.append(f"{escape(problem.test)}, at {escape(problem.place)}")
-    parts.append(block("\n".join([problem.message, *problem.explanation])))
+    way_out = ["A way out:", *(f"  {line}" for line in problem.way_out)] if problem.way_out else []
+    parts.append(block("\n".join([problem.message, *problem.explanation, *way_out])))
     return "\n\n".join(parts)
 
 
@@ -105,12 +108,27 @@ def _variant(part: view.VariantPart) -> Iterable[str]:
     for line in part.measured_at:
         yield escape(f"{line[:1].upper()}{line[1:]}.")
     for block in part.blocks:
-        if isinstance(block, view.RatioPlot):
+        if isinstance(block, RatioPlot):
             yield f"{escape(block.title)}: {escape(block.strip.description)}"
         elif isinstance(block, Counts):
             counts = [[escape(n), str(was), str(now), block.change(was, now)] for n, was, now in block.rows]
             yield escape(block.title)
             yield _table(["name", block.before, escape(block.after), "change"], counts, numbers=(1, 2, 3))
+        elif isinstance(block, Compared):
+            yield from _compared(block)
+
+
+def _compared(block: Compared) -> Iterable[str]:
+    yield escape(block.title)
+    marks = list(dict.fromkeys(mark.label for row in block.rows for mark in row.marks))
+    rows = []
+    for row in block.rows:
+        texts = {mark.label: mark.text for mark in row.marks}
+        name = escape(
+            " ".join(filter(None, [row.name, f"({row.note})" if row.note else "", row.bad and f"✗ {row.bad}"]))
+        )
+        rows.append([name, escape(row.text), *(escape(texts.get(label, "–")) for label in marks)])
+    yield _table(["name", "figure", *map(escape, marks)], rows, numbers=range(1, 2 + len(marks)))
 
 
 def _trend(part: TrendPart) -> Iterable[str]:

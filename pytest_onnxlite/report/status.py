@@ -19,6 +19,7 @@ class Status:
     word: str
 
 
+FAIL = Status("fail", "✗", "fail")
 PASS = Status("pass", "✓", "pass")
 _IMPROVED = Status("improved", "▲", "improved")
 _NOT_COMPARED = Status("none", "○", "not compared")
@@ -28,7 +29,7 @@ def status_of(verdict: Verdict) -> Status:
     """Return the state of one verdict."""
     outcome = verdict.outcome
     if verdict.red:
-        return Status("fail", "✗", "fail") if outcome is Outcome.FAIL else Status("unsure", "?", str(outcome))
+        return FAIL if outcome is Outcome.FAIL else Status("unsure", "?", str(outcome))
     if verdict.xfail is not None:
         return Status("accepted", "!", "xfail")
     known = {Outcome.PASS: PASS, Outcome.IMPROVED: _IMPROVED, Outcome.NOT_COMPARED: _NOT_COMPARED}

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from pytest_onnxlite.checks.blocks import Bars, Block, Counts, Ratios, Table
-from pytest_onnxlite.checks.check import Figure, against_text
-from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
+from pytest_onnxlite.checks.check import Figure
+from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.kinds import KINDS
-from pytest_onnxlite.labels import in_order, known, label_of, labelled, look_up
+from pytest_onnxlite.labels import in_order, known, label_of
 from pytest_onnxlite.records import Checks, Record, to_data
 from pytest_onnxlite.report import terminal
 from pytest_onnxlite.report.document import Document, as_data, flatten, rounded
-from pytest_onnxlite.report.failure import explanation_lines, suggestion_lines, told
+from pytest_onnxlite.report.drawings import Drawing, placed
+from pytest_onnxlite.report.failure import explanation_lines, told
 from pytest_onnxlite.report.history_view import HistoryRow, TrendPart, history_rows, trend_part
-from pytest_onnxlite.report.plots import Strip, strip
-from pytest_onnxlite.report.status import PASS, Status, anchor, measured_of, remarks_of, status_of, verdicts_of, worst
+from pytest_onnxlite.report.problems import Problem, against, problems_of
+from pytest_onnxlite.report.status import (
+    FAIL,
+    PASS,
+    Status,
+    anchor,
+    measured_of,
+    remarks_of,
+    status_of,
+    verdicts_of,
+    worst,
+)
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
-_FAIL = Status("fail", "✗", "fail")
 
 
 @dataclass(frozen=True)
@@ -43,30 +52,6 @@ class SummaryRow:
     cells: tuple[Cell | None, ...]
     status: Status
     word: str
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A red verdict, or whatever else made the run fail: what, why, where."""
-
-    title: str
-    against: str
-    status: Status
-    message: str
-    explanation: tuple[str, ...] = ()
-    test: str = ""
-    place: str = ""
-    anchor: str = ""
-    badge: str = ""
-
-
-@dataclass(frozen=True)
-class RatioPlot:
-    """Paired ratios, placed."""
-
-    form: ClassVar[str] = "ratios"
-    title: str
-    strip: Strip
 
 
 @dataclass(frozen=True)
@@ -93,7 +78,7 @@ class VariantPart:
     tests: tuple[tuple[str, str], ...]
     verdicts: tuple[VerdictRow, ...]
     history: tuple[HistoryRow, ...]
-    blocks: tuple[Bars | Table | Counts | RatioPlot, ...]
+    blocks: tuple[Drawing, ...]
     measured_at: tuple[str, ...]
     remarks: tuple[str, ...]
     figures: tuple[tuple[str, str], ...]
@@ -143,11 +128,11 @@ def build(document: Document, checks: Checks) -> Page:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in document.records:
         groups.setdefault((record.model, record.variant), []).append(record)
-    problems = _problems(document, checks)
+    problems = problems_of(document, checks)
     names = in_order({verdict.check for record in document.records for verdict in record.verdicts}, checks)
     plain = {name: value for name, value in as_data(document).items() if name in _ABOUT_THE_RUN}
     return Page(
-        status=_FAIL if document.verdict == "fail" else PASS,
+        status=FAIL if document.verdict == "fail" else PASS,
         headline=_headline(document, len(problems)),
         intro=_intro(document, groups),
         summary=tuple(_summary_row(key, group, names, checks) for key, group in groups.items()),
@@ -216,53 +201,6 @@ def _summary_row(key: tuple[str, str], group: Sequence[Record], names: Sequence[
     return SummaryRow(*key, anchor("variant", *key), tuple(cells), worst(verdicts), word)
 
 
-# -- what failed ---------------------------------------------------------------------------------------------
-
-
-def _problems(document: Document, checks: Checks) -> tuple[Problem, ...]:
-    problems = []
-    for same in _red_verdicts(document).values():
-        record, verdict = same[0]
-        names = ", ".join(dict.fromkeys(other.check for _, other in same))
-        problems.append(
-            Problem(
-                f"{record.name}: {names}",
-                _against_text(verdict, checks),
-                status_of(verdict),
-                verdict.message,
-                (*explanation_lines(verdict), *_way_out(document, record, verdict)),
-                record.test,
-                f"{record.file}:{record.line}",
-                anchor("variant", record.model, record.variant),
-                str(verdict.outcome),
-            )
-        )
-    for entry in document.unjudged:
-        reason, place = entry.reason or "pytest shows why.", f"{entry.file}:{entry.line}"
-        problems.append(Problem(entry.what, "", _FAIL, reason, test=entry.test, place=place, badge="not judged"))
-    problems += [Problem("the run", "", _FAIL, text, badge="fail") for text in document.session]
-    return tuple(problems)
-
-
-def _red_verdicts(document: Document) -> dict[tuple[str, ...], list[tuple[Record, Verdict]]]:
-    """Group what is red: checks that fail for one reason, such as a baseline that is missing, give it once."""
-    found: dict[tuple[str, ...], list[tuple[Record, Verdict]]] = {}
-    for record in document.records:
-        for verdict in record.verdicts:
-            if verdict.red:
-                key = record.name, record.test, str(verdict.outcome), verdict.message
-                found.setdefault(key, []).append((record, verdict))
-    return found
-
-
-def _way_out(document: Document, record: Record, verdict: Verdict) -> list[str]:
-    """Return the recipe that was suggested, with the first verdict of the record that is red."""
-    lines = suggestion_lines(record)
-    if not lines or verdict is not next(other for other in record.verdicts if other.red):
-        return []
-    return ["A way out:", *(f"  {line}" for line in lines)]
-
-
 # -- a model -------------------------------------------------------------------------------------------------
 
 
@@ -317,7 +255,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
     verdicts, measured = verdicts_of(group), measured_of(group)
     summary = _summary_row((model, kind), group, (), checks)
     blocks = [
-        _placed(block, model, kind, label_of(name))
+        placed(block, model, kind, label_of(name))
         for name, check in known(measured, checks)
         for block in check.details(measured[name], [v for v in verdicts if v.check == name], kind)
     ]
@@ -331,7 +269,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
         summary.word,
         tuple((record.test, f"{record.file}:{record.line}") for record in group),
         tuple(
-            VerdictRow(v.check, _against(v, checks), v.figure, status_of(v), told(v, red), tuple(explanation_lines(v)))
+            VerdictRow(v.check, against(v, checks), v.figure, status_of(v), told(v, red), tuple(explanation_lines(v)))
             for v in verdicts
         ),
         history_rows(group, checks),
@@ -342,24 +280,8 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
     )
 
 
-def _placed(block: Block, model: str, kind: str, label: str) -> Bars | Table | Counts | RatioPlot:
-    title = f"{block.title} ({label})" if label else block.title
-    if not isinstance(block, Ratios):
-        return replace(block, title=title)
-    title = f"{model} {kind} {title}"
-    place = anchor("strip", model, kind, labelled(block.key, label))
-    return RatioPlot(title, strip(title, place, block.sets, block.most))
-
-
-def _against_text(verdict: Verdict, checks: Checks) -> str:
-    """Say what a verdict is against, unless it is the limit alone or a baseline that is not there."""
-    uncertain = verdict.outcome in (Outcome.MISSING, Outcome.NOT_MEASURED)
-    return "" if uncertain or verdict.against == LIMIT else f"against {_against(verdict, checks)}"
-
-
-def _against(verdict: Verdict, checks: Checks) -> str:
-    check = look_up(checks, verdict.check)
-    return check.against(verdict) if check is not None else against_text(verdict)
+# Of an explanation, what a page says in words or shows as pictures.
+_SHOWN = ("why", "lines", "details", "pictures")
 
 
 def _plain(record: Record) -> dict[str, Any]:
@@ -374,7 +296,7 @@ def _plain(record: Record) -> dict[str, Any]:
         "evidence": {
             f"{v['check']} against {v['against']}": {
                 **v["evidence"],
-                "explanation": {k: e for k, e in (v["explanation"] or {}).items() if k not in ("why", "lines")},
+                "explanation": {k: e for k, e in (v["explanation"] or {}).items() if k not in _SHOWN},
             }
             for v in data["verdicts"]
         },

@@ -93,7 +93,9 @@ def read(result: pytest.RunResult, path: Path) -> dict[str, Said]:
             if not verdict["red"] or record["model"] in found:
                 continue
             explanation = verdict["explanation"] or {"why": verdict["message"], "lines": []}
-            text = "\n".join([verdict["message"], explanation["why"], *explanation["lines"]])
+            text = "\n".join(
+                [verdict["message"], explanation["why"], *explanation["lines"], *explanation.get("details", [])]
+            )
             found[record["model"]] = Said(verdict["message"], explanation["why"], text, explanation)
     assert found, result.stdout.str()
     return found

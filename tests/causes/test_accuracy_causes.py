@@ -13,11 +13,12 @@ import numpy.typing as npt
 import onnx
 import pytest
 from cause import Cause
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from patterns import CLASSES, fitted, pictures
 from seeded import Said, Seed, read, write
 
 from onnx_models import edit, quantize, save_graph, set_weight, weights_of
+from pages import Outline, network_faults, structure_faults
 from projects import Project
 
 X, Y = pictures(200)
@@ -37,6 +38,17 @@ def scaled(int8: Path, target: Path, factor: float) -> Path:
         set_weight(model, "w1_scale", weights_of(model)["w1_scale"] * np.float32(factor))
 
     return edit(int8, target, change)
+
+
+def centred(source: Path, target: Path) -> Path:
+    """The net with a first step of its own that adds 0.5, for pixels around 0."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+        model.graph.node[0].input[0] = "pixels"
+        model.graph.node.insert(0, helper.make_node("Add", ["x", "half"], ["pixels"], name="shift"))
+
+    return edit(source, target, change)
 
 
 def detector(path: Path) -> tuple[Path, npt.NDArray[Any]]:
@@ -118,6 +130,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "int8": int8,
         "scaled": scaled(int8, folder / "scaled.onnx", 8),
         "outlier": outlier(net, folder / "outlier.onnx"),
+        "centred": centred(net, folder / "centred.onnx"),
         "retrained": fitted(folder / "retrained.onnx", relabel={3: 5}),
         "detector": detector(folder / "detector.onnx"),
         "masked": masked(folder / "masked.onnx"),
@@ -147,6 +160,11 @@ BESIDE_FLOAT = {
         "static INT8 of a convolution that was calibrated on zeros",
         r"^the calibration samples are all the same, such as zeros: .* gives back \d+ of the \d+ lost answers",
         (r"one-sided", *BLAMED),
+    ),
+    "shifted": Cause(
+        "static INT8 that was calibrated on the sizes of values, evaluated on values of both signs",
+        r"^\d+\.\d % of the values of input x lie beyond what its integers hold.* gives back \d+ of the \d+",
+        BLAMED,
     ),
     "raw": Cause(
         "static INT8 that was calibrated on pixels from 0 to 255, evaluated on 0 to 1",
@@ -210,6 +228,7 @@ def beside_float(files: dict[str, Any]) -> dict[str, Seed]:
     return {
         "fifth": Seed(net, X, Y, calibration=X[:100] * 0.2, recipe=STATIC),
         "zeros": Seed(net, X, Y, calibration=X[:20] * 0, recipe=STATIC),
+        "shifted": Seed({"onnx": files["centred"]}, X - 0.5, Y, calibration=np.abs(X[:100] - 0.5), recipe=STATIC),
         "raw": Seed(net, X, Y, calibration=X[:100] * 255, recipe=STATIC),
         "one_class": Seed(net, X, Y, calibration=ones * 0.5, recipe=STATIC),
         "detector": Seed({"onnx": detector_path}, boxes, calibration=boxes[:100], recipe=STATIC),
@@ -224,8 +243,17 @@ def test_what_int8_loses_beside_float_is_laid_to_what_was_broken(
     project: Project, beside_float: dict[str, Seed]
 ) -> None:
     write(project.path, beside_float)
-    said = read(project.run("--onnxlite-report=report.json"), project.path)
+    said = read(project.run("--onnxlite-report=report.json", "--onnxlite-html=report.html"), project.path)
     hold(BESIDE_FLOAT, said)
+    page = (project.path / "report.html").read_text()
+    assert structure_faults(page) == []
+    assert network_faults(page) == []
+    shown = Outline(page).text
+    for drawn in ("How the samples of each class", "Calibrated ranges", "Where the error enters", "Left in float, on"):
+        assert drawn in shown
+    assert "64.8 % cut off" in shown
+    assert page.count("<img ") > 6
+    assert len(page) < 100_000 * len(said)
 
 
 def hold(causes: dict[str, Cause], said: dict[str, Said]) -> None:

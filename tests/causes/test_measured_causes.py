@@ -85,14 +85,14 @@ def test_a_profile_says_nothing_against_the_verdict(
     case: Any = Case(_Task(tmp_path / "a.onnx"), verdict, None, Budget(60))  # type: ignore[arg-type]
     name = "the onnx variant" if ratio < 1 else "the last release"
     found = latency.explain_profile(case, *kernels(*entries), name)
-    cause.hold(found.why, "\n".join([found.why, *found.lines]))
+    cause.hold(found.why, "\n".join([found.why, *found.lines, *found.details]))
 
 
 def test_a_verdict_that_is_not_red_shows_all_figures(tmp_path: Path) -> None:
     verdict = Verdict("latency", BASELINE, Outcome.PASS, "1.01x", evidence=LatencyEvidence(reference=BASELINE))
     case: Any = Case(_Task(tmp_path / "a.onnx"), verdict, LatencyLimit(), Budget(60))  # type: ignore[arg-type]
     found = latency.explain_profile(case, *kernels(("Conv", 60.0, 40.0), ("Relu", 35.0, 45.0)), "the last release")
-    assert "Relu -10 µs" in "\n".join(found.lines)
+    assert "Relu -10 µs" in "\n".join(found.details)
 
 
 @pytest.mark.parametrize(
@@ -117,5 +117,5 @@ def test_a_peak_that_fell_is_not_shown_under_one_that_grew(tmp_path: Path) -> No
     verdict = Verdict("memory", BASELINE, Outcome.FAIL, "30 MiB", evidence=MemoryEvidence())
     case: Any = Case(_Task(path), verdict, found, Budget(60))  # type: ignore[arg-type]
     said = explain_memory(case)
-    MEMORY.hold(said.why, "\n".join([said.why, *said.lines]))
-    assert "loading 30.00 MiB, was 20.00 MiB" in said.lines[0]
+    MEMORY.hold(said.why, "\n".join([said.why, *said.lines, *said.details]))
+    assert "loading 30.00 MiB, was 20.00 MiB" in said.details[0]

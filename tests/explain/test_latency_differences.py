@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_onnxlite.checks.latency.explain import OperatorDifference, why_slower
+from pytest_onnxlite.checks.latency.explain import why_slower
+from pytest_onnxlite.checks.latency.reasons import OperatorDifference
 
 
 def difference(operator: str, seconds: float, reference: float) -> OperatorDifference:

@@ -232,7 +232,7 @@ def test_what_an_exporter_wrote_beside_the_nodes_is_named_and_can_be_removed(
     found = explain().explanation("size")
     assert found["why"].startswith("notes of the exporter's take 79."), found
     assert found["bytes"]["notes"] > 33 * 2400
-    assert "exporter's notes 79." in found["lines"][0]
+    assert "exporter's notes 79." in found["details"][0]
 
     def clear(model: onnx.ModelProto) -> None:
         for node in model.graph.node:
@@ -271,7 +271,7 @@ def test_a_tensor_that_grew_since_the_last_release_is_named(project: Project, tm
     assert found["why"] == "w0 grew from 8.00 KiB in the last release to 32.00 KiB."
     assert found["grown"][0] == {"tensor": "w0", "bytes": 32768, "previous": 8192}
     assert found["reference_bytes"]["floats"] == 4 * 36 * 64
-    assert "(in brackets: the last release)" in " ".join(found["lines"])
+    assert "(in brackets: the last release)" in " ".join(found["details"])
 
 
 def test_a_layer_that_was_quantized_in_the_last_release_is_named(
@@ -323,7 +323,7 @@ def test_an_operator_that_was_added_since_the_last_release_is_named(
     for node in found["nodes"][:2]:
         assert (node["operators"], node["reference_operators"], node["reference_seconds"]) == (["Conv"], [], 0)
     assert found["seconds"] > found["reference_seconds"] > 0
-    assert any(re.match(r" *conv3: \+.* \(nothing → Conv\)", line) for line in found["lines"])
+    assert any(re.match(r" *conv3: \+.* \(nothing → Conv\)", line) for line in found["details"])
 
 
 @pytest.mark.parametrize(

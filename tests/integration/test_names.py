@@ -64,8 +64,15 @@ def test_what_is_long_is_cut_in_its_middle() -> None:
 
 def test_verdicts_explanations_and_findings_only_show() -> None:
     verdict = Verdict("size", "limit", Outcome.FAIL, EVIL, f"first\n{EVIL}", remarks=(EVIL,))
-    why = Explanation(EVIL, (f"  {EVIL}: 3 dB",))
-    for text in (verdict.figure, *verdict.remarks, why.why, *why.lines, report("OLX105", EVIL, EVIL, LONG).where):
+    why = Explanation(EVIL, (f"  {EVIL}: 3 dB",), details=(EVIL,))
+    for text in (
+        verdict.figure,
+        *verdict.remarks,
+        why.why,
+        *why.lines,
+        *why.details,
+        report("OLX105", EVIL, EVIL, LONG).where,
+    ):
         assert "\n" not in text
         require_harmless(text)
     require_harmless(verdict.message)

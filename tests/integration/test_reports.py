@@ -395,7 +395,9 @@ _CONTRAST = """
     const [r, g, b] = c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const parse = text => text.match(/[\\d.]+/g).map(Number);
+  // What was mixed comes as color(srgb 0.1 0.2 0.3).
+  const parse = text => text.match(/[\\d.]+/g).map(Number)
+    .map((v, i) => text.startsWith('color(srgb') && i < 3 ? v * 255 : v);
   const background = element => {
     for (let e = element; e; e = e.parentElement) {
       const c = parse(getComputedStyle(e).backgroundColor);

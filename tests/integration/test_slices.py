@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onnx_models import lookup
+from pages import Outline
 from projects import Project
 
 INDEX = np.arange(400, dtype=np.int64).reshape(-1, 1)
@@ -52,7 +53,9 @@ def test_a_loss_in_one_slice_is_red_in_code_and_in_its_bundle(project: Project, 
         in text
     )
     assert "night: 40 of 60 right, the last release has 60: 20 lost, 0 won" in text
-    assert "night (lost too much)" in (project.path / "r.html").read_text()
+    shown = Outline((project.path / "r.html").read_text()).text
+    assert "night 60 samples 66.7 % ✗ lost too much" in shown
+    assert "the last release 100.0 % (20 lost, 0 won)" in shown
     (bundle,) = (project.path / "bundles").iterdir()
     again = project.pytester.run("python", "-m", "pytest_onnxlite", "replay", str(bundle))
     assert "night: 40 of 60 right, the last release has 60" in again.stdout.str()

@@ -12,7 +12,6 @@ from pytest_onnxlite.checks.accuracy.judge import NAME, judge_accuracy
 from pytest_onnxlite.checks.accuracy.judge_labels import misfit_message, needs_last_release
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import (
-    LAST_RELEASE,
     Accuracy,
     AccuracyEvidence,
     AccuracySection,
@@ -21,7 +20,8 @@ from pytest_onnxlite.checks.accuracy.measurement import (
     Score,
     read,
 )
-from pytest_onnxlite.checks.blocks import Block, Table
+from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons
+from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
@@ -46,6 +46,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
     first = FirstAccuracy
     first_key = NAME
     evidence = AccuracyEvidence
+    reasons = AccuracyReasons
     order = 20
     concerns_answers = True
 
@@ -208,26 +209,23 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
 
     def details(self, found: Found, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return what each slice has."""
+        from pytest_onnxlite.checks.accuracy.drawn import slice_bars
+
         lost = {
             (verdict.against == BASELINE, name)
             for verdict in verdicts
             if isinstance(verdict.evidence, AccuracyEvidence)
             for name in verdict.evidence.lost_slices
         }
-        rows = tuple(
-            (
-                f"{one.name}{' (lost too much)' if (one.against == LAST_RELEASE, one.name) in lost else ''}",
-                one.against,
-                f"{one.samples:,}",
-                percent(one.value) if one.loss is None else f"{one.value:.4g}",
-                percent(one.reference_value) if one.loss is None else f"{one.reference_value:.4g}",
-                NONE if one.loss is not None else str(one.only_reference),
-                NONE if one.loss is not None else str(one.only_candidate),
-            )
-            for one in found.slices
-        )
-        columns = ("slice", "against", "samples", kind, "reference", "lost", "won")
-        return [Table("Slices", columns, rows, (2, 3, 4, 5, 6))] if rows else []
+        found_bars = slice_bars(found.slices, lost, kind)
+        return [] if found_bars is None else [found_bars]
+
+    def drawn(self, explanation: Explanation, kind: str) -> list[Block]:
+        """Return classes, samples, ranges and layers, and what was tried."""
+        from pytest_onnxlite.checks.accuracy.drawn import blocks
+
+        figures = explanation.figures
+        return blocks(figures, kind, explanation.kind) if isinstance(figures, AccuracyReasons) else []
 
     def figures(self, found: Found, kind: str) -> list[Figure]:
         """Return this kind's figure and the reference's."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import comb
 from typing import Any
 
@@ -16,6 +17,8 @@ Array = npt.NDArray[Any]
 
 # A list that a person reads; the counts are of all samples.
 MOST_SAMPLES = 20
+# Rows and columns of a table that a person reads.
+_MOST_LABELS, _MOST_ANSWERS = 10, 12
 # This share of the lost samples in two classes makes them the cause.
 _CONCENTRATED = 0.8
 _FEWEST_CLASSES = 4
@@ -88,6 +91,23 @@ class Doubt:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """How samples of some labels are answered, by both models.
+
+    Attributes:
+        labels: the labels, those that lost most where there are many; a row each.
+        answers: the answers; a column each, and one more for all other answers.
+        reference: how often the reference answers so.
+        candidate: how often the candidate does.
+    """
+
+    labels: tuple[int, ...]
+    answers: tuple[int, ...]
+    reference: tuple[tuple[int, ...], ...]
+    candidate: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Answers:
     """What changed between two models' answers.
 
@@ -97,6 +117,8 @@ class Answers:
         lost: how many only the reference gets right.
         classes: by label, the one that lost most first.
         doubts: labels that look wrong.
+        reference: what the candidate is compared with, in words.
+        confusion: how samples are answered; None in what earlier versions wrote.
     """
 
     flipped: list[Flip]
@@ -104,6 +126,8 @@ class Answers:
     gained: int
     classes: list[ClassCount]
     doubts: list[Doubt]
+    reference: str = ""
+    confusion: Confusion | None = None
 
     def concentrated(self) -> list[ClassCount]:
         """Return the one or two classes that hold most of what was lost; none if it is spread, or may be by chance."""
@@ -123,18 +147,15 @@ class Answers:
                 return found if is_more and ways * binomial_tail(held, total, share) <= _CHANCE else []
         return []
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON data."""
-        return asdict(self)
 
-
-def compare_answers(labels: Array, reference: Array, candidate: Array) -> Answers:
+def compare_answers(labels: Array, reference: Array, candidate: Array, name: str = "") -> Answers:
     """Compare two models' answers.
 
     Args:
         labels: `(N,) int`.
         reference: `(N,) int`, the reference's answers.
         candidate: `(N,) int`, the candidate's.
+        name: what the reference is called.
     """
     theirs, ours = reference == labels, candidate == labels
     lost = np.flatnonzero(theirs & ~ours)
@@ -152,4 +173,21 @@ def compare_answers(labels: Array, reference: Array, candidate: Array) -> Answer
             doubts.append(Doubt(int(label), int(alike[0][0]), alike[0][1], int(rows.sum())))
     classes.sort(key=lambda entry: (-entry.lost, entry.label))
     doubts.sort(key=lambda entry: -entry.samples)
-    return Answers(flipped, len(lost), int((ours & ~theirs).sum()), classes, doubts)
+    rows = sorted(entry.label for entry in classes[:_MOST_LABELS])
+    confusion = _confusion(rows, labels, reference, candidate)
+    return Answers(flipped, len(lost), int((ours & ~theirs).sum()), classes, doubts, name, confusion)
+
+
+def _confusion(rows: Sequence[int], labels: Array, reference: Array, candidate: Array) -> Confusion:
+    """Count how samples of some labels are answered; the commonest answers have a column each."""
+    counts = [[Counter(answers[labels == label].tolist()) for label in rows] for answers in (reference, candidate)]
+    total: Counter[int] = sum((count for one in counts for count in one), Counter())
+    others = [answer for answer, _ in total.most_common() if answer not in rows][: _MOST_ANSWERS - len(rows)]
+    columns = sorted({*rows, *others})
+
+    def row(count: Counter[int]) -> tuple[int, ...]:
+        known = [count[answer] for answer in columns]
+        return (*known, count.total() - sum(known))
+
+    theirs, ours = (tuple(map(row, one)) for one in counts)
+    return Confusion(tuple(rows), tuple(columns), theirs, ours)

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from pytest_onnxlite.checks.accuracy.answers import Answers
 from pytest_onnxlite.checks.accuracy.layer_causes import CLEAN, CLIPPED, REACH, layer_cause, recurrent, worst_layers
+from pytest_onnxlite.checks.accuracy.reasons import Tried
 from pytest_onnxlite.explain.layer import INPUT, Layer
 from pytest_onnxlite.text import percent
 
@@ -16,9 +17,13 @@ _PROVEN, _DISPROVEN = 0.5, 0.25
 # So much is no accident of a few samples.
 _CLIPPED_MUCH, _REACH_FAR = 0.01, 1.5
 # Of a range the share that is used, below which its steps are too coarse.
-_UNUSED = 0.3
+UNUSED = 0.3
 # Calibration that saw nothing but zeros, or one value.
 _NOTHING = 1000.0
+
+# What a cause is about: what a suggestion says first, and a page draws first.
+CALIBRATION, LAYERS, CLASSES, PROCESSOR = "calibration", "layers", "classes", "processor"
+LABELS, CONDITIONS, TRAINING = "labels", "conditions", "training"
 
 
 class Rank(IntEnum):
@@ -32,10 +37,11 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True)
 class Cause:
-    """A cause of a loss, and how sure it is."""
+    """A cause of a loss, how sure it is, and what it is about; empty for none that is known."""
 
     rank: Rank
     text: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,6 @@ class OneSided:
     total: int
     answer: object
     share: float
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What a change gives back: the change in words, the gain in right answers or in the metric's value, and what it has then."""
-
-    change: str
-    gain: float
-    figure: str = ""
-    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,10 +181,10 @@ def _changed(evidence: Evidence) -> list[Cause]:
             if counts
             else "the evaluation data changed, and the two figures are of different data."
         )
-        return [*_doubts(evidence, Rank.KNOWN), Cause(Rank.KNOWN, text)]
+        return [*_doubts(evidence, Rank.KNOWN), Cause(Rank.KNOWN, text, CONDITIONS)]
     text = f"the {changed.what} changed from {changed.was} to {changed.now}, and the data did not."
     more = f" With {changed.now},{counts}" if counts else " The two figures say nothing of the model."
-    return [Cause(Rank.KNOWN, text + more)]
+    return [Cause(Rank.KNOWN, text + more, CONDITIONS)]
 
 
 def _moved(evidence: Evidence) -> list[Cause]:
@@ -202,6 +198,7 @@ def _moved(evidence: Evidence) -> list[Cause]:
             Rank.KNOWN,
             f"the last release's own file has {moved.now} today, and had {moved.was} when it was saved: {part} come from the "
             f"machine or from the runtime, not from the model.{why}",
+            CONDITIONS,
         )
     ]
 
@@ -215,6 +212,7 @@ def _before(evidence: Evidence) -> list[Cause]:
             Rank.KNOWN,
             f"{before.lost} of the {evidence.lost:g} answers were lost before quantization: the {before.kind} model itself has "
             f"{before.correct} right now. Look at what changed in training, not at the recipe.",
+            TRAINING,
         )
     ]
 
@@ -238,7 +236,7 @@ def _calibration(evidence: Evidence) -> list[Cause]:
         return []
     rank = _rank(evidence, tried, Rank.LIKELY if evidence.is_constant or one is not None or is_far else Rank.POSSIBLE)
     more = f" Calibrated with evaluation data instead, it {_gives_back(evidence, tried)}." if tried is not None else ""
-    return [Cause(rank, " ".join(texts) + more)]
+    return [Cause(rank, " ".join(texts) + more, CALIBRATION)]
 
 
 def _processor(evidence: Evidence) -> list[Cause]:
@@ -252,7 +250,7 @@ def _processor(evidence: Evidence) -> list[Cause]:
         "this processor is an x86 without VNNI, which adds two products in 16 bits: "
         f"{percent(evidence.saturating)} of neighbouring weight pairs can saturate. {cure}"
     )
-    return [Cause(_rank(evidence, tried, Rank.LIKELY), text)]
+    return [Cause(_rank(evidence, tried, Rank.LIKELY), text, PROCESSOR)]
 
 
 def _classes(evidence: Evidence) -> list[Cause]:
@@ -270,9 +268,11 @@ def _classes(evidence: Evidence) -> list[Cause]:
     gained = sum(max(-c.lost, 0) for c in evidence.answers.classes)
     text = f"{lost} of {falls} lost answers are of {named}{f'; other classes gained {gained}' if gained else ''}."
     if evidence.against_last and (not evidence.is_quantized or _before(evidence)):
-        return [Cause(Rank.LIKELY, f"{text} A loss in one class comes from its training data or labels.")]
+        return [Cause(Rank.LIKELY, f"{text} A loss in one class comes from its training data or labels.", CLASSES)]
     # Both models were trained on the same data.
-    return [Cause(Rank.POSSIBLE, f"{text} Look at the scales of its output and of the layer that computes it.")]
+    return [
+        Cause(Rank.POSSIBLE, f"{text} Look at the scales of its output and of the layer that computes it.", CLASSES)
+    ]
 
 
 def _layers(evidence: Evidence) -> list[Cause]:
@@ -290,13 +290,15 @@ def _layers(evidence: Evidence) -> list[Cause]:
     if worst is not None and (proven is None or proven.nodes == (worst.node,)):
         text = " ".join([layer_cause(worst, evidence.layers), *recurrent(evidence.layers)])
         if proven is not None:
-            return [Cause(Rank.PROVEN, f"{text} Left in float, {proven.change} {_gives_back(evidence, proven)}.")]
-        return [Cause(rank, text)]
+            return [
+                Cause(Rank.PROVEN, f"{text} Left in float, {proven.change} {_gives_back(evidence, proven)}.", LAYERS)
+            ]
+        return [Cause(rank, text, LAYERS)]
     if proven is None:
         return []
     many = len(proven.nodes) > 1
     text = f"{proven.change} {'together lose' if many else 'loses'} most: left in float, {'they give' if many else 'it gives'}"
-    return [Cause(Rank.PROVEN, f"{text}{_gives_back(evidence, proven).removeprefix('gives')}.")]
+    return [Cause(Rank.PROVEN, f"{text}{_gives_back(evidence, proven).removeprefix('gives')}.", LAYERS)]
 
 
 def _doubted(evidence: Evidence) -> list[Cause]:
@@ -313,6 +315,7 @@ def _doubts(evidence: Evidence, rank: Rank) -> list[Cause]:
             rank,
             f"label {doubt.label} looks wrong: {doubt.samples} of its {doubt.total} samples are answered {doubt.answer} by this "
             f"variant and by {evidence.name} alike. {asked}",
+            LABELS,
         )
         for doubt in evidence.answers.doubts[:2]
     ]
@@ -348,7 +351,7 @@ def _nothing_stands_out(evidence: Evidence) -> list[Cause]:
             f"no layer stands out: each is within {lowest:.0f} dB of the float model by itself, so that the loss is the sum of "
             "small errors, or not quantization's."
         )
-    return [Cause(Rank.POSSIBLE, text + tried)]
+    return [Cause(Rank.POSSIBLE, text + tried, LAYERS)]
 
 
 # -- calibration ranges against evaluation values ------------------------------------------------------------
@@ -370,7 +373,7 @@ def range_text(layers: Sequence[Layer]) -> tuple[str, bool]:
             f"{percent(first.clipped)} of the values of {_place(first)} lie beyond what its integers hold, up to {first.reach:.3g} times"
             f"{others}: {saw}. Calibrate with data like the evaluation data, prepared alike."
         ), is_far
-    unused = [layer for layer in static if layer.reach < _UNUSED]
+    unused = [layer for layer in static if layer.reach < UNUSED]
     if static and len(unused) > len(static) / 2:
         first = unused[0]
         return (

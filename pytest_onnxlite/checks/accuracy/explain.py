@@ -5,33 +5,38 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.answers import Answers, compare_answers
 from pytest_onnxlite.checks.accuracy.causes import (
     Before,
+    Cause,
     Changed,
     Evidence,
     Moved,
     OneSided,
+    Rank,
     is_proven,
     is_settled,
     range_text,
     rank_causes,
 )
+from pytest_onnxlite.checks.accuracy.drawn import details
 from pytest_onnxlite.checks.accuracy.judge import changed_condition
 from pytest_onnxlite.checks.accuracy.layer_causes import CLEAN, ranked_layers, worst_layers
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Recount, Score
+from pytest_onnxlite.checks.accuracy.pictures import channel_axis, pictures_of
+from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons, Trial
 from pytest_onnxlite.checks.accuracy.trials import (
-    Trial,
     as_tried,
     can_try,
-    lines_of,
+    remarks_of,
     try_calibration,
     try_layers,
     try_reduced,
@@ -42,7 +47,7 @@ from pytest_onnxlite.checks.since_saved import runtime_text
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.explain.layer import INPUT, Analysis, Layer, LayersRequest
+from pytest_onnxlite.explain.layer import Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
 from pytest_onnxlite.lint import signature
 from pytest_onnxlite.lint.saturation import count_saturation
@@ -68,37 +73,37 @@ _CALIBRATION_SAMPLES = 256
 
 def explain_accuracy(case: Case[Found]) -> Explanation:
     """Explain a loss of right answers, or of a metric's value."""
-    data: dict[str, Any] = {}
     lines: list[str] = []
     beside, name = _beside(case)
     try:
-        found = _answers(case, beside)
+        found = _answers(case, beside, name)
     except OutOfTime:
         found = None
         lines.append("Answers were not compared, class by class: --onnxlite-explain-time gives more time.")
-    if found is not None:
-        data["answers"] = found.as_dict() | {"reference": name}
-        lines += _class_lines(found, name)
+    flipped = found.flipped if found is not None else []
+    pictures = pictures_of(case.task.builder.evaluation.x, flipped)
+    reasons = AccuracyReasons(answers=found, pictures=pictures, counted=isinstance(case.found, Accuracy))
     evidence = _known(case, found, name)
     if is_settled(evidence):
-        causes = [cause.text for cause in rank_causes(evidence)]
-        return Explanation(causes[0], (*causes[1:], *lines), data)
-    evidence, trials, more = _look_into(case, evidence, data)
-    causes = [cause.text for cause in rank_causes(evidence)]
-    nothing = NO_TIME if case.budget.left <= 0 else "nothing that was looked at stands out."
+        return _explanation(case, evidence, reasons, lines)
+    evidence, reasons, notes = _look_into(case, evidence, reasons)
+    return _explanation(case, evidence, reasons, [*lines, *notes])
+
+
+def _explanation(case: Case[Found], evidence: Evidence, reasons: AccuracyReasons, lines: Sequence[str]) -> Explanation:
+    first, *others = rank_causes(evidence) or [
+        Cause(Rank.POSSIBLE, NO_TIME if case.budget.left <= 0 else "nothing that was looked at stands out.")
+    ]
     quantized = [layer for layer in evidence.layers if layer.quantized]
+    gained = (node for trial in reasons.left_in_float if trial.gain > 0 for node in trial.nodes)
+    worst = (layer.node for layer in sorted(quantized, key=lambda entry: entry.worst))
     return Explanation(
-        (causes or [nothing])[0],
-        (*causes[1:], *lines, *more),
-        data,
-        suspects=tuple(
-            dict.fromkeys(
-                (
-                    *(node for trial in trials if trial.gain > 0 for node in trial.nodes),
-                    *(layer.node for layer in sorted(quantized, key=lambda entry: entry.worst)),
-                )
-            )
-        ),
+        first.text,
+        (*(cause.text for cause in others), *lines),
+        reasons,
+        details(reasons),
+        first.kind,
+        suspects=tuple(dict.fromkeys((*gained, *worst))),
         suspect_operators=float_operators(op for layer in quantized for op in layer.quantized),
     )
 
@@ -117,7 +122,7 @@ def _known(case: Case[Found], found: Answers | None, name: str) -> Evidence:
         counted=isinstance(case.found, Accuracy),
         is_quantized=builder.kind(case.task.variant.kind).quantized,
         against_last=verdict.against == BASELINE,
-        has_images=has_images(builder.evaluation.x),
+        has_images=channel_axis(builder.evaluation.x) is not None,
         changed=changed,
         answers=found,
         before=_before(case),
@@ -125,28 +130,35 @@ def _known(case: Case[Found], found: Answers | None, name: str) -> Evidence:
     )
 
 
-def _look_into(case: Case[Found], evidence: Evidence, data: dict[str, Any]) -> tuple[Evidence, list[Trial], list[str]]:
+def _look_into(
+    case: Case[Found], evidence: Evidence, reasons: AccuracyReasons
+) -> tuple[Evidence, AccuracyReasons, list[str]]:
     """Take the models apart, and try what would give answers back; the cheapest that may be the cause first."""
-    spec, source = case.task.builder.spec, _float_path(case)
-    layers, notes = _layers(case, data)
+    source = _float_path(case)
+    layers, runs, notes = _layers(case)
     evidence = replace(evidence, layers=layers, one_sided=_one_sided(case), saturating=_saturating(case))
     evidence = replace(evidence, is_constant=_is_constant(case))
     if evidence.lost > 0 and (evidence.is_constant or evidence.one_sided is not None or range_text(layers)[0]):
         evidence = replace(evidence, calibrated=try_calibration(case))
     if evidence.saturating and evidence.lost > 0:
         evidence = replace(evidence, reduced=try_reduced(case))
-    data["ranges"] = [_rounded(layer) for layer in layers if layer.op == INPUT]
-    data["tried"] = [asdict(tried) for tried in (evidence.calibrated, evidence.reduced) if tried is not None]
-    suspects, lines = worst_layers(layers), list(notes)
+    proven = any(is_proven(evidence, tried) for tried in (evidence.calibrated, evidence.reduced))
     trials: list[Trial] = []
-    if not any(is_proven(evidence, tried) for tried in (evidence.calibrated, evidence.reduced)):
-        lines = _layer_lines(suspects, notes, data.get("runs", 0))
+    if not proven:
         trials, skipped = try_layers(case, ranked_layers(layers), source, evidence.lost)
-        lines += lines_of(case, suspects, trials, skipped)
-        tried = as_tried(trials, spec.rating.name, len(case.task.builder.evaluation))
-        evidence = replace(evidence, left_in_float=tried)
-    data["left_in_float"] = [asdict(trial) for trial in trials]
-    return evidence, trials, lines
+        notes += remarks_of(case, worst_layers(layers), skipped)
+        evidence = replace(evidence, left_in_float=as_tried(trials))
+    kept = [layer for layer in layers if layer.quantized or layer.worst < CLEAN or layer.is_drowned]
+    reasons = msgspec.structs.replace(
+        reasons,
+        layers=tuple(kept),
+        ranges=tuple(layer for layer in layers if layer.reach > 0 and layer not in kept),
+        ranks_layers=not proven,
+        runs=runs,
+        tried=tuple(tried for tried in (evidence.calibrated, evidence.reduced) if tried is not None),
+        left_in_float=tuple(trials),
+    )
+    return evidence, reasons, notes
 
 
 # -- classes -------------------------------------------------------------------------------------------------
@@ -165,7 +177,7 @@ def _beside(case: Case[Found]) -> tuple[Variant | None, str]:
     return None, ""
 
 
-def _answers(case: Case[Found], beside: Variant | None) -> Answers | None:
+def _answers(case: Case[Found], beside: Variant | None, name: str) -> Answers | None:
     if beside is None:
         return None
     builder = case.task.builder
@@ -188,26 +200,7 @@ def _answers(case: Case[Found], beside: Variant | None) -> Answers | None:
         labels = labels[:, 0]
     if theirs is None or ours is None or labels.ndim != 1 or labels.dtype.kind not in "iub":
         return None
-    return compare_answers(labels, theirs, ours)
-
-
-def _class_lines(found: Answers, name: str) -> list[str]:
-    lines = []
-    worst = [c for c in found.classes if c.lost > 0][:3]
-    if worst:
-        parts = [
-            f"{c.label}: {c.candidate} of {c.samples}, was {c.reference}"
-            + (f" ({c.mistaken} answered {c.mistaken_for})" if c.mistaken_for is not None else "")
-            for c in worst
-        ]
-        lines.append(f"Classes that lost most against {name}: {'; '.join(parts)}.")
-    if found.flipped:
-        shown = ", ".join(f"{f.sample} ({f.expected} → {f.candidate})" for f in found.flipped[:6])
-        lines.append(
-            f"Samples that only {name} gets right: {shown}{', ...' if found.lost > 6 else ''} ({found.lost} in all; "
-            f"{found.gained} that only this variant gets right)."
-        )
-    return lines
+    return compare_answers(labels, theirs, ours, name)
 
 
 def _before(case: Case[Found]) -> Before | None:
@@ -237,15 +230,6 @@ def _moved(case: Case[Found]) -> Moved | None:
     return Moved(f"{was} right", f"{found.last.correct} right", was - found.last.correct, why)
 
 
-def has_images(x: Any) -> bool:
-    """Tell whether samples are images: of height, width and 1, 3 or 4 channels, first or last."""
-    inputs = list(x.values()) if isinstance(x, dict) else [x]
-    if len(inputs) != 1 or not isinstance(inputs[0], np.ndarray):
-        return False
-    shape = inputs[0].shape
-    return len(shape) == 4 and bool({shape[1], shape[3]} & {1, 3, 4})
-
-
 # -- layers --------------------------------------------------------------------------------------------------
 
 
@@ -255,24 +239,23 @@ def _float_path(case: Case[Found]) -> Path | None:
     return made_from.path if made_from is not None else case.task.last_file
 
 
-def _layers(case: Case[Found], data: dict[str, Any]) -> tuple[list[Layer], list[str]]:
+def _layers(case: Case[Found]) -> tuple[list[Layer], int, list[str]]:
+    """Return the layers, on how many runs they were compared, and what could not be."""
     path = _float_path(case)
     if not isinstance(case.task.variant, OnnxVariant) or path is None or path.suffix != ".onnx":
-        return [], []
+        return [], 0, []
     size = path.stat().st_size + case.task.variant.path.stat().st_size
     if case.task.variant.size > _LARGEST or size > _LARGEST:
-        return [], ["The model is too large to be taken apart: layers were not compared."]
+        return [], 0, ["The model is too large to be taken apart: layers were not compared."]
     callers = _other_inputs(path, case.task.variant)
     if callers:
-        return [], [callers]
+        return [], 0, [callers]
     case.task.progress(f"looking where the error of {case.task.variant.model} {case.task.variant.kind} enters")
     try:
         found = compare_layers(path, case.task.variant, case)
     except OnnxliteError as error:
-        return [], [f"Layers could not be compared: {error}"]
-    data["layers"] = [_rounded(layer) for layer in found.layers if layer.quantized or layer.worst < CLEAN]
-    data["runs"] = found.runs
-    return found.layers, found.notes
+        return [], 0, [f"Layers could not be compared: {error}"]
+    return found.layers, found.runs, list(found.notes)
 
 
 def _other_inputs(reference: Path, variant: OnnxVariant) -> str:
@@ -307,23 +290,6 @@ def compare_layers(reference: Path, variant: OnnxVariant, case: Case[Found]) -> 
         seconds = max(case.budget.left / 2, 1.0)
         request = LayersRequest(str(reference), str(variant.path), str(path), case.task.runtime, seconds)
         return ask(analyse, request, timeout=seconds + 60)
-
-
-def _rounded(layer: Layer) -> dict[str, Any]:
-    return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in asdict(layer).items()}
-
-
-def _layer_lines(suspects: Sequence[Layer], notes: Sequence[str], runs: int) -> list[str]:
-    lines = []
-    if suspects:
-        lines.append(
-            f"Where the error enters (signal to noise in dB, on {runs} runs of evaluation data: own, then with all before it):"
-        )
-        lines += [
-            f"  {layer.node}: {layer.worst:.1f}, {layer.inherited:.1f} ({' and '.join(dict.fromkeys(layer.quantized)) or layer.op})"
-            for layer in suspects
-        ]
-    return [*lines, *(f"  {note}" for note in notes)]
 
 
 # -- calibration and processor -------------------------------------------------------------------------------

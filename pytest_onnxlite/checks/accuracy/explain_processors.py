@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pytest_onnxlite.checks.accuracy.causes import PROCESSOR
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Score
+from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons, Saturated
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.verdict import Explanation, Outcome
 from pytest_onnxlite.lint.saturation import count_saturation
@@ -29,10 +31,6 @@ def explain_processor(case: Case[Accuracy | Score]) -> Explanation | None:
         why = "no two neighbouring weights of it can saturate, so that the difference is one of floating-point sums."
         return Explanation(why)
     why = f"{percent(found.share)} of its {found.pairs:,} neighbouring weight pairs can saturate there:"
-    tensors = found.tensors[:_MOST_TENSORS]
-    lines = tuple(f"{name}: {percent(share)} of its pairs" for name, share in tensors)
-    data = {
-        "share": round(found.share, 6),
-        "tensors": [{"tensor": name, "share": round(share, 6)} for name, share in tensors],
-    }
-    return Explanation(why, lines, data)
+    tensors = tuple(Saturated(name, round(share, 6)) for name, share in found.tensors[:_MOST_TENSORS])
+    lines = tuple(f"{one.tensor}: {percent(one.share)} of its pairs" for one in tensors)
+    return Explanation(why, (), AccuracyReasons(share=round(found.share, 6), tensors=tensors), lines, PROCESSOR)

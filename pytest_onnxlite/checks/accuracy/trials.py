@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
-from pytest_onnxlite.checks.accuracy.causes import Tried
 from pytest_onnxlite.checks.accuracy.layer_causes import MOST_LAYERS
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
+from pytest_onnxlite.checks.accuracy.reasons import Trial, Tried
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import Layer
@@ -31,25 +31,6 @@ _MORE_LAYERS, _MOST_CHAINS, _LONGEST_CHAIN, _MOST_TOGETHER = 4, 2, 6, 3
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Evaluation samples to calibrate with.
 _SAMPLES = 128
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What leaving nodes in float gives back.
-
-    Attributes:
-        node: the node; of several all their names.
-        value: the accuracy, or the metric's value, with them in float.
-        gain: how much better that is than without: right answers, or of the metric's value.
-        bytes: the file's size then.
-        nodes: the nodes' names.
-    """
-
-    node: str
-    value: float
-    gain: float
-    bytes: int
-    nodes: tuple[str, ...] = ()
 
 
 def escape(name: str) -> str:
@@ -205,34 +186,20 @@ def _measure(case: Case[Found], recipe: Recipe, calibration: Inputs | None = Non
 def _try_nodes(case: Case[Found], nodes: tuple[str, ...]) -> Trial:
     found, size = _measure(case, with_excluded(case.task.builder.recipe[0], nodes))
     value = found.share if isinstance(found, Accuracy) else found.value
-    return Trial(listed(nodes), value, figure_of(found) - figure_of(case.found), size, nodes)
+    gain = figure_of(found) - figure_of(case.found)
+    return Trial(listed(nodes), value, gain, size, nodes, size - case.task.variant.size, figure_text(found))
 
 
-def as_tried(trials: Sequence[Trial], metric: str, total: int) -> list[Tried]:
+def as_tried(trials: Sequence[Trial]) -> list[Tried]:
     """Return what the order of causes knows of trials."""
-    return [Tried(trial.node, trial.gain, _value(trial, metric, total), trial.nodes) for trial in trials]
+    return [Tried(trial.node, trial.gain, trial.figure, trial.nodes) for trial in trials]
 
 
-def _value(trial: Trial, metric: str, total: int) -> str:
-    return f"{percent(trial.value)} of {total} right" if metric.startswith("top") else f"{trial.value:.4g} {metric}"
-
-
-def lines_of(case: Case[Found], suspects: Sequence[Layer], trials: Sequence[Trial], skipped: int) -> list[str]:
-    """Say what leaving nodes in float gives back; of an INT8 file of the user's, that it was not tried."""
+def remarks_of(case: Case[Found], suspects: Sequence[Layer], skipped: int) -> list[str]:
+    """Say what was not tried: an INT8 file of the user's, or what there was no time for."""
     spec = case.task.builder.spec
     if case.task.variant.kind == "int8" and spec.int8 is not None and any(layer.quantized for layer in suspects):
         return ["They are ranked by their own error alone: an INT8 file of yours is not quantized anew here."]
-    return _trial_lines(trials, skipped, spec.rating.name, len(case.task.builder.evaluation), case.task.variant.size)
-
-
-def _trial_lines(trials: Sequence[Trial], skipped: int, metric: str, total: int, size: int) -> list[str]:
-    """Say what leaving nodes in float gives back, the best first."""
-    lines = []
-    if trials:
-        lines.append("Left in float, on all evaluation data:")
-        for trial in trials:
-            gain = f"{trial.gain:+.0f} right" if metric.startswith("top") else f"{trial.gain:+.4g}"
-            lines.append(f"  {trial.node}: {gain} ({_value(trial, metric, total)}), {trial.bytes - size:+,} bytes")
-    if skipped:
-        lines.append(f"  {skipped} more could not be tried, or not in the time given (--onnxlite-explain-time)")
-    return lines
+    if not skipped:
+        return []
+    return [f"{skipped} more could not be tried in float, or not in the time given (--onnxlite-explain-time)."]

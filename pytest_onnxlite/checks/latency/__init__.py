@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_onnxlite.baseline.record import Baseline, Factor
-from pytest_onnxlite.checks.blocks import Block, Ratios
+from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.check import (
     NONE,
     Case,
@@ -19,18 +19,14 @@ from pytest_onnxlite.checks.check import (
     Judged,
     Task,
     Trend,
-    factor_trend,
-    ratio_drift,
-    sections_text,
 )
 from pytest_onnxlite.checks.last_runtime import last_runtime
+from pytest_onnxlite.checks.latency.drawn import evidence_of, ratio_plots
 from pytest_onnxlite.checks.latency.judge import (
     FIRST_KEY,
     LOOK_SECONDS,
     NAME,
     SINCE_SAVED,
-    against_text,
-    bounds_of,
     judge_latency,
     ratio_since_saved,
     why_it_passes,
@@ -46,6 +42,8 @@ from pytest_onnxlite.checks.latency.measurement import (
     LatencySection,
     is_last_release,
 )
+from pytest_onnxlite.checks.latency.reasons import LatencyReasons, blocks
+from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
@@ -67,6 +65,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     first_key = FIRST_KEY
     multiplies = True
     evidence = LatencyEvidence
+    reasons = LatencyReasons
     per_machine = True
     conditions = ("batch_size", "threads", "shapes")
     timed = True
@@ -210,7 +209,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         """Return the ratio to the last release and to the float model, at the shape that decided."""
         parts = []
         for purpose in found.comparisons:
-            evidence = _evidence_of(purpose, found, verdicts)
+            evidence = evidence_of(purpose, found, verdicts)
             bounds = evidence.first if evidence else None
             if purpose != SIBLING and evidence is not None and bounds is not None:
                 comparison = found.at(evidence.shapes).comparisons[purpose]
@@ -255,22 +254,11 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def details(self, found: Latency, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return each set of paired ratios."""
-        blocks: list[Block] = []
-        for number, one in enumerate(found.each):
-            where = f", at {shapes_text(one.shapes)}" if found.others else ""
-            for purpose, comparison in one.comparisons.items():
-                sets = (
-                    ("First set", comparison.first),
-                    ("Independent second set", comparison.second),
-                    ("Self-check: the reference against itself", comparison.self_check),
-                )
-                is_judged = _evidence_of(purpose, found, verdicts) is not None
-                shown = tuple(
-                    (label, ratios, bounds_of(ratios) if is_judged else None) for label, ratios in sets if ratios
-                )
-                title, key = f"against {against_text(comparison)}{where}", f"{purpose}-{number}" if number else purpose
-                blocks.append(Ratios(title, key, shown, comparison.most if is_judged else None))
-        return blocks
+        return ratio_plots(found, verdicts)
+
+    def drawn(self, explanation: Explanation, kind: str) -> list[Block]:
+        """Return operators and nodes."""
+        return blocks(explanation.figures) if isinstance(explanation.figures, LatencyReasons) else []
 
     def figures(self, found: Latency, kind: str) -> list[Figure]:
         """Return this kind's time, and by its ratio the float model's."""
@@ -300,15 +288,6 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def shorten(self, limit: LatencyLimit, seconds: float) -> LatencyLimit:
         """Return the limit with less time to measure in."""
         return replace(limit, max_time=max(0.5, min(limit.max_time, seconds)))
-
-
-def _evidence_of(purpose: str, found: Latency, verdicts: Sequence[Verdict]) -> LatencyEvidence | None:
-    """Return the evidence of the verdict about a comparison: one with the float model is against that variant."""
-    against = found.comparisons[purpose].reference if purpose == FLOAT else purpose
-    for verdict in verdicts:
-        if verdict.against == against and isinstance(verdict.evidence, LatencyEvidence) and verdict.evidence.first:
-            return verdict.evidence
-    return None
 
 
 def _not_measured(why: Absent) -> Judged[Latency]:

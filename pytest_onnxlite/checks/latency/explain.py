@@ -7,11 +7,12 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
+from pytest_onnxlite.checks.latency.reasons import LatencyReasons, NodeDifference, OperatorDifference
 from pytest_onnxlite.checks.suspects import float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
@@ -30,9 +31,6 @@ _FEWEST_RUNS, _MOST_RUNS = 5, 1000
 _WARMUPS = 3
 # Runs that something else disturbed are left out: the slowest of a node.
 _KEPT = 0.8
-_MOST_OPERATORS, _MOST_NODES = 6, 5
-# Of the largest difference; what is less is the profile's noise.
-_TRIFLE = 0.05
 # Two profiles of one file differ by so much of the whole (up to 4 % seen, where runs take 0.1 ms).
 _NOISE = 0.05
 _KERNEL = "_kernel_time"
@@ -53,56 +51,6 @@ class Kernel:
     origin: str
     operator: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class OperatorDifference:
-    """The time of one operator in both models.
-
-    Attributes:
-        operator: its name.
-        nodes: how many the candidate has.
-        reference_nodes: how many the reference has.
-        seconds: per inference in all of them, the candidate's.
-        reference_seconds: the reference's.
-        was: what the reference has in the place of the candidate's nodes, by operator with how many of each.
-    """
-
-    operator: str
-    nodes: int
-    reference_nodes: int
-    seconds: float
-    reference_seconds: float
-    was: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def change(self) -> float:
-        """How much more it takes."""
-        return self.seconds - self.reference_seconds
-
-
-@dataclass(frozen=True)
-class NodeDifference:
-    """The time of one node of the file in both models, with what helps it: casts, scales, reorders.
-
-    Attributes:
-        node: its name.
-        operators: what computes it in the candidate.
-        reference_operators: what does in the reference.
-        seconds: per inference, the candidate's.
-        reference_seconds: the reference's.
-    """
-
-    node: str
-    operators: tuple[str, ...]
-    reference_operators: tuple[str, ...]
-    seconds: float
-    reference_seconds: float
-
-    @property
-    def change(self) -> float:
-        """How much more it takes."""
-        return self.seconds - self.reference_seconds
 
 
 def explain_latency(case: Case[Latency]) -> Explanation:
@@ -126,18 +74,20 @@ def explain_profile(case: Case[Latency], ours: Sequence[Kernel], theirs: Sequenc
     """Explain a verdict by the kernels of candidate and reference, which is called `name`."""
     operators, nodes = compare_operators(ours, theirs), compare_nodes(ours, theirs)
     total = sum(k.seconds for k in ours), sum(k.seconds for k in theirs)
-    data = {
-        "reference": name,
-        "seconds": total[0],
-        "reference_seconds": total[1],
-        "operators": [asdict(entry) for entry in operators],
-        "nodes": [asdict(entry) for entry in nodes],
-    }
     wanted = direction(case.verdict)
+    reasons = LatencyReasons(
+        reference=name,
+        seconds=total[0],
+        reference_seconds=total[1],
+        operators=tuple(operators),
+        nodes=tuple(nodes),
+        wanted=wanted,
+    )
     return Explanation(
         why_slower(operators, total, name, wanted),
-        tuple(_lines(case, operators, nodes, total, name, wanted)),
-        data,
+        (),
+        reasons,
+        tuple(_details(case, reasons)),
         suspects=tuple(entry.node for entry in nodes if entry.change > 0),
         suspect_operators=float_operators(entry.operator for entry in operators),
     )
@@ -153,30 +103,19 @@ def direction(verdict: Verdict) -> int:
     return 1 if evidence.first.median > 1 else -1
 
 
-def _lines(
-    case: Case[Latency],
-    operators: Sequence[OperatorDifference],
-    nodes: Sequence[NodeDifference],
-    total: tuple[float, float],
-    name: str,
-    wanted: int,
-) -> list[str]:
+def _details(case: Case[Latency], reasons: LatencyReasons) -> list[str]:
     """Return the figures that agree with the verdict: a profile is coarser than what was timed, and may say otherwise."""
-    change = total[0] - total[1]
-    if change * wanted < 0:
+    if not reasons.agrees:
         return []
     threads = f"{case.task.runtime.threads} thread{'s' if case.task.runtime.threads > 1 else ''}"
     lines = [
-        f"Time in operators (profiled, batch size {case.task.batch_size}, {threads}): {time_text(total[0])}, {name} "
-        f"{time_text(total[1])}."
+        f"Time in operators (profiled, batch size {case.task.batch_size}, {threads}): {time_text(reasons.seconds)}, "
+        f"{reasons.reference} {time_text(reasons.reference_seconds)}."
     ]
-    shown = [entry for entry in operators if entry.change * (wanted or 1) > 0 or (not wanted and entry.change)]
-    lines += [f"  {operator_text(entry)}" for entry in shown[:_MOST_OPERATORS]]
-    most = max((entry.change for entry in nodes), default=0.0)
-    slower = [entry for entry in nodes if entry.change > max(_TRIFLE * most, 0)][:_MOST_NODES]
-    if slower and wanted >= 0:
+    lines += [f"  {operator_text(entry)}" for entry in reasons.shown_operators]
+    if reasons.slower_nodes:
         lines.append("Nodes that take longer, with what surrounds them:")
-        lines += [f"  {_node_text(entry)}" for entry in slower]
+        lines += [f"  {_node_text(entry)}" for entry in reasons.slower_nodes]
     return lines
 
 

@@ -16,14 +16,13 @@ from pytest_onnxlite.checks.check import (
     Judged,
     Task,
     Trend,
-    factor_trend,
-    ratio_drift,
-    sections_text,
 )
 from pytest_onnxlite.checks.last_runtime import last_runtime
 from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, SINCE_SAVED, SINCE_SAVED_FLOOR, judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
+from pytest_onnxlite.checks.memory.reasons import MemoryReasons, blocks
+from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
@@ -42,6 +41,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     first_key = FIRST_KEY
     multiplies = True
     evidence = MemoryEvidence
+    reasons = MemoryReasons
     per_machine = True
     conditions = ("batch_size", "threads", "shapes")
     needs_quiet = True
@@ -157,6 +157,10 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             return []
         title = "Nodes that allocate most in one run" + (f" ({size_text(total)} in all)" if total else "")
         return [bars(title, nodes, total or 0, {name: size_text(count) for name, count in nodes.items()})]
+
+    def drawn(self, explanation: Explanation, kind: str) -> list[Block]:
+        """Return peaks and nodes."""
+        return blocks(explanation.figures) if isinstance(explanation.figures, MemoryReasons) else []
 
     def figures(self, found: Memory, kind: str) -> list[Figure]:
         """Return this kind's peak."""

@@ -18,7 +18,8 @@ def explain_outputs(case: Case[Found]) -> Explanation | None:
         return None
     ordered = sorted(compared.differences, key=lambda one: (one.lowest, -one.beyond))
     figures: dict[str, object] = {"outputs": [asdict(one) for one in ordered]}
-    return Explanation(_why(ordered[0], compared), tuple(line for one in ordered for line in lines_of(one)), figures)
+    details = tuple(line for one in ordered for line in lines_of(one))
+    return Explanation(_why(ordered[0], compared), (), figures, details)
 
 
 def _why(worst: Difference, compared: Comparison) -> str:

@@ -11,6 +11,7 @@ from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Jud
 from pytest_onnxlite.checks.size.judge import NAME, judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
+from pytest_onnxlite.checks.size.reasons import SizeReasons, blocks
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
 from pytest_onnxlite.text import at_most, growth, percent, size_text
 
@@ -29,6 +30,7 @@ class SizeCheck(Check[SizeLimit, Size]):
     first = SizeSection
     first_key = NAME
     evidence = SizeEvidence
+    reasons = SizeReasons
     order = 10
 
     def judge(self, task: Task[SizeLimit]) -> Judged[Size]:
@@ -95,16 +97,20 @@ class SizeCheck(Check[SizeLimit, Size]):
 
     def details(self, found: Size, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return the bytes of weights by type, and what is left in float."""
-        blocks: list[Block] = []
+        found_blocks: list[Block] = []
         by_type = found.contents.weight_bytes
         if by_type:
             texts = {name: size_text(count) for name, count in by_type.items()}
-            blocks.append(bars("Bytes of weights, by type", by_type, sum(by_type.values()), texts))
+            found_blocks.append(bars("Bytes of weights, by type", by_type, sum(by_type.values()), texts))
         left = found.contents.float_left
         if left:
             rows = tuple((t.tensor, size_text(t.bytes), f"{t.node}: {t.reason}") for t in left)
-            blocks.append(Table("Weights left in float", ("tensor", "bytes", "read by, and why"), rows, (1,)))
-        return blocks
+            found_blocks.append(Table("Weights left in float", ("tensor", "bytes", "read by, and why"), rows, (1,)))
+        return found_blocks
+
+    def drawn(self, explanation: Explanation, kind: str) -> list[Block]:
+        """Return the kinds of bytes."""
+        return blocks(explanation.figures) if isinstance(explanation.figures, SizeReasons) else []
 
     def figures(self, found: Size, kind: str) -> list[Figure]:
         """Return the bytes of both."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.size.contents import Bytes, Copy, Unread, copies, count_bytes
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence
+from pytest_onnxlite.checks.size.reasons import Grown, SizeReasons, details
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation
 from pytest_onnxlite.lint import summarize
 from pytest_onnxlite.lint.loading import load_model
@@ -21,20 +21,6 @@ from pytest_onnxlite.text import size_text
 _SAVED = 0.75
 _MOST_TENSORS = 5
 GRAPH, SCALES = "the graph itself", "scales and zero points"
-
-
-@dataclass(frozen=True)
-class Grown:
-    """A tensor that is larger than in the last release, or that was not there: 0 bytes."""
-
-    tensor: str
-    bytes: int
-    previous: int
-
-    @property
-    def change(self) -> int:
-        """How many bytes it grew by."""
-        return self.bytes - self.previous
 
 
 def explain_size(case: Case[Size]) -> Explanation:
@@ -49,28 +35,29 @@ def explain_size(case: Case[Size]) -> Explanation:
     excess = _excess(case)
     twice = copies(path)
     cure, saved = tensors_to_shrink(left, [*unread, *(Unread(entry.tensor, entry.bytes) for entry in twice)], excess)
-    data: dict[str, Any] = {
-        "bytes": asdict(found),
-        "reference_bytes": asdict(before) if before else None,
-        "unread": [asdict(entry) for entry in unread[:_MOST_TENSORS]],
-        "copies": [asdict(entry) for entry in twice[:_MOST_TENSORS]],
-        "float_left": [asdict(entry) for entry in left],
-        "excess": excess,
-        "cure": cure,
-        "cure_saves": saved,
-    }
     grown = _grown(path, case.task.last_file) if case.verdict.against == BASELINE and case.task.last_file else []
-    data["grown"] = [asdict(entry) for entry in grown]
+    reasons = SizeReasons(
+        bytes=found,
+        reference_bytes=before,
+        reference=_name(case) if before is not None else "",
+        unread=tuple(unread[:_MOST_TENSORS]),
+        copies=tuple(twice[:_MOST_TENSORS]),
+        float_left=tuple(left),
+        excess=excess,
+        cure=tuple(cure),
+        cure_saves=saved,
+        grown=tuple(grown),
+    )
     since = case.verdict.against == BASELINE
     unneeded = 0 if case.found.reach is None else case.found.bytes - case.found.reach
     why = _why(_Facts(found, before, left, unread, twice, excess, grown, since, max(0, unneeded)))
-    lines = [_kinds_line(found, before, _name(case))]
+    lines = []
     if cure:
         enough = (
             "brings it under the limit" if saved >= excess else f"is not enough: {size_text(excess - saved)} remain"
         )
         lines.append(f"Quantizing or removing {', '.join(cure)} saves {size_text(saved)}, which {enough}.")
-    return Explanation(why, tuple(lines), data)
+    return Explanation(why, tuple(lines), reasons, details(reasons))
 
 
 def _reference(case: Case[Size]) -> Path | None:
@@ -265,22 +252,3 @@ def _parts_text(found: Bytes) -> str:
 
 def _s(name: str) -> str:
     return "s" if name == GRAPH else ""
-
-
-def _kinds_line(found: Bytes, before: Bytes | None, name: str) -> str:
-    labels = {
-        "int8": "8-bit integers",
-        "floats": "float",
-        "scales": "scales",
-        "other": "other integers",
-        "unread": "unread",
-        "notes": "exporter's notes",
-        "graph": "graph",
-    }
-    parts = []
-    for field, label in labels.items():
-        now, was = getattr(found, field), getattr(before, field) if before else 0
-        if now or was:
-            parts.append(f"{label} {size_text(now)}" + (f" ({size_text(was)})" if before else ""))
-    beside = f" (in brackets: {name})" if before else ""
-    return f"Bytes by kind{beside}: {', '.join(parts)}."

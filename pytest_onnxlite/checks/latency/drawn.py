@@ -1,0 +1,38 @@
+"""Paired ratios as a page draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_onnxlite.checks.blocks import Block, Ratios
+from pytest_onnxlite.checks.latency.judge import against_text, bounds_of
+from pytest_onnxlite.checks.latency.measurement import FLOAT, Latency, LatencyEvidence
+from pytest_onnxlite.checks.verdict import Verdict
+from pytest_onnxlite.text import shapes_text
+
+
+def ratio_plots(found: Latency, verdicts: Sequence[Verdict]) -> list[Block]:
+    """Return each set of paired ratios."""
+    blocks: list[Block] = []
+    for number, one in enumerate(found.each):
+        where = f", at {shapes_text(one.shapes)}" if found.others else ""
+        for purpose, comparison in one.comparisons.items():
+            sets = (
+                ("First set", comparison.first),
+                ("Independent second set", comparison.second),
+                ("Self-check: the reference against itself", comparison.self_check),
+            )
+            is_judged = evidence_of(purpose, found, verdicts) is not None
+            shown = tuple((label, ratios, bounds_of(ratios) if is_judged else None) for label, ratios in sets if ratios)
+            title, key = f"against {against_text(comparison)}{where}", f"{purpose}-{number}" if number else purpose
+            blocks.append(Ratios(title, key, shown, comparison.most if is_judged else None))
+    return blocks
+
+
+def evidence_of(purpose: str, found: Latency, verdicts: Sequence[Verdict]) -> LatencyEvidence | None:
+    """Return the evidence of the verdict about a comparison: one with the float model is against that variant."""
+    against = found.comparisons[purpose].reference if purpose == FLOAT else purpose
+    for verdict in verdicts:
+        if verdict.against == against and isinstance(verdict.evidence, LatencyEvidence) and verdict.evidence.first:
+            return verdict.evidence
+    return None
