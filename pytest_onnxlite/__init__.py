@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.lint import Finding, check_graph, summarize
     from pytest_onnxlite.metrics import Metric
     from pytest_onnxlite.recipes import DynamicInt8, StaticInt8
+    from pytest_onnxlite.scenarios import Scenario
     from pytest_onnxlite.spec import Dataset, ModelSpec
     from pytest_onnxlite.variants.variant import Variant
 
@@ -36,6 +37,7 @@ __all__ = [
     "ModelSpec",
     "OnnxliteError",
     "Outcome",
+    "Scenario",
     "StaticInt8",
     "Task",
     "Variant",
@@ -60,6 +62,7 @@ _HOMES = {
     "ModelSpec": "pytest_onnxlite.spec",
     "OnnxliteError": "pytest_onnxlite.errors",
     "Outcome": "pytest_onnxlite.checks.verdict",
+    "Scenario": "pytest_onnxlite.scenarios",
     "StaticInt8": "pytest_onnxlite.recipes",
     "Task": "pytest_onnxlite.checks.check",
     "Variant": "pytest_onnxlite.variants.variant",

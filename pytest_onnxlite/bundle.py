@@ -29,12 +29,12 @@ from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
 from pytest_onnxlite.runtime import arrays
+from pytest_onnxlite.samples import LikeScenario, Sample, describe, describe_scenarios
 from pytest_onnxlite.settings import PROCESSORS, Mode, Settings
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import files_of, hash_model
-from pytest_onnxlite.variants.running import rows_to_run
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
 
 SCHEMA = 3
@@ -88,14 +88,6 @@ class PlacedInputs:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """An input's dtype, and the shape of one sample."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Manifest:
     """What a bundle holds.
 
@@ -113,6 +105,7 @@ class Manifest:
         data: the file of the whole evaluation data; None if it is not in it.
         sample: by input, from which inputs can be made if none may leave.
         seed: to make them with.
+        scenarios: those that the limits name.
         environment: versions.
         machine: where it failed.
         fingerprint: that machine's key.
@@ -137,6 +130,7 @@ class Manifest:
     environment: Mapping[str, str]
     machine: Machine
     fingerprint: str
+    scenarios: Mapping[str, LikeScenario] = field(default_factory=dict)
     seed: int = _SEED
     platform: str = sys.platform
     record: Mapping[str, object] = field(default_factory=dict)
@@ -222,7 +216,8 @@ def _fill(work: Path, failure: Failure, mode: Mode, all_data: bool) -> None:
         files=files,
         inputs=inputs,
         data=whole,
-        sample=_describe_sample(builder.evaluation.x),
+        sample=describe(builder.evaluation.x),
+        scenarios=describe_scenarios(builder.spec, [limit.scenario_name for limit in record.limits.values()]),
         environment=environment(),
         machine=describe_machine(),
         fingerprint=fingerprint(describe_machine()),
@@ -288,13 +283,6 @@ def _place_baseline(work: Path, failure: Failure) -> PlacedFile | None:
     else:
         shutil.copyfile(last.file, target / inner)
     return PlacedFile(f"baselines/{model}/{inner.as_posix()}", artefact.sha256, artefact.bytes)
-
-
-def _describe_sample(x: Inputs) -> dict[str, Sample]:
-    # Of samples of different lengths the longest stands for all: it is what decides time and memory most often.
-    row = rows_to_run(x, 1)[0][0]
-    longest = {name: array[row] for name, array in (x if isinstance(x, Mapping) else {"": x}).items()}
-    return {name: Sample(str(sample.dtype), tuple(sample.shape)) for name, sample in longest.items()}
 
 
 def _named(x: Inputs) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import require_support
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry
+from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 from pytest_onnxlite.settings import UsageMistake
 from pytest_onnxlite.text import listed, twin, unknown
 
@@ -32,7 +33,7 @@ _FILES = ("trained", "onnx", "int8")
 _DATA = {"data": ("file", "x", "y", "slices"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
-_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "variants")
+_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "scenarios", "variants")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 # How alike two names are of which one is the other misspelt, from 0 to 1.
 _ALIKE = 0.85
@@ -78,6 +79,7 @@ class DeclaredModel:
         data: the evaluation data.
         calibration: the calibration data.
         limits: the limits.
+        scenarios: what else it is fed with, by name; instead of inputs of their own, the file of these.
     """
 
     name: str
@@ -86,6 +88,7 @@ class DeclaredModel:
     data: DataFile | None
     calibration: DataFile | None
     limits: tuple[DeclaredLimit, ...] = field(default=())
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -102,7 +105,16 @@ class DeclaredModel:
         calibration = None
         if self.calibration is not None:
             calibration, *_ = read_arrays(self.calibration, f"{self.where}: calibration", labelled=False)
-        return ModelSpec(self.name, evaluation=evaluation, calibration=calibration, **self.arguments)
+        scenarios = {name: self._with_inputs(name, scenario) for name, scenario in self.scenarios.items()}
+        return ModelSpec(
+            self.name, evaluation=evaluation, calibration=calibration, scenarios=scenarios, **self.arguments
+        )
+
+    def _with_inputs(self, name: str, scenario: Scenario) -> Scenario:
+        if scenario.inputs is None:
+            return scenario
+        inputs, *_ = read_arrays(scenario.inputs, f"{self.where} scenarios.{name}: inputs", labelled=False)
+        return replace(scenario, inputs=inputs)
 
 
 # -- reading the declaration ---------------------------------------------------------------------------------
@@ -192,8 +204,33 @@ def _model(folder: Path, name: str, table: Any, where: str, registry: Registry) 
     data = {
         key: _data_file(folder, f"{where} {key}", table[key], names) for key, names in _DATA.items() if key in table
     }
+    scenarios = _scenarios(folder, where, table.get("scenarios", {}), arguments.get("batched", True))
     limits = _limits(where, table, registry)
-    return DeclaredModel(name, where, arguments, data.get("data"), data.get("calibration"), limits)
+    for declared in limits:
+        named = declared.limit.scenario_name
+        if named and named not in scenarios:
+            raise UsageMistake(f"{where} {declared.check}: {unknown_scenario(named, scenarios)}")
+    return DeclaredModel(name, where, arguments, data.get("data"), data.get("calibration"), limits, scenarios)
+
+
+def _scenarios(folder: Path, where: str, value: Any, batched: bool) -> Mapping[str, Scenario]:
+    where = f"{where} scenarios"
+    if not isinstance(value, dict):
+        raise UsageMistake(f"{where}={value!r}; expected tables by name, such as {{long = {{length = 512}}}}.")
+    found = {}
+    for name, table in value.items():
+        _require_keys(f"{where}.{name}", table, ("length", "batch_size", "inputs"))
+        given = dict(table)
+        if "inputs" in given:
+            given["inputs"] = _data_file(folder, f"{where}.{name} inputs", given["inputs"], ("file", "x"))
+        try:
+            found[name] = Scenario(**given)
+        except OnnxliteError as error:
+            raise UsageMistake(f"{where}.{name}: {error}") from None
+    try:
+        return as_scenarios(found, where, batched)
+    except OnnxliteError as error:
+        raise UsageMistake(str(error)) from None
 
 
 def _typed(where: str, table: Mapping[str, Any], key: str, wanted: type) -> Any:

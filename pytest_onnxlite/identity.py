@@ -131,5 +131,9 @@ def _same_trained(one: ModelSpec, other: ModelSpec) -> bool:
 def _content(spec: ModelSpec) -> tuple[Any, ...]:
     data = spec.evaluation.sha256 if spec.evaluation else None
     calibration = hash_inputs(spec.calibration) if spec.calibration is not None else None
+    scenarios = [
+        (name, found.length, found.batch_size, hash_inputs(found.inputs) if found.inputs is not None else None)
+        for name, found in sorted(spec.scenarios.items())
+    ]
     files = spec.onnx, spec.int8, spec.recipe, calibration, data
-    return *files, spec.batch_size, spec.threads, spec.batched, spec.output, spec.rating
+    return *files, spec.batch_size, spec.threads, spec.batched, spec.output, spec.rating, scenarios

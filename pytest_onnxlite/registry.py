@@ -30,7 +30,20 @@ _TAKEN = frozenset(
     }
 )
 DECLARED_KEYS = frozenset(
-    {"trained", "onnx", "int8", "data", "calibration", "metric", "output", "batch_size", "threads", "batched", "recipe"}
+    {
+        "trained",
+        "onnx",
+        "int8",
+        "data",
+        "calibration",
+        "metric",
+        "output",
+        "batch_size",
+        "threads",
+        "batched",
+        "recipe",
+        "scenarios",
+    }
 ) | {"variants"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

@@ -27,6 +27,7 @@ from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
 from pytest_onnxlite.runtime import arrays
+from pytest_onnxlite.samples import FEWEST, make_up, make_up_scenarios
 from pytest_onnxlite.settings import PROCESSORS, Settings
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, count_samples
 from pytest_onnxlite.variants.builder import Builder
@@ -34,8 +35,6 @@ from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.variant import Variant
 
-# The fewest samples on which a file is run for the first time.
-_FEWEST = 2
 _NOT_HERE = "what it was compared with is not in the bundle."
 
 
@@ -250,6 +249,7 @@ def _spec(folder: Path, manifest: Manifest) -> ModelSpec:
         threads=conditions.threads,
         metric=conditions.metric if manifest.metric_is_built_in else "top1",
         output=conditions.output,
+        scenarios=make_up_scenarios(manifest.scenarios, max(batch_size, FEWEST), manifest.seed),
         **sources,
     )
 
@@ -258,19 +258,13 @@ def _data(folder: Path, manifest: Manifest, batch_size: int) -> Dataset:
     """Return the evaluation data where it is there; else the failing samples; else made-up ones."""
     if manifest.data:
         return Dataset(*_read(_inside(folder, manifest.data)))
-    fewest = max(batch_size, _FEWEST)
+    fewest = max(batch_size, FEWEST)
     if manifest.inputs and manifest.inputs.file:
         x, y, _ = _read(_inside(folder, manifest.inputs.file))
         if count_samples(x) >= fewest:
             return Dataset(x, y)
         return Dataset(_repeat(x, fewest), None if y is None else _repeat(y, fewest))
-    rng = np.random.default_rng(manifest.seed)
-    made = {}
-    for name, sample in manifest.sample.items():
-        shape, dtype = (fewest, *sample.shape), np.dtype(sample.dtype)
-        # Whole numbers may be indices: 0 is one everywhere.
-        made[name] = rng.normal(size=shape).astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
-    return Dataset(made[""] if set(made) == {""} else made)
+    return Dataset(make_up(manifest.sample, fewest, manifest.seed))
 
 
 def _read(path: Path) -> tuple[Inputs, Any, dict[str, Array]]:

@@ -205,6 +205,8 @@ def _plan(
         fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
         worse = [v for record in records for v in record.verdicts if v.outcome is Outcome.FAIL]
         slower = {verdict.check for verdict in worse if verdict.against == RUNTIME}
+        # What was measured under other conditions is no figure of today's.
+        slower |= {v.check for record in records for v in record.verdicts if v.outcome is Outcome.NOT_COMPARABLE}
         library = records[-1].runtime.library if records[-1].runtime else ONNX_RUNTIME
         key = machine_key(before, library)
         baseline = merge(before, fresh, measured, describe_machine(library), checks, gone, slower, key)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.metrics import Metric, as_metric
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8
+from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 
 Array = npt.NDArray[Any]
 Inputs = Array | Mapping[str, Array]
@@ -259,6 +260,8 @@ class ModelSpec:
         custom_objects: Keras layers or functions of yours, by the name they were saved under.
         onnx: a float ONNX file of your own; it is used as it is instead of being converted.
         int8: an INT8 ONNX file of your own; it is used as it is instead of being quantized.
+        scenarios: by name, what else the model is fed with where latency and memory are judged, such as
+            `{"long": Scenario(length=512)}` for `onnxlite_latency(scenario="long")`.
 
     Raises:
         OnnxliteError: an unusable name, a file that is not there, nothing to guard, or a value out of range.
@@ -277,6 +280,7 @@ class ModelSpec:
     custom_objects: Mapping[str, object] = field(default_factory=dict)
     onnx: str | os.PathLike[str] | None = None
     int8: str | os.PathLike[str] | None = None
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name.endswith("."):
@@ -330,6 +334,14 @@ class ModelSpec:
             if getattr(self, key) is not None:
                 path = _as_path(getattr(self, key), f"ModelSpec({self.name!r}) {key}")
                 object.__setattr__(self, key, path)
+        where = f"ModelSpec({self.name!r})"
+        scenarios = {
+            name: scenario
+            if scenario.inputs is None
+            else replace(scenario, inputs=as_inputs(scenario.inputs, f"{where}: the scenario {name!r}: inputs"))
+            for name, scenario in as_scenarios(self.scenarios, where, self.batched).items()
+        }
+        object.__setattr__(self, "scenarios", scenarios)
         if self.calibration is not None:
             object.__setattr__(self, "calibration", as_inputs(self.calibration, "calibration"))
 
@@ -337,6 +349,16 @@ class ModelSpec:
     def runtime(self) -> Runtime:
         """How its files are run."""
         return Runtime(threads=self.threads)
+
+    def scenario(self, name: str) -> Scenario:
+        """Return a scenario.
+
+        Raises:
+            OnnxliteError: there is none of that name.
+        """
+        if name in self.scenarios:
+            return self.scenarios[name]
+        raise OnnxliteError(f"ModelSpec({self.name!r}): {unknown_scenario(name, self.scenarios)}")
 
     @property
     def rating(self) -> Metric:

@@ -19,6 +19,7 @@ from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
+from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.settings import Mode, Settings
 from pytest_onnxlite.text import Shapes, listed
@@ -105,9 +106,25 @@ class Task(Generic[L]):
         return self.variant.beside(self.last_file)
 
     @property
+    def scenario_name(self) -> str:
+        """The scenario that the limit names; empty for none."""
+        return self.limit.scenario_name
+
+    @property
     def batch_size(self) -> int:
-        """Samples per inference: the limit's, else the spec's."""
-        return int(getattr(self.limit, "batch_size", None) or self.builder.spec.batch_size)
+        """Samples per inference: the limit's, else its scenario's, else the spec's.
+
+        Raises:
+            OnnxliteError: the limit and its scenario both say one, or there is no such scenario.
+        """
+        own, spec = getattr(self.limit, "batch_size", None), self.builder.spec
+        asked = spec.scenario(self.scenario_name).batch_size if self.scenario_name else None
+        if own and asked:
+            raise OnnxliteError(
+                f"{self.name}: the marker says batch_size={own}, and its scenario {self.scenario_name!r} says {asked}; leave "
+                "one of the two out."
+            )
+        return int(own or asked or spec.batch_size)
 
     @property
     def runtime(self) -> Runtime:

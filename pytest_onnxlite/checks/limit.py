@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ class Argument:
         low: the smallest number.
         high: the largest number.
         choices: the strings that are allowed, by themselves or in a list; any where empty.
+        form: what a string must look like; anything if None.
     """
 
     type: type
@@ -31,6 +33,7 @@ class Argument:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    form: re.Pattern[str] | None = None
 
     def accept(self, where: str, name: str, value: Any) -> Any:
         """Return a value as the limit keeps it.
@@ -46,6 +49,7 @@ class Argument:
                     raise UsageMistake(f"{where}: {name}: {unknown('name', entry, self.choices, 'There are')}")
         elif self.type is str:
             good = isinstance(value, str) and (not self.choices or value in self.choices)
+            good = good and (self.form is None or self.form.fullmatch(value) is not None)
         elif self.type is bool:
             good = isinstance(value, bool)
         else:
@@ -71,6 +75,8 @@ GROWTH = number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
 # A sum of several releases.
 TOTAL = number(0.0, 10.0, "a number from 0 to 10 (0.1 is 10 %)")
 FLAG = Argument(bool, "True or False")
+_LABEL = Argument(str, LABEL_SAYS, form=LABEL)
+SCENARIO = Argument(str, f"the name of a scenario of the model: {LABEL_SAYS}", form=LABEL)
 # Where the last release runs: in its own runtime; elsewhere, if nothing is said, in today's.
 RUNTIME = Argument(str, "'last': the last release in its own runtime", choices=("last",))
 
@@ -90,6 +96,11 @@ class Limit:
 
     variant: str | None = None
     label: str = ""
+
+    @property
+    def scenario_name(self) -> str:
+        """The scenario that it names; empty for none."""
+        return str(vars(self).get("scenario", "")) if self.arguments.get("scenario") is SCENARIO else ""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -133,9 +144,10 @@ def parse_limit(limit: type[Limit], arguments: Mapping[str, object], where: str,
                 raise UsageMistake(f"{where}: variant={value!r}; expected one of {', '.join(kinds)}.")
             values[name] = value
         elif name == "label":
-            if not isinstance(value, str) or not LABEL.fullmatch(value):
-                raise UsageMistake(f"{where}: label={value!r}; expected {LABEL_SAYS}.")
-            values[name] = value
+            values[name] = _LABEL.accept(where, name, value)
         elif value is not None or limit.arguments[name].type in (bool, tuple):
             values[name] = limit.arguments[name].accept(where, name, value)
+    if limit.arguments.get("scenario") is SCENARIO and values.get("scenario"):
+        # So that markers for several scenarios stand on one test.
+        values.setdefault("label", values["scenario"])
     return limit(**limit.filled(values))

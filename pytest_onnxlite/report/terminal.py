@@ -99,11 +99,13 @@ def states_of(verdicts: Sequence[Verdict]) -> set[str]:
 
 
 def _shape_lines(records: Sequence[Record], checks: Checks, everywhere: bool) -> list[str]:
-    """Return where each variant was measured; of those that were measured at one shape only if asked."""
+    """Return where each variant was measured; of those that were measured at one shape, without a scenario, only if asked."""
     several = [
         record
         for record in records
-        if everywhere or any(len(c.shapes(record.measured[name])) > 1 for name, c in known(record.measured, checks))
+        if everywhere
+        or any(limit.scenario_name for limit in record.limits.values())
+        or any(len(c.shapes(record.measured[name])) > 1 for name, c in known(record.measured, checks))
     ]
     lines = [f"{record.name}: {line}" for record in several for line in measured_at(record.measured, checks)]
     return list(dict.fromkeys(lines))

@@ -11,6 +11,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs, count_samples, take
 from pytest_onnxlite.text import Shapes
 from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.scenario_inputs import inputs_of
 from pytest_onnxlite.variants.variant import RuntimeVariant, Variant
 
 # A dim that is not so much larger than in any shape chosen so far is no reason for one more.
@@ -24,17 +25,31 @@ def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
     return {name: tuple(map(int, array.shape)) for name, array in feeds.items()}
 
 
-def batches(builder: Builder, variant: Variant, batch_size: int) -> tuple[RuntimeVariant, list[Feeds]]:
+def batches(
+    builder: Builder, variant: Variant, batch_size: int, scenario: str = ""
+) -> tuple[RuntimeVariant, list[Feeds]]:
     """Return a variant with the feeds of one batch for each shape that counts, and close every session of the model.
 
     Where all samples have one shape, that is the first batch. Where they differ, it is one of the longest shape, one
     of the median shape, and one for each dim that is much longer in another sample than in those.
 
+    Args:
+        builder: the model's variants.
+        variant: what is run.
+        batch_size: samples in a batch.
+        scenario: the spec's scenario that says what it is fed with; the evaluation data where empty.
+
     Raises:
-        OnnxliteError: no runtime runs the variant, or there are fewer samples than the batch needs.
+        OnnxliteError: no runtime runs the variant, there are fewer samples than the batch needs, or there is no such
+            scenario, or the model cannot take it.
     """
     if not isinstance(variant, RuntimeVariant):
         raise OnnxliteError(f"{variant.model} {variant.kind}: no runtime loads it, so that it cannot be measured.")
+    if scenario:
+        found = _batches_of(builder, variant, batch_size, scenario)
+        builder.release()
+        variant.release()
+        return variant, found
     data = builder.evaluation.x
     if count_samples(data) < batch_size:
         raise OnnxliteError(
@@ -47,13 +62,31 @@ def batches(builder: Builder, variant: Variant, batch_size: int) -> tuple[Runtim
     return variant, found
 
 
-def batch_at(builder: Builder, variant: Variant, batch_size: int, shapes: Shapes) -> tuple[RuntimeVariant, Feeds]:
+def _batches_of(builder: Builder, variant: RuntimeVariant, batch_size: int, name: str) -> list[Feeds]:
+    """Return the batches of a scenario, each of which the variant has run once: a shape may be new to it."""
+    scenario = builder.spec.scenario(name)
+    samples = builder.evaluation.x if scenario.inputs is None else scenario.inputs
+    try:
+        data = inputs_of(scenario, samples, variant.inputs_info, batch_size, batched=variant.batched)
+        found = [_take_rows(data, rows) for rows in rows_to_run(data, batch_size)]
+        for batch in found:
+            variant.answer(batch, batch_size)
+        return [variant.feeds(batch) for batch in found]
+    except OnnxliteError as error:
+        model = f"{variant.model} {variant.kind}: "
+        reason = str(error).removeprefix(model).rstrip(".")
+        raise OnnxliteError(f"{model}the scenario {name!r} ({scenario.asks}) cannot be run: {reason}.") from None
+
+
+def batch_at(
+    builder: Builder, variant: Variant, batch_size: int, shapes: Shapes, scenario: str = ""
+) -> tuple[RuntimeVariant, Feeds]:
     """Return the batch of these shapes among those of `batches`; the first if there is none.
 
     Raises:
         OnnxliteError: see `batches`.
     """
-    running, found = batches(builder, variant, batch_size)
+    running, found = batches(builder, variant, batch_size, scenario)
     return running, next((feeds for feeds in found if shapes_of(feeds) == shapes), found[0])
 
 

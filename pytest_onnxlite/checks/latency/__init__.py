@@ -36,15 +36,16 @@ from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
     FLOAT,
     SIBLING,
-    AtShapes,
     Latency,
     LatencyEvidence,
     LatencySection,
     is_last_release,
+    section_of,
 )
 from pytest_onnxlite.checks.latency.reasons import LatencyReasons, blocks
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
 from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
@@ -92,9 +93,17 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             task, last = replace(task, reference=last, last_file=None), None
         limit, siblings = task.limit, siblings_of(task)
         needs_baseline = limit.max_ratio is None and limit.max is None and task.mode != "save"
+        # A scenario that the model cannot take is told wherever it is named.
+        if isinstance(task.reference, Absent) and needs_baseline and not task.scenario_name:
+            return _not_measured(task.reference)
+        variant, found = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
         if isinstance(task.reference, Absent) and needs_baseline:
             return _not_measured(task.reference)
-        variant, found = batches(task.builder, task.variant, task.batch_size)
+        changed = changed_scenario(task, LatencySection, list(map(shapes_of, found)))
+        if changed is not None:
+            if needs_baseline:
+                return _not_measured(changed)
+            task, last = replace(task, reference=changed, last_file=None), None
         task = task if last is not None else with_last_that_runs(task, found)
         saved = [saved_at(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
         beside, references = zip(*(best_reference(task, at) for at in saved), strict=True)
@@ -179,25 +188,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def save(self, found: Latency) -> LatencySection:
         """Keep the seconds, and the ratio to the float model."""
-        main, *others = (
-            AtShapes(
-                shapes=one.shapes,
-                seconds=float(f"{one.seconds:.3g}"),
-                sibling_ratio=_sibling_ratio(one),
-                fast=_three_digits(one.fast),
-            )
-            for one in found.each
-        )
-        return LatencySection(
-            seconds=main.seconds,
-            batch_size=found.batch_size,
-            threads=found.threads,
-            sibling_ratio=main.sibling_ratio,
-            shapes=main.shapes,
-            others=tuple(others),
-            pace=_three_digits(found.pace),
-            fast=main.fast,
-        )
+        return section_of(found)
 
     def save_first(self, kept: float | None, found: Latency, same: bool) -> float:
         """Multiply up how much slower each release was than the one before."""
@@ -292,16 +283,6 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
 def _not_measured(why: Absent) -> Judged[Latency]:
     return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
-
-
-def _sibling_ratio(found: Latency) -> float | None:
-    """Return the ratio to the float model; None if that was not timed."""
-    sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
-    return round(median(sibling.first), 4) if sibling else None
-
-
-def _three_digits(seconds: float | None) -> float | None:
-    return float(f"{seconds:.3g}") if seconds else None
 
 
 def _slower(ratio: float) -> str:

@@ -62,7 +62,7 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     case.task.progress(f"profiling {variant.model} {variant.kind} and {name}")
     evidence = case.verdict.evidence
     shapes = evidence.shapes if isinstance(evidence, LatencyEvidence) else case.found.shapes
-    _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes)
+    _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes, case.task.scenario_name)
     made_from = case.task.builder.made_from(variant.kind) if variant.kind == "int8" else None
     sources = [made_from.path] if made_from is not None else []
     return explain_profile(

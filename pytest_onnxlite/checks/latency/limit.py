@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pytest_onnxlite.checks.limit import FLAG, RUNTIME, TOTAL, Argument, Limit, number, whole
+from pytest_onnxlite.checks.limit import FLAG, RUNTIME, SCENARIO, TOTAL, Argument, Limit, number, whole
 from pytest_onnxlite.checks.quantity import SECONDS
 from pytest_onnxlite.kinds import Kind
 
@@ -25,6 +25,7 @@ class LatencyLimit(Limit):
             needs no baseline.
         absolute: if the last release's file was not kept, and no float model can stand in, compare with the
             saved seconds, on a machine of the same fingerprint.
+        scenario: what the model is fed with, of `ModelSpec(scenarios=...)`; its evaluation data where empty.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max_time: seconds after which measuring longer is given up.
@@ -40,6 +41,7 @@ class LatencyLimit(Limit):
         "max_slowdown_total": TOTAL,
         "max_ratio": number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
         "absolute": FLAG,
+        "scenario": SCENARIO,
         "batch_size": whole(1),
         "threads": whole(1),
         "max_time": number(0.5, 3600.0, "seconds, from 0.5 to 3600"),
@@ -52,6 +54,7 @@ class LatencyLimit(Limit):
     max_slowdown_total: float | None = None
     max_ratio: float | None = None
     absolute: bool = False
+    scenario: str = ""
     batch_size: int | None = None
     threads: int | None = None
     max_time: float = 120.0

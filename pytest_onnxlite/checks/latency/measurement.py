@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 import msgspec
 
@@ -126,6 +127,11 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     pace: Factor | None = None
     fast: Factor | None = None
 
+    @property
+    def all_shapes(self) -> tuple[Shapes, ...]:
+        """What it was fed with, the longest first."""
+        return (self.shapes, *(other.shapes for other in self.others))
+
     def at(self, shapes: Shapes, alone: bool) -> AtShapes | None:
         """Return what was saved at these shapes; None for nothing.
 
@@ -137,6 +143,39 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         if self.shapes == shapes or (alone and not self.shapes):
             return AtShapes(shapes=shapes, seconds=self.seconds, sibling_ratio=self.sibling_ratio, fast=self.fast)
         return next((other for other in self.others if other.shapes == shapes), None)
+
+
+def section_of(found: Latency) -> LatencySection:
+    """Return what a baseline keeps of times: three digits of each, and the ratio to the float model."""
+    main, *others = (
+        AtShapes(
+            shapes=one.shapes,
+            seconds=float(f"{one.seconds:.3g}"),
+            sibling_ratio=_sibling_ratio(one),
+            fast=_three_digits(one.fast),
+        )
+        for one in found.each
+    )
+    return LatencySection(
+        seconds=main.seconds,
+        batch_size=found.batch_size,
+        threads=found.threads,
+        sibling_ratio=main.sibling_ratio,
+        shapes=main.shapes,
+        others=tuple(others),
+        pace=_three_digits(found.pace),
+        fast=main.fast,
+    )
+
+
+def _sibling_ratio(found: Latency) -> float | None:
+    """Return the ratio to the float model; None if that was not timed."""
+    sibling = found.comparisons.get(FLOAT) or found.comparisons.get(SIBLING)
+    return round(median(sibling.first), 4) if sibling else None
+
+
+def _three_digits(seconds: float | None) -> float | None:
+    return float(f"{seconds:.3g}") if seconds else None
 
 
 class Interval(msgspec.Struct, frozen=True):

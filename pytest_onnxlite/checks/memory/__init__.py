@@ -24,6 +24,7 @@ from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Me
 from pytest_onnxlite.checks.memory.reasons import MemoryReasons, blocks
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
 from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
@@ -55,15 +56,19 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         """Measure the candidate and the last release's file, at each shape that counts."""
         from pytest_onnxlite.checks.last_inputs import with_last_that_runs
         from pytest_onnxlite.checks.memory.measure import measure
-        from pytest_onnxlite.variants.running import batches
+        from pytest_onnxlite.variants.running import batches, shapes_of
 
         last = last_runtime(task)
         if isinstance(last, Absent):
             task, last = replace(task, reference=last, last_file=None), None
         alone = task.mode == "save" or task.limit.max is not None
-        if isinstance(reference := _reference(task), Absent) and not alone:
+        # A scenario that the model cannot take is told wherever it is named.
+        if isinstance(reference := _reference(task), Absent) and not alone and not task.scenario_name:
             return _not_measured(reference)
-        variant, shapes = batches(task.builder, task.variant, task.batch_size)
+        variant, shapes = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
+        changed = changed_scenario(task, MemorySection, list(map(shapes_of, shapes)))
+        if changed is not None:
+            task, last = replace(task, reference=changed, last_file=None), None
         if last is None:
             task = with_last_that_runs(task, shapes)
         if isinstance(reference := _reference(task), Absent) and not alone:

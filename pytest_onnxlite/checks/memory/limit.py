@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import GROWTH, RUNTIME, TOTAL, Argument, Limit, whole
+from pytest_onnxlite.checks.limit import GROWTH, RUNTIME, SCENARIO, TOTAL, Argument, Limit, whole
 from pytest_onnxlite.checks.quantity import BYTES
 
 
@@ -17,6 +17,7 @@ class MemoryLimit(Limit):
     Attributes:
         max_growth: how much more it may need, relatively.
         max_growth_total: how much more than the first release it may need, relatively, each release's growth multiplied.
+        scenario: what the model is fed with, of `ModelSpec(scenarios=...)`; its evaluation data where empty.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max: the most that it may need, such as `"64 MiB"`; needs nothing to compare with.
@@ -26,6 +27,7 @@ class MemoryLimit(Limit):
     arguments: ClassVar[Mapping[str, Argument]] = {
         "max_growth": GROWTH,
         "max_growth_total": TOTAL,
+        "scenario": SCENARIO,
         "batch_size": whole(1),
         "threads": whole(1),
         "max": BYTES,
@@ -34,6 +36,7 @@ class MemoryLimit(Limit):
 
     max_growth: float = 0.05
     max_growth_total: float | None = None
+    scenario: str = ""
     batch_size: int | None = None
     threads: int | None = None
     max: float | None = None

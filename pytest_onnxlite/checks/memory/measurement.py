@@ -87,6 +87,11 @@ class MemorySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         """The higher of both."""
         return max(self.load, self.run)
 
+    @property
+    def all_shapes(self) -> tuple[Shapes, ...]:
+        """What was run, as far as it is kept."""
+        return (self.shapes,)
+
 
 class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The numbers behind a verdict.
