@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.text import first_line, listed
 
 if TYPE_CHECKING:
     from pytest_onnxlite.spec import Array, Inputs
+
+__tracebackhide__ = hide_mistakes
 
 
 @dataclass(frozen=True)

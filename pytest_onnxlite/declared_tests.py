@@ -131,7 +131,6 @@ class OnnxliteCheck(pytest.Function):
 
 
 def _build(request: pytest.FixtureRequest) -> None:
-    __tracebackhide__ = True
     item: OnnxliteCheck = request.node
     model, kind = item.parent.parent.model, item.parent.name
     guardian = session_of(item.config).guardian()

@@ -15,11 +15,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.metrics import Metric, as_metric
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
+
+__tracebackhide__ = hide_mistakes
 
 Array = npt.NDArray[Any]
 Inputs = Array | Mapping[str, Array]

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pytest_onnxlite.errors import hide_mistakes
+
 if TYPE_CHECKING:
     from pytest_onnxlite.lint.checking import check_graph
     from pytest_onnxlite.lint.digest import canonical_digest
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_onnxlite.lint.rules import RULES, Rule
     from pytest_onnxlite.lint.signatures import compare_signatures, signature
     from pytest_onnxlite.lint.summary import FloatLeft, GraphSummary, summarize
+
+__tracebackhide__ = hide_mistakes
 
 __all__ = [
     "RULES",

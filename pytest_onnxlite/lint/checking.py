@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, validity, values
 from pytest_onnxlite.lint.biases import check_bias
 from pytest_onnxlite.lint.context import Context
@@ -19,6 +20,8 @@ from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_produc
 from pytest_onnxlite.lint.randomness import check_randomness
 from pytest_onnxlite.lint.signatures import compare_signatures, signature_of
 from pytest_onnxlite.lint.training import check_training
+
+__tracebackhide__ = hide_mistakes
 
 
 def check_signature(context: Context) -> Iterator[Finding]:

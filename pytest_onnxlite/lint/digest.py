@@ -11,10 +11,13 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.loading import ModelLike, asking, load_model
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS
 from pytest_onnxlite.lint.signatures import signature_of
+
+__tracebackhide__ = hide_mistakes
 
 
 def canonical_digest(model: ModelLike) -> str:

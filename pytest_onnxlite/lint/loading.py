@@ -13,9 +13,12 @@ from typing import Any, TypeAlias
 import onnx
 import onnx_ir as ir
 
+from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import Owner, load_graph, walk
 from pytest_onnxlite.text import first_line
+
+__tracebackhide__ = hide_mistakes
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model | LoadedModel"
 """What every function of this package takes: a file, a proto in memory, an onnx-ir model, or what `load_model` made of one."""

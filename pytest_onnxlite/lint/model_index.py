@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint import protobuf
 from pytest_onnxlite.lint.loading import ModelLike, load_model
 from pytest_onnxlite.lint.operators import DEQUANTIZE, ONNX_DOMAINS, Pattern, QuantizedOperator, quantized_operator
 from pytest_onnxlite.lint.storage import Problem, problem, release
+
+__tracebackhide__ = hide_mistakes
 
 Array = npt.NDArray[Any]
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})

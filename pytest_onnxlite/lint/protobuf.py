@@ -12,10 +12,13 @@ from typing import TypeAlias
 
 import onnx
 
+from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.files import kind_of, problem_with
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.operators import quantized_operator
 from pytest_onnxlite.text import first_line
+
+__tracebackhide__ = hide_mistakes
 
 Owner: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
 

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
+from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint.finding import Finding, report
 from pytest_onnxlite.lint.interface import Dim, Signature, TensorSignature
 from pytest_onnxlite.lint.loading import ModelLike, asking, load_model
+
+__tracebackhide__ = hide_mistakes
 
 
 def signature(model: ModelLike) -> Signature:

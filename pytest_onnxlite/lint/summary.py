@@ -9,12 +9,15 @@ from typing import Any
 
 import onnx_ir as ir
 
+from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import float_weights, reason
 from pytest_onnxlite.lint.loading import ModelLike, asking
 from pytest_onnxlite.lint.model_index import Constant, ModelIndex
 from pytest_onnxlite.lint.operator_counts import count_operators
 from pytest_onnxlite.lint.validity import LARGE
+
+__tracebackhide__ = hide_mistakes
 
 
 @dataclass(frozen=True)

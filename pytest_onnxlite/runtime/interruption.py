@@ -8,6 +8,10 @@ from contextvars import ContextVar, copy_context
 from threading import Event, Thread
 from typing import TypeVar
 
+from pytest_onnxlite.errors import hide_mistakes
+
+__tracebackhide__ = hide_mistakes
+
 Result = TypeVar("Result")
 
 # Seconds that one inference may take.

@@ -10,11 +10,13 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import uses_external_data
 
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.lint.protobuf import load_graph, tensors
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_file, hash_tree
+
+__tracebackhide__ = hide_mistakes
 
 
 @dataclass(frozen=True)

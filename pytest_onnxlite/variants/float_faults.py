@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.lint import check_graph
 from pytest_onnxlite.lint.finding import Finding
 from pytest_onnxlite.lint.operators import WEIGHTED, takes_bias
 from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.text import first_line, shortened
 from pytest_onnxlite.variants.deadline import OutOfTime
+
+__tracebackhide__ = hide_mistakes
 
 # Values that no number can be computed from, and a graph that tools read in different ways. What else may be wrong with a float
 # file (an unused tensor, metadata) stops no quantizer.

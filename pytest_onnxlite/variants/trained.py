@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.files import kind_of
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, count_samples
@@ -24,6 +24,8 @@ from pytest_onnxlite.variants.called import is_in_memory
 from pytest_onnxlite.variants.code import hash_code
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import Outputs, Variant
+
+__tracebackhide__ = hide_mistakes
 
 # Large enough to be quick; a float model's answers do not depend on how samples are split.
 _TRAINED_BATCH = 256

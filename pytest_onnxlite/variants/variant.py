@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.runtime.arrays import join
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
 from pytest_onnxlite.runtime.sessions import (
@@ -31,6 +31,8 @@ from pytest_onnxlite.variants.deadline import check_time
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
+
+__tracebackhide__ = hide_mistakes
 
 Outputs = dict[str, Array]
 

@@ -405,6 +405,7 @@ def test_what_cannot_be_used_fails_the_test(declare: Write, head: str, message: 
     result.assert_outcomes(failed=1)
     assert message in said(result)
     assert "declared.py" not in said(result)
+    assert "traceback entries are hidden" not in said(result)
 
 
 def test_a_name_that_a_fixture_uses_for_another_model_is_refused(declare: Write) -> None:

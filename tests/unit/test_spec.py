@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import pytest_onnxlite
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError
 from pytest_onnxlite.metrics import as_metric
 from pytest_onnxlite.runtime.sessions import TensorInfo, to_feeds
+from pytest_onnxlite.spec import Runtime, count_samples
+from pytest_onnxlite.variants.variant import OnnxVariant
+
+from onnx_models import dense
 
 X = np.zeros((4, 2), np.float32)
 
@@ -69,6 +75,45 @@ def test_a_spec_that_cannot_be_used(tmp_path: Path, arguments: dict[str, Any], m
 def test_a_recipe_that_cannot_be_used(arguments: dict[str, Any]) -> None:
     with pytest.raises(OnnxliteError, match="expected"):
         DynamicInt8(**arguments)
+
+
+MISTAKES = {
+    "Dataset(X, [1])": "4 samples and Dataset.y has 1 labels",
+    "Dataset({'a': X, 'b': X[:2]})": "unequal numbers of samples",
+    "Dataset(X, slices={'dark': [1]})": "slices",
+    "ModelSpec('a/b')": "1 to 64 letters",
+    "ModelSpec('digits', onnx='missing.onnx')": "no such file",
+    "ModelSpec('digits', onnx=__file__, metric='f1')": "metric='f1'",
+    "StaticInt8(method='mean')": "expected 'minmax'",
+    "DynamicInt8(exclude='Conv')": "expected a list of globs",
+    "VARIANT.predict(X)": "takes",
+    "VARIANT.size": "Check the path",
+    "check_graph('missing.onnx')": "cannot be read",
+    "summarize('missing.onnx')": "cannot be read",
+}
+
+
+@pytest.mark.parametrize("call", MISTAKES)
+def test_a_mistake_is_shown_where_it_is_made(tmp_path: Path, call: str) -> None:
+    """What pytest shows of it has the user's line and the message, and no line of ours."""
+    source = tmp_path / "conftest.py"
+    source.write_text(call)
+    dense(tmp_path / "m.onnx", 1, width=3)
+    variant = OnnxVariant("m", "onnx", tmp_path / ("gone.onnx" if "size" in call else "m.onnx"), Runtime())
+    names = {**vars(pytest_onnxlite), **{name: getattr(pytest_onnxlite, name) for name in pytest_onnxlite.__all__}}
+    with pytest.raises(OnnxliteError) as raised:
+        exec(compile(call, source, "exec"), {**names, "X": X, "VARIANT": variant, "__file__": str(source)})
+    shown = str(raised.getrepr(style="long"))
+    assert MISTAKES[call] in shown
+    places = {line.split(":")[0] for line in shown.splitlines() if re.match(r"\S+:\d+:", line)}
+    assert {Path(place).name for place in places} == {"test_spec.py", "conftest.py"}
+    assert "raise " not in shown
+
+
+def test_what_is_no_mistake_of_the_users_keeps_its_traceback() -> None:
+    with pytest.raises(TypeError) as raised:
+        count_samples(None)  # type: ignore[arg-type]
+    assert "spec.py" in str(raised.getrepr(style="long"))
 
 
 INFO = (TensorInfo("x", "float32", ("batch", 2)),)
