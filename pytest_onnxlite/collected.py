@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from importlib.util import find_spec
@@ -32,10 +32,15 @@ class Collecting:
         self._refused: dict[str, str] = {}
         self._hidden: list[str] = []
         self._spared: list[str] = []
+        self._deselected: set[str] = set()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Take it down; it gets its markers later."""
         self._items.append(item)
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Take down what an option or a plugin leaves out, and says so."""
+        self._deselected.update(item.nodeid for item in items)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Take down what skips itself, or cannot be collected."""
@@ -75,17 +80,24 @@ class Collecting:
                     return True
         return False
 
-    def taken_down(self, registry: Registry) -> Collected:
-        """Return all of it; called when the collection is over, and every conftest.py has added its markers."""
+    def taken_down(self, registry: Registry, left: Sequence[pytest.Item]) -> Collected:
+        """Return all of it; called when the collection is over, and every conftest.py has added its markers.
+
+        Args:
+            registry: the checks and kinds there are.
+            left: the tests that are to run.
+        """
         came = {}
         for item in self._items:
             guard = item.stash.get(GUARD, None) or _guard_of(item, registry)
             if guard is not None:
                 came[item.nodeid] = tuple((kind, labelled(check, limit.label)) for kind, check, limit in guard.limits)
         self._items.clear()
+        known = self._deselected.union(item.nodeid for item in left)
+        removed = tuple(test for test in came if test not in known)
         # By this name pytest itself leaves out what passed last time, file by file, while it collects.
         last_failed = self._config.pluginmanager.hasplugin("lfplugin-collskip")
-        return Collected(came, dict(self._refused), tuple(self._hidden), tuple(self._spared), last_failed)
+        return Collected(came, dict(self._refused), tuple(self._hidden), tuple(self._spared), last_failed, removed)
 
 
 def _guard_of(item: pytest.Item, registry: Registry) -> Guard | None:

@@ -68,7 +68,7 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
         run.findings.append(
             f"--onnxlite-complete asks for a full run, and this one is {found.text}. Let every guarded test run: leave "
             "away what narrows the run, such as -k, -m, --lf, or a part of the test files. What narrows it may stand in "
-            "addopts."
+            "addopts, or be a plugin or a hook of a conftest.py."
         )
     if settings.mode == "compare":
         run.findings += [*wording.nothing_guarded(tally, judged, run.unjudged), *wording.findings(tally)]

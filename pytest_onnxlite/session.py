@@ -155,7 +155,7 @@ class GuardSession:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take down what was collected, and refuse to measure while other workers run: it could only end red."""
         if self._collecting is not None:
-            self._collected = self._collecting.taken_down(self._registry())
+            self._collected = self._collecting.taken_down(self._registry(), session.items)
             if self._is_worker:
                 import msgspec
 

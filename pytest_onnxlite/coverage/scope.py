@@ -23,6 +23,7 @@ class Collected:
         hidden: paths that the project itself keeps from being collected.
         spared: paths that an option or a plugin kept from being collected.
         last_failed: whether `--lf` left out what passed last time, which it does without telling.
+        removed: guarded tests that were removed after they had been collected, without pytest's being told.
     """
 
     came: Mapping[str, Asks] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Collected:
     hidden: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
     last_failed: bool = False
+    removed: tuple[str, ...] = ()
 
     def and_also(self, other: Collected) -> Collected:
         """Return what either of two processes collected."""
@@ -39,6 +41,7 @@ class Collected:
             (*self.hidden, *(path for path in other.hidden if path not in self.hidden)),
             (*self.spared, *(path for path in other.spared if path not in self.spared)),
             self.last_failed or other.last_failed,
+            (*self.removed, *(test for test in other.removed if test not in self.removed)),
         )
 
 

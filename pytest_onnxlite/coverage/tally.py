@@ -74,6 +74,7 @@ class Tally:
         reasons: why a baseline was not looked at, where it was to be.
         guards: the same by each test that a baseline names.
         left_out: guarded tests that were collected and not run.
+        removed: those of them that were removed without pytest's being told.
         looked: by model and variant, the checks that were judged.
     """
 
@@ -81,6 +82,7 @@ class Tally:
     reasons: Mapping[Name, str]
     guards: tuple[Guarded, ...]
     left_out: tuple[str, ...]
+    removed: tuple[str, ...]
     looked: Mapping[Name, Collection[str]]
 
     def of(self, *states: State) -> dict[Name, list[str]]:
@@ -152,7 +154,8 @@ class Assessor:
                 if own[check].is_missing and reason:
                     reasons.setdefault(name, reason)
         left_out = tuple(test for test in self._collected.came if test not in self._ran)
-        return Tally(states, reasons, tuple(guards), left_out, self._looked)
+        removed = tuple(test for test in left_out if test in self._collected.removed)
+        return Tally(states, reasons, tuple(guards), left_out, removed, self._looked)
 
     def _guards(self, name: Name, check: str) -> list[Guarded]:
         """Return what became of a check by each test that the baseline names.

@@ -20,6 +20,7 @@ class Coverage:
         baselines: by name, the hash of what each baseline held when the run looked.
         not_looked: what of them was not looked at.
         left_out: guarded tests that were collected and not run.
+        removed: those of them that were removed without pytest's being told.
     """
 
     state: Literal["full", "partial", "missing"] = "full"
@@ -27,6 +28,7 @@ class Coverage:
     baselines: Mapping[str, str] = field(default_factory=dict)
     not_looked: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     @property
     def if_partial(self) -> str:
@@ -49,7 +51,7 @@ def describe(tally: Tally, digests: Mapping[Name, str]) -> Coverage:
     text = f"{looked} of {counted(len(tally.states), 'baseline')} looked at"
     names = {f"{model}/{variant}": digest for (model, variant), digest in digests.items()}
     text = f"partial: {text}" if kind == "partial" else text
-    return Coverage(kind, text, names, tuple(_places(tally, unseen)), tally.left_out)
+    return Coverage(kind, text, names, tuple(_places(tally, unseen)), tally.left_out, tally.removed)
 
 
 def _places(tally: Tally, found: Mapping[Name, Sequence[str]]) -> Iterator[str]:
@@ -75,8 +77,13 @@ def remarks(coverage: Coverage) -> list[str]:
     lines = [f"{coverage.text}."]
     if coverage.not_looked:
         lines.append(f"baselines not looked at in this run: {shortened(coverage.not_looked)}")
-    if coverage.left_out:
-        lines.append(f"guarded tests that were left out: {shortened(coverage.left_out)}")
+    told = [test for test in coverage.left_out if test not in coverage.removed]
+    if told:
+        lines.append(f"guarded tests that were left out: {shortened(told)}")
+    if coverage.removed:
+        lines.append(
+            f"guarded tests that a plugin or a conftest.py removed, without telling pytest: {shortened(coverage.removed)}"
+        )
     return lines
 
 

@@ -339,6 +339,50 @@ def test_a_shard_is_a_part(guarded: Project, monkeypatch: pytest.MonkeyPatch, sh
         nothing.stdout.fnmatch_lines(["ERROR: nothing was guarded: *"])
 
 
+# Hooks of the project's own conftest.py, and the guarded tests that are named as removed.
+REMOVED = "removed, without telling pytest: suite/test_int8.py::test_accuracy, suite/test_int8.py::test_size"
+HOOKS = {
+    "removes them": (
+        "def pytest_collection_modifyitems(items): items[:] = [item for item in items if 'int8' not in item.nodeid]",
+        REMOVED,
+    ),
+    "removes them last": (
+        "@pytest.hookimpl(wrapper=True, tryfirst=True)\n"
+        "def pytest_collection_modifyitems(items):\n    yield\n    items[:] = [item for item in items if 'int8' not in item.nodeid]",
+        REMOVED,
+    ),
+    "keeps their file from being collected": (
+        "def pytest_ignore_collect(collection_path):\n    return True if 'int8' in collection_path.name else None",
+        "baselines not looked at in this run: digits/int8.json",
+    ),
+    "runs them by doing nothing": (
+        "def pytest_runtest_protocol(item): return True if 'int8' in item.nodeid else None",
+        "guarded tests that were left out: suite/test_int8.py::test_accuracy, suite/test_int8.py::test_size",
+    ),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_of_the_projects_own_that_leaves_guarded_tests_out_is_told(guarded: Project, hook: str) -> None:
+    code, text = HOOKS[hook]
+    with (guarded.path / "conftest.py").open("a") as conftest:
+        conftest.write(code)
+    result = guarded.compare("--onnxlite-report=r.json")
+    assert_partial(result, 1)
+    assert text in said(result)
+    assert json.loads((guarded.path / "r.json").read_text())["coverage"]["state"] == "partial"
+    complete = guarded.compare("--onnxlite-complete")
+    assert complete.ret == 1
+    complete.stdout.fnmatch_lines(["ERROR: --onnxlite-complete asks for a full run, and this one is partial: *"])
+    if hook == "removes them":  # and nothing of a new file is saved without them
+        write(guarded, wrong=2)
+        with (guarded.path / "conftest.py").open("a") as conftest:
+            conftest.write(code.replace("'int8' not in", "'accuracy' not in"))
+        refused = guarded.run("--onnxlite-save-baseline")
+        assert refused.ret == 1
+        refused.stdout.fnmatch_lines(["ERROR: digits/int8 was not saved: *did not measure its accuracy*"])
+
+
 def test_a_part_says_so_in_every_report(guarded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     reports = ["--onnxlite-report=r.json", "--onnxlite-markdown=r.md", "--onnxlite-html=r.html", "--junitxml=r.xml"]
