@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.text import shown
 
 # Git's own separators could stand in a file's name; these cannot.
 _COMMIT = "\x01"
+# Names in one command.
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,27 @@ def versions(folder: Path) -> Iterator[Version]:
             parts = Path(name).parts
             if len(parts) == 2 and name.endswith(".json"):
                 yield Version(commit, date, parts[0], Path(name).stem, name, _show(folder, commit, name))
+
+
+def release_names(folder: Path, commits: Sequence[str]) -> dict[str, str]:
+    """Return the names of releases by commit: the first tag that has it; of several commits of one tag the newest is the release.
+
+    Args:
+        folder: in the repository.
+        commits: oldest first.
+    """
+    distinct = list(dict.fromkeys(commits))
+    found: dict[str, str] = {}
+    for start in range(0, len(distinct), _AT_ONCE):
+        some = distinct[start : start + _AT_ONCE]
+        try:
+            told = _git(folder, "name-rev", "--tags", "--name-only", *some).splitlines()
+        except OnnxliteError:
+            return {}
+        # "v1.2~3" is three commits before that tag.
+        names = (shown(re.split(r"[~^]", line)[0]) for line in told)
+        found |= {name: commit for name, commit in zip(names, some, strict=False) if name != "undefined"}
+    return {commit: name for name, commit in found.items()}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -10,10 +10,10 @@ from pytest_onnxlite.checks.check import NONE, History, Trend
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.labels import known, label_of, labelled
 from pytest_onnxlite.records import Checks, Record
-from pytest_onnxlite.report.plots import Spark, spark
+from pytest_onnxlite.report.plots import Spark, SparkPoint, spark
 from pytest_onnxlite.report.status import Status, anchor, measured_of, verdicts_of, worst
 from pytest_onnxlite.report.trend import Release, Series
-from pytest_onnxlite.text import growth, percent, points
+from pytest_onnxlite.text import counted, growth, percent, points
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class TrendRow:
-    """One figure of one variant over the saved baselines."""
+    """One figure of one variant over the saved baselines; `accepted` has the losses that were accepted, and why."""
 
     name: str
     figure: str
@@ -35,6 +35,7 @@ class TrendRow:
     last: str
     change: str
     spark: Spark
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,27 +80,33 @@ def trend_part(series: Series, groups: Mapping[tuple[str, str], Sequence[Record]
     trends: dict[str, list[Trend | None]] = {}
     for key in dict.fromkeys(key for release in releases for key in release.figures):
         trends[key] = [release.figures.get(key) for release in releases]
-    rows = tuple(_row(series, key, values) for key, values in trends.items())
+    rows = tuple(_row(series, key, values, releases) for key, values in trends.items())
     lines = []
     for release in releases:
         texts = (figure.text(figure.value) if (figure := release.figures.get(key)) else NONE for key in trends)
-        lines.append((release.date, release.commit[:10] or NONE, *texts))
+        commit = release.commit[:10] or NONE
+        lines.append((release.date, f"{release.tag} ({commit})" if release.tag else commit, *texts))
     return TrendPart(name, rows, tuple(trends), tuple(lines), (*series.broken, *_other_data(releases)))
 
 
-def _row(series: Series, key: str, figures: Sequence[Trend | None]) -> TrendRow:
+def _row(series: Series, key: str, figures: Sequence[Trend | None], releases: Sequence[Release]) -> TrendRow:
     known = [figure for figure in figures if figure is not None]
     first, last = known[0], known[-1]
     text = last.text
+    is_share = text is percent
     # A share of right answers changes by points.
-    change = points(100 * (first.value - last.value)) if text is percent else growth(last.value, first.value)
+    change = points(100 * (first.value - last.value)) if is_share else growth(last.value, first.value)
     title = f"{series.model} {series.variant}: {last.label}"
+    accepted = tuple(f"{release.name}: {release.accepted[key]}" for release in releases if key in release.accepted)
     described = f"{len(known)} values, from {text(first.value)} to {text(last.value)}"
+    described += f"; a loss was accepted {counted(len(accepted), 'time')}" if accepted else ""
     place = anchor("trend", series.model, series.variant, key)
-    values = [None if figure is None else figure.value for figure in figures]
-    return TrendRow(
-        key, last.label, text(first.value), text(last.value), change, spark(title, described, place, values)
-    )
+    values = [
+        SparkPoint(None if figure is None else figure.value, release.name, key in release.accepted)
+        for figure, release in zip(figures, releases, strict=True)
+    ]
+    drawn = spark(title, described, place, values, text, 1.0 if is_share else None)
+    return TrendRow(key, last.label, text(first.value), text(last.value), change, drawn, accepted)
 
 
 def _other_data(releases: Sequence[Release]) -> Iterator[str]:
@@ -107,7 +114,7 @@ def _other_data(releases: Sequence[Release]) -> Iterator[str]:
     known = [release for release in releases if release.data_id]
     for one, other in pairwise(known):
         if one.data_id != other.data_id:
-            place = other.commit[:10] or other.date
+            place = other.name
             yield f"accuracy is on other evaluation data from {place} on; do not compare it with what was before."
 
 

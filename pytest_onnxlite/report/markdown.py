@@ -133,9 +133,12 @@ def _compared(block: Compared) -> Iterable[str]:
 
 def _trend(part: TrendPart) -> Iterable[str]:
     yield f"**{escape(part.name)}**"
+    accepted = [f"accepted: {line}" for row in part.rows for line in row.accepted]
+    if accepted:
+        yield "\n".join(f"- {escape(line)}" for line in dict.fromkeys(accepted))
     if part.remarks:
         yield "\n".join(f"- {escape(line)}" for line in part.remarks)
     if part.releases:
         yield _table(
-            ["date", "commit", *map(escape, part.columns)], part.releases, numbers=range(2, 2 + len(part.columns))
+            ["date", "release", *map(escape, part.columns)], part.releases, numbers=range(2, 2 + len(part.columns))
         )

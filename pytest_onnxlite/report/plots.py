@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, log10
@@ -16,7 +16,7 @@ _AXIS = 24
 _DOTS_TOP, _DOTS_HIGH = 16, 26
 # What the eye cannot make a pattern of: multiples of the golden ratio fall evenly and in no order.
 _GOLDEN = 0.618034
-_SPARK_HIGH = 32
+_SPARK_HIGH, _SPARK_EDGE = 56.0, 8.0
 _LEAST_SPREAD = 0.1
 
 
@@ -135,33 +135,89 @@ def strip(
 
 
 @dataclass(frozen=True)
+class SparkDot:
+    """A release on a line: across in per cent, down in pixels, what it is, and whether a loss was accepted with it."""
+
+    x: float
+    y: float
+    text: str
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
 class Spark:
-    """A small line of a figure over releases: segments across in per cent, down in pixels."""
+    """A small line of a figure over releases: segments across in per cent, down in pixels.
+
+    Attributes:
+        low: the value at the lower end, as text.
+        high: the value at the upper end.
+        top: where the upper end is, in pixels.
+        bottom: where the lower end is.
+        first: what the first release is called.
+        last: what the last one is called.
+    """
 
     title: str
     anchor: str
     description: str
     height: float
     segments: tuple[tuple[float, float, float, float], ...]
-    dots: tuple[tuple[float, float], ...]
+    dots: tuple[SparkDot, ...]
+    low: str
+    high: str
+    top: float
+    bottom: float
+    first: str
+    last: str
 
 
-def spark(title: str, description: str, anchor: str, values: Sequence[float | None]) -> Spark:
-    """Place a figure's values in the order of the releases; None leaves a gap."""
-    known = [value for value in values if value is not None]
+@dataclass(frozen=True)
+class SparkPoint:
+    """A figure in a release: its value, None if it is not known, what the release is called, and whether a loss was accepted."""
+
+    value: float | None
+    name: str = ""
+    accepted: bool = False
+
+
+def spark(
+    title: str,
+    description: str,
+    anchor: str,
+    points: Sequence[SparkPoint],
+    text: Callable[[float], str],
+    most: float | None = None,
+) -> Spark:
+    """Place a figure's values in the order of the releases; one that is not known leaves a gap.
+
+    Args:
+        title: what it is of.
+        description: it in words.
+        anchor: a name for the plot, unique in its page.
+        points: the releases.
+        text: how values are written.
+        most: the largest value that there can be; None for none.
+    """
+    known = [point.value for point in points if point.value is not None]
     low, high = min(known), max(known)
     # A change of a per cent must not look like one of a half.
     spread = _LEAST_SPREAD * max(abs(low), abs(high)) - (high - low)
     if spread > 0:
         low, high = low - spread / 2, high + spread / 2
-    last = max(len(values) - 1, 1)
-    points: list[tuple[float, float] | None] = []
-    for number, value in enumerate(values):
-        if value is None:
-            points.append(None)
+        if most is not None and high > most:
+            low, high = low - (high - most), most
+    last = max(len(points) - 1, 1)
+    places: list[SparkDot | None] = []
+    for number, point in enumerate(points):
+        if point.value is None:
+            places.append(None)
             continue
-        # A figure that never changed runs through the middle.
-        down = 0.5 if high == low else (high - value) / (high - low)
-        points.append((round(4 + 92 * number / last, 2), round(5 + down * (_SPARK_HIGH - 10), 2)))
-    segments = tuple((*a, *b) for a, b in pairwise(points) if a is not None and b is not None)
-    return Spark(title, anchor, description, _SPARK_HIGH, segments, tuple(p for p in points if p is not None))
+        # A figure that was always 0 runs through the middle.
+        down = 0.5 if high == low else (high - point.value) / (high - low)
+        y = round(_SPARK_EDGE + down * (_SPARK_HIGH - 2 * _SPARK_EDGE), 2)
+        told = f"{point.name}: {text(point.value)}{', a loss was accepted' if point.accepted else ''}"
+        places.append(SparkDot(round(4 + 92 * number / last, 2), y, told, point.accepted))
+    segments = tuple((a.x, a.y, b.x, b.y) for a, b in pairwise(places) if a is not None and b is not None)
+    dots = tuple(place for place in places if place is not None)
+    ends = text(low), text(high), _SPARK_EDGE, _SPARK_HIGH - _SPARK_EDGE
+    return Spark(title, anchor, description, _SPARK_HIGH, segments, dots, *ends, points[0].name, points[-1].name)

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, decode, parse
 from pytest_onnxlite.checks.check import Trend
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import known, label_of, labelled, unlabelled
 from pytest_onnxlite.records import Checks
-from pytest_onnxlite.report.commits import versions
+from pytest_onnxlite.report.commits import release_names, versions
 
 
 @dataclass(frozen=True)
 class Release:
-    """A saved baseline: where it was committed, when, its figures by key, and the hash of its evaluation data."""
+    """A saved baseline.
+
+    Attributes:
+        commit: where it was committed; empty for this run.
+        date: when.
+        figures: its figures by key.
+        data_id: the hash of its evaluation data.
+        tag: the first tag that has it; empty for none.
+        accepted: by a figure's key, the loss that was accepted with it, and why.
+    """
 
     commit: str
     date: str
     figures: Mapping[str, Trend]
     data_id: str = ""
+    tag: str = ""
+    accepted: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called: its tag, else its commit, else its date."""
+        return self.tag or self.commit[:10] or self.date
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,8 @@ def history(folder: Path, checks: Checks) -> list[Series]:
         raise OnnxliteError(f"--history: there is no folder {folder}. Name the folder of the baselines.")
     releases: dict[tuple[str, str], list[Release]] = {}
     broken: dict[tuple[str, str], list[str]] = {}
+    # What the baseline before says that was accepted: only what is new was accepted with this one.
+    noted: dict[tuple[str, str], Sequence[Acceptance]] = {}
     try:
         found = list(versions(folder))
     except OnnxliteError as error:
@@ -68,16 +87,22 @@ def history(folder: Path, checks: Checks) -> list[Series]:
         except BrokenBaseline as error:
             broken.setdefault(key, []).append(str(error))
             continue
-        releases[key].append(_release(baseline, one.commit, one.date, checks))
+        release = _release(baseline, one.commit, one.date, checks, noted.get(key, ()))
+        noted[key] = baseline.accepted
+        releases[key].append(release)
     if not releases:
         raise OnnxliteError(
             f"--history: no commit of the repository has a baseline in {folder}. Save one with: "
             "pytest --onnxlite-save-baseline, and commit it. A shallow clone has no history: fetch it (fetch-depth: 0)."
         )
-    return [Series(*key, tuple(releases[key]), tuple(broken.get(key, ()))) for key in sorted(releases)]
+    tags = release_names(folder, [one.commit for one in found])
+    named = {key: tuple(replace(r, tag=tags.get(r.commit, "")) for r in own) for key, own in releases.items()}
+    return [Series(*key, named[key], tuple(broken.get(key, ()))) for key in sorted(named)]
 
 
-def _release(baseline: Baseline, commit: str, date: str, checks: Checks) -> Release:
+def _release(baseline: Baseline, commit: str, date: str, checks: Checks, noted: Sequence[Acceptance] = ()) -> Release:
+    accepted: dict[str, str] = {}
+    news = [(limit, one) for one in baseline.accepted if one not in noted for limit in one.limits]
     figures: dict[str, Trend] = {}
     data_id = ""
     firsts = {
@@ -94,5 +119,9 @@ def _release(baseline: Baseline, commit: str, date: str, checks: Checks) -> Rele
             if found is not None:
                 found = found.with_label(label_of(name))
                 figures[found.key] = found
+                texts = [
+                    f"{limit.text}: {one.reason or 'no reason given'}" for limit, one in news if limit.check == name
+                ]
+                accepted |= {found.key: "; ".join(texts)} if texts else {}
             data_id = data_id or (check.data_id(section) if section is not None else "")
-    return Release(commit, date, figures, data_id)
+    return Release(commit, date, figures, data_id, accepted=accepted)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_onnxlite.__main__ import main
+from pytest_onnxlite.baseline.accepted import Acceptance, Overridden
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.measurement import AccuracySection
@@ -29,9 +31,10 @@ from pytest_onnxlite.report import html, markdown, trend
 from pytest_onnxlite.report.annotations import annotate, workspace_prefix
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.history_view import trend_part
-from pytest_onnxlite.report.plots import nice_ticks, spark, strip
+from pytest_onnxlite.report.plots import SparkPoint, nice_ticks, spark, strip
 from pytest_onnxlite.report.status import status_of, worst
 from pytest_onnxlite.run import Run, Unjudged
+from pytest_onnxlite.text import percent
 
 from pages import structure_faults
 
@@ -159,13 +162,28 @@ def test_ticks_are_few_and_inside(low: float, span: float, most: int) -> None:
     assert all(low - 1e-9 <= tick <= low + span + 1e-9 for tick in ticks)
 
 
+def points(*values: float | None) -> list[SparkPoint]:
+    return [SparkPoint(value, f"v{number}") for number, value in enumerate(values)]
+
+
 def test_a_spark_leaves_a_gap_where_nothing_is_known() -> None:
-    plot = spark("size", "", "s", [3.0, None, 1.0, 2.0])
+    plot = spark("size", "", "s", points(3.0, None, 1.0, 2.0), "{:g} B".format)
     assert len(plot.dots) == 3
     assert len(plot.segments) == 1
-    assert plot.dots[0][1] < plot.dots[2][1] < plot.dots[1][1]  # larger is higher
-    flat = spark("size", "", "s", [5.0, 5.0])
-    assert flat.dots[0][1] == flat.dots[1][1]
+    assert plot.dots[0].y < plot.dots[2].y < plot.dots[1].y  # larger is higher
+    flat = spark("size", "", "s", points(5.0, 5.0), "{:g} B".format)
+    assert flat.dots[0].y == flat.dots[1].y
+
+
+def test_a_spark_has_a_scale_the_names_of_releases_and_marks_what_was_accepted() -> None:
+    plot = spark("size", "", "s", [*points(100.0, 120.0), SparkPoint(200.0, "this run", True)], "{:g} B".format)
+    assert (plot.low, plot.high, plot.first, plot.last) == ("100 B", "200 B", "v0", "this run")
+    assert [dot.text for dot in plot.dots] == ["v0: 100 B", "v1: 120 B", "this run: 200 B, a loss was accepted"]
+    assert [dot.accepted for dot in plot.dots] == [False, False, True]
+    assert (plot.dots[0].y, plot.dots[2].y) == (plot.bottom, plot.top)
+    # No share is above 100 %.
+    share = spark("accuracy", "", "s", points(0.99, 0.98), percent, 1.0)
+    assert (share.low, share.high) == ("90.1 %", "100.0 %")
 
 
 # -- the document --------------------------------------------------------------------------------------------
@@ -238,11 +256,11 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **names}, check=True, capture_output=True)
 
 
-def save(folder: Path, correct: int, size: int, ratio: float, data: str = "d") -> None:
+def save(folder: Path, correct: int, size: int, ratio: float, data: str = "d", accepted: Any = ()) -> None:
     accuracy = AccuracySection(correct=correct, total=1000, batch_size=1, metric="top1", data_sha256=data)
     artefact = Artefact("int8-0.onnx", "0", size, kept=False)
     sections = {"accuracy": accuracy, "size": SizeSection(size)}
-    baseline = Baseline("digits", "int8", artefact, sections, first={"latency_ratio": ratio})
+    baseline = Baseline("digits", "int8", artefact, sections, first={"latency_ratio": ratio}, accepted=accepted)
     path = folder / "digits" / "int8.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(baseline.as_dict()))
@@ -271,6 +289,42 @@ def test_the_history_has_every_saved_figure_and_names_broken_files(tmp_path: Pat
     (broken,) = entry.broken
     assert "int8.json" in broken
     assert "is not JSON" in broken
+
+
+def test_the_trend_names_releases_after_tags_and_marks_what_was_accepted(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    lost = Overridden("accuracy", "baseline", "fail", "97.0 %", "95.0 %", "1.0 points", "lost")
+    other = Overridden("size", "baseline", "fail", "400 B", "500 B")
+    accepted: tuple[Acceptance, ...] = ()
+    for number, (correct, new) in enumerate([(970, None), (950, lost), (951, None), (951, other)]):
+        accepted += () if new is None else (Acceptance("2026-01-02", "0", (new,), f"because {number}"),)
+        save(tmp_path / "b", correct, 400 + number, 1.0, accepted=accepted)
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-qm", "saved")
+        if number in (0, 2):
+            git(tmp_path, "tag", f"v{number}")
+    (entry,) = trend.history(tmp_path / "b", CHECKS)
+    # The second has no tag of its own: it is on the way to v2.
+    names = [release.tag for release in entry.releases]
+    assert names == ["v0", "", "v2", ""]
+    marks = [dict(release.accepted) for release in entry.releases]
+    assert marks == [
+        {},
+        {"accuracy": "accuracy 97.0 % → 95.0 % (1.0 points allowed): because 1"},
+        {},
+        {"size": "size 400 B → 500 B: because 3"},
+    ]
+    part = trend_part(entry, {}, CHECKS)
+    rows = {row.name: row for row in part.rows}
+    assert [dot.accepted for dot in rows["accuracy"].spark.dots] == [False, True, False, False]
+    assert rows["accuracy"].accepted == (f"{entry.releases[1].commit[:10]}: {marks[1]['accuracy']}",)
+    assert rows["latency"].accepted == ()
+    built = document_module.build(Run(), "compare", CHECKS)
+    page = html.render(replace(built, trend=(entry,)), CHECKS)
+    assert structure_faults(page) == []
+    assert "because 1" in page
+    assert "v2 (" in page
+    assert "accepted: " in markdown.render(replace(built, trend=(entry,)), CHECKS)
 
 
 def test_other_evaluation_data_is_told_in_the_trend(tmp_path: Path) -> None:
