@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from importlib import resources
-from typing import Any
-from urllib.parse import quote
 
 from pytest_onnxlite.github import note
 from pytest_onnxlite.lint.finding import Finding
 from pytest_onnxlite.lint.rules import RULES, Rule
-from pytest_onnxlite.linter import Linted, Report
+from pytest_onnxlite.linter import Report
+from pytest_onnxlite.sarif import LEVELS, SarifResult, SarifRule, log
 from pytest_onnxlite.text import shown, shown_lines
 from pytest_onnxlite.variants.cache import version_of
 
-_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-# What SARIF and GitHub call a severity.
-_SARIF = {"error": "error", "warning": "warning", "info": "note"}
+# What GitHub calls a severity.
 _NOTES = {"error": "error", "warning": "warning", "info": "notice"}
 
 
@@ -56,59 +53,28 @@ def as_json(report: Report) -> str:
 
 
 def as_sarif(report: Report) -> str:
-    """Return a SARIF 2.1.0 log, which code scanning reads: a result for each finding, and the rules that were broken."""
+    """Return a SARIF log: a result for each finding, and the rules that were broken."""
     codes = sorted({finding.code for file in report.files for finding in file.findings})
-    results = [_result(file, finding, codes.index(finding.code)) for file in report.files for finding in file.findings]
-    failures = [
-        {
-            "level": "error",
-            "message": {"text": file.unreadable},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(file.path.as_posix())}}}],
-        }
+    results = [
+        SarifResult(
+            finding.code,
+            LEVELS[finding.severity],
+            f"{_place(finding)}. {finding.why}. Do: {finding.hint}.",
+            file.path.as_posix(),
+            1,  # A model has no lines; what shows results asks for one.
+            finding.where,
+        )
         for file in report.files
-        if file.unreadable
+        for finding in file.findings
     ]
-    run = {
-        "tool": {
-            "driver": {
-                "name": "onnxlite",
-                "version": version_of("pytest-onnxlite"),
-                "rules": [_rule(RULES[code]) for code in codes],
-            }
-        },
-        "invocations": [{"executionSuccessful": not failures, "toolExecutionNotifications": failures}],
-        "results": results,
-    }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1)
+    failures = [(file.unreadable, file.path.as_posix()) for file in report.files if file.unreadable]
+    return log(version_of("pytest-onnxlite"), [rule_of(code) for code in codes], results, failures)
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
-    return {
-        "id": rule.code,
-        "shortDescription": {"text": rule.title},
-        "fullDescription": {"text": rule.why},
-        "help": {"text": rule.hint},
-        "defaultConfiguration": {"level": _SARIF[rule.severity]},
-    }
-
-
-def _result(file: Linted, finding: Finding, index: int) -> dict[str, Any]:
-    return {
-        "ruleId": finding.code,
-        "ruleIndex": index,
-        "level": _SARIF[finding.severity],
-        "message": {"text": f"{_place(finding)}. {finding.why}. Do: {finding.hint}."},
-        "locations": [
-            {
-                # A model has no lines; what shows results asks for one.
-                "physicalLocation": {
-                    "artifactLocation": {"uri": quote(file.path.as_posix())},
-                    "region": {"startLine": 1},
-                },
-                "logicalLocations": [{"fullyQualifiedName": finding.where}],
-            }
-        ],
-    }
+def rule_of(code: str) -> SarifRule:
+    """Return a rule of the graph checks."""
+    rule = RULES[code]
+    return SarifRule(rule.code, rule.title, rule.why, rule.hint, LEVELS[rule.severity])
 
 
 def _place(finding: Finding) -> str:
