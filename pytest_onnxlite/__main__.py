@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("file", type=Path, metavar="FILE.json", help="what --onnxlite-report wrote")
     report.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
     report.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown")
+    _add_services(report)
     report.add_argument("--annotations", action="store_true", help="print the notes that GitHub Actions reads")
     report.add_argument(
         "--history", type=Path, metavar="DIR", help="add the trend over the baselines in DIR, from its git history"
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--report", type=Path, metavar="FILE.json", help="write the merged report")
     merge.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
     merge.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown; on the terminal otherwise")
+    _add_services(merge)
     show = commands.add_parser("show", help="print what is guarded by the baselines in a folder")
     show.add_argument("folder", type=Path, nargs="?", default=Path("baselines"), metavar="DIR")
     show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
@@ -64,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("folder", type=Path, metavar="DIR")
     _add_linter(commands)
     return parser
+
+
+def _add_services(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--sarif", type=Path, metavar="FILE.sarif", help="write what is wrong as SARIF")
+    command.add_argument(
+        "--code-quality", type=Path, metavar="FILE.json", help="write what is wrong as GitLab's code quality report"
+    )
 
 
 def _add_linter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -106,7 +115,8 @@ def _report(arguments: argparse.Namespace) -> int:
     _write_pages(arguments, content, checks)
     if arguments.annotations:
         _say("\n".join(annotate(content, checks)))
-    if arguments.html is None and arguments.markdown is None and not arguments.annotations:
+    pages = (arguments.html, arguments.markdown, arguments.sarif, arguments.code_quality)
+    if not any(pages) and not arguments.annotations:
         _say(markdown.render(content, checks).rstrip())
     return 0
 
@@ -137,6 +147,7 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 def _write_pages(arguments: argparse.Namespace, content: Document, checks: Checks) -> None:
     from pytest_onnxlite.report import markdown
+    from pytest_onnxlite.report.annotations import as_code_quality, as_sarif
     from pytest_onnxlite.report.delivery import write
 
     if arguments.html is not None:
@@ -145,6 +156,10 @@ def _write_pages(arguments: argparse.Namespace, content: Document, checks: Check
         write(arguments.html, html.render(content, checks), "--html")
     if arguments.markdown is not None:
         write(arguments.markdown, markdown.render(content, checks), "--markdown")
+    if arguments.sarif is not None:
+        write(arguments.sarif, as_sarif(content, checks), "--sarif")
+    if arguments.code_quality is not None:
+        write(arguments.code_quality, as_code_quality(content, checks), "--code-quality")
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -108,7 +108,8 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
         if settings.mode == "plain":
             return
         raise UsageMistake(f"{path} may declare models, and cannot be read: {error}") from None
-    asked = settings.mode != "plain" or any((settings.report, settings.html, settings.markdown, settings.processors))
+    files = (settings.report, settings.html, settings.markdown, settings.sarif, settings.code_quality)
+    asked = settings.mode != "plain" or any((*files, settings.processors))
     if not (mentioned or asked):
         return
     from pytest_onnxlite.declared_tests import DeclaredFile

@@ -71,6 +71,8 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
     ("processor-time", False, "seconds that counting on one processor may take (default: 120)"),
     ("html", False, "write it as one self-contained HTML page (needs jinja2: the extra `html`)"),
     ("markdown", False, "write it as Markdown; a GitHub job summary gets it without being asked"),
+    ("sarif", False, "write what is wrong as SARIF, which code scanning reads"),
+    ("code-quality", False, "write what is wrong as GitLab's code quality report"),
     ("bundle", False, "for each failed test write a folder that replays it elsewhere: files, failing inputs, baseline"),
     ("bundle-data", True, "with --onnxlite-bundle: put the whole evaluation data into the folder"),
 )
@@ -81,6 +83,8 @@ METAVARS = {
     "report": "FILE.json",
     "html": "FILE.html",
     "markdown": "FILE.md",
+    "sarif": "FILE.sarif",
+    "code-quality": "FILE.json",
     "cache": "on|off",
     "explain-time": "SECONDS",
     "suggest-time": "SECONDS",
@@ -137,6 +141,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         processor_time: seconds that counting on one of them may take.
         html: the HTML page to write.
         markdown: the Markdown file to write.
+        sarif: the SARIF log to write.
+        code_quality: GitLab's code quality report to write.
         bundle: where a folder is written for each failed test.
         bundle_data: whether it holds the whole evaluation data.
         runtime_change: whether another runtime than the last release's is red: `report` or `fail`.
@@ -165,6 +171,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     last_runtime: Path | str = ""
     html: Path | None = None
     markdown: Path | None = None
+    sarif: Path | None = None
+    code_quality: Path | None = None
     bundle: Path | None = None
     bundle_data: bool = False
     runtime_change: str = "report"
@@ -208,6 +216,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             processor_time=read.seconds("processor_time", cls.processor_time),
             html=read.path("html"),
             markdown=read.path("markdown"),
+            sarif=read.path("sarif"),
+            code_quality=read.path("code_quality"),
             bundle=read.path("bundle"),
             bundle_data=read.flag("bundle_data"),
             runtime_change=_runtime_change(str(config.getini("onnxlite_runtime_change"))),

@@ -21,6 +21,7 @@ from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import labelled
+from pytest_onnxlite.lint.finding import Finding
 from pytest_onnxlite.settings import Mode, Settings
 from pytest_onnxlite.text import Shapes, listed
 
@@ -362,6 +363,10 @@ class Check(ABC, Generic[L, M]):
     def warnings(self, verdict: Verdict) -> list[str]:
         """Return what is wrong and does not break the limit, a line each; every report shows it, in CI at the test's line."""
         return []
+
+    def findings(self, verdict: Verdict) -> Sequence[Finding]:
+        """Return the broken rules of the graph checks behind a verdict, where it has such."""
+        return ()
 
     def history(self, found: M, section: Any, first: Any, limit: L | None) -> History | None:
         """Return the figure in the first release, in the last release and today; None if that means nothing.

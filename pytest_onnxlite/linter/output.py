@@ -8,9 +8,9 @@ from importlib import resources
 
 from pytest_onnxlite.github import note
 from pytest_onnxlite.lint.finding import Finding
-from pytest_onnxlite.lint.rules import RULES, Rule
+from pytest_onnxlite.lint.rules import Rule
 from pytest_onnxlite.linter import Report
-from pytest_onnxlite.sarif import LEVELS, SarifResult, SarifRule, log
+from pytest_onnxlite.sarif import LEVELS, SarifResult, log, rule_of
 from pytest_onnxlite.text import shown, shown_lines
 from pytest_onnxlite.variants.cache import version_of
 
@@ -69,12 +69,6 @@ def as_sarif(report: Report) -> str:
     ]
     failures = [(file.unreadable, file.path.as_posix()) for file in report.files if file.unreadable]
     return log(version_of("pytest-onnxlite"), [rule_of(code) for code in codes], results, failures)
-
-
-def rule_of(code: str) -> SarifRule:
-    """Return a rule of the graph checks."""
-    rule = RULES[code]
-    return SarifRule(rule.code, rule.title, rule.why, rule.hint, LEVELS[rule.severity])
 
 
 def _place(finding: Finding) -> str:

@@ -12,7 +12,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import write_atomically
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import document, markdown
-from pytest_onnxlite.report.annotations import annotate, workspace_prefix
+from pytest_onnxlite.report.annotations import annotate, as_code_quality, as_sarif, workspace_prefix
 from pytest_onnxlite.run import Run
 from pytest_onnxlite.settings import Settings
 
@@ -41,6 +41,11 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
 
     put("report", settings.report, document.as_text(content))
     put("markdown", settings.markdown, markdown.render(content, checks) if settings.markdown else "")
+    prefix = workspace_prefix(settings.rootdir, environ)
+    put("sarif", settings.sarif, as_sarif(content, checks, prefix) if settings.sarif else "")
+    put(
+        "code-quality", settings.code_quality, as_code_quality(content, checks, prefix) if settings.code_quality else ""
+    )
     if settings.html is not None:
         from pytest_onnxlite.report import html
 
@@ -53,7 +58,7 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
         except OSError as error:
             run.remarks.append(f"the job summary {summary} cannot be written: {error.strerror or error}.")
     if environ.get("GITHUB_ACTIONS") == "true":
-        run.annotations = annotate(content, checks, workspace_prefix(settings.rootdir, environ))
+        run.annotations = annotate(content, checks, prefix)
     return problems
 
 

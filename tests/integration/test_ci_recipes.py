@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -161,7 +162,10 @@ def test_gitlab_reports_a_bad_release(repository: Repository) -> None:
     job = load(RECIPES / "gitlab.yml")["guard"]
     repository.release(wrong=20)
     *_, guard = job["script"]
-    assert repository.run(guard) == 1, repository.said
+    assert repository.run(f"{guard} --onnxlite-sarif=a.sarif --onnxlite-code-quality=q.json") == 1, repository.said
+    (entry,) = json.loads((repository.path / "q.json").read_text())
+    assert (entry["check_name"], entry["location"]["path"]) == ("onnxlite/accuracy", "test_release.py")
+    assert "20 fewer right" in (repository.path / "a.sarif").read_text()
     assert repository.run("\n".join(job["after_script"])) == 0, repository.said
     for name in (*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]):
         assert "20 fewer right" in (repository.path / name).read_text(), name

@@ -21,14 +21,16 @@ from pytest_onnxlite.baseline.accepted import Acceptance, Overridden
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.accuracy.measurement import AccuracySection
+from pytest_onnxlite.checks.graph.measurement import GraphEvidence
 from pytest_onnxlite.checks.size.measurement import SizeSection
 from pytest_onnxlite.checks.verdict import Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.lint.finding import report as report_finding
 from pytest_onnxlite.records import Conditions, JudgedFile, Record
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report import document as document_module
 from pytest_onnxlite.report import html, markdown, trend
-from pytest_onnxlite.report.annotations import annotate, workspace_prefix
+from pytest_onnxlite.report.annotations import annotate, as_code_quality, as_sarif, workspace_prefix
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.history_view import trend_part
 from pytest_onnxlite.report.plots import SparkPoint, nice_ticks, spark, strip
@@ -82,6 +84,46 @@ def test_annotations_are_of_what_is_red_and_of_the_run() -> None:
 def test_a_long_annotation_is_cut_where_a_line_ends() -> None:
     (note,) = annotate(document(record(message="\n".join(map(str, range(40))))), CHECKS)
     assert note.endswith("%0A11%0A...")
+
+
+def test_code_scanning_gets_a_result_for_each_fault_and_a_rule_for_each_result() -> None:
+    saturated = report_finding("OLX601", "node 'dense'", "integers", "float")
+    faulty = record(check="graph", message="2 faults", evidence=GraphEvidence(findings=(saturated,)))
+    lost = Unjudged("t.py::test_b", "t.py", 3, "E   ValueError: no model", "failed before its limits were judged")
+    found = document(
+        record(), record(check="accuracy[top5]"), faulty, record(red=False), unjudged=(lost,), session=("no baseline",)
+    )
+    (run,) = json.loads(as_sarif(found, CHECKS, "sub/"))["runs"]
+    results = run["results"]
+    assert [result["ruleId"] for result in results] == [
+        "onnxlite/size", "onnxlite/accuracy", "onnxlite/graph", "OLX601", "onnxlite/not-judged", "onnxlite/run",
+    ]  # fmt: skip
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert [rules[result["ruleIndex"]] for result in results] == [result["ruleId"] for result in results]
+    places = [result["locations"][0]["physicalLocation"] for result in results]
+    assert [(place["artifactLocation"]["uri"], place["region"]["startLine"]) for place in places] == [
+        *4 * [("sub/tests/test_a.py", 7)], ("sub/t.py", 3), ("sub/pyproject.toml", 1),
+    ]  # fmt: skip
+    assert "too large" in results[0]["message"]["text"]
+    assert "2 faults" in results[2]["message"]["text"]
+    assert "node 'dense'" in results[3]["message"]["text"]
+    assert {result["level"] for result in results} == {"error"}
+    same = json.loads(as_sarif(replace(found, commit="another"), CHECKS))["runs"][0]["results"]
+    assert [result["partialFingerprints"] for result in same] == [result["partialFingerprints"] for result in results]
+    assert len({str(result["partialFingerprints"]) for result in results}) == len(results)
+
+
+def test_gitlab_gets_the_same() -> None:
+    found = document(record(), record(red=False, check="latency"))
+    (entry,) = json.loads(as_code_quality(found, CHECKS))
+    assert entry.pop("fingerprint")
+    assert entry == {
+        "description": "m int8: size: too large",
+        "check_name": "onnxlite/size",
+        "severity": "critical",
+        "location": {"path": "tests/test_a.py", "lines": {"begin": 7}},
+    }
+    assert json.loads(as_code_quality(document(record(red=False)), CHECKS)) == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pytest_onnxlite.checks.graph.limit import GraphLimit
 from pytest_onnxlite.checks.graph.measurement import Graph, GraphEvidence, GraphSection
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
+from pytest_onnxlite.lint.finding import Finding
 
 
 class GraphCheck(Check[GraphLimit, Graph]):
@@ -48,12 +49,15 @@ class GraphCheck(Check[GraphLimit, Graph]):
         changed = verdict.evidence.operator_changes if isinstance(verdict.evidence, GraphEvidence) else ""
         return f"operators changed since the last release: {changed}" if changed else ""
 
+    def findings(self, verdict: Verdict) -> Sequence[Finding]:
+        """Return the faults, errors first, then warnings."""
+        return verdict.evidence.findings if isinstance(verdict.evidence, GraphEvidence) else ()
+
     def warnings(self, verdict: Verdict) -> list[str]:
         """Return what is wrong with the graph and no error, each with what to do."""
-        evidence = verdict.evidence if isinstance(verdict.evidence, GraphEvidence) else GraphEvidence()
         return [
             f"{finding.code} {finding.where}: expected {finding.expected}, found {finding.found}; to do: {finding.hint}"
-            for finding in evidence.findings
+            for finding in self.findings(verdict)
             if finding.severity == "warning"
         ]
 
