@@ -93,7 +93,11 @@ def merge(
         key = key or fingerprint(machine)
         known = dict(machines[key].sections) if key in machines else {}
         machine = machines[key].description if key in machines else machine
-        known = {name: section for name, section in known.items() if name not in accepted}
+        known = {
+            name: section
+            for name, section in known.items()
+            if name not in accepted and not (name in here and checks[name].is_outdated(section, measured[name]))
+        }
         machines[key] = OnMachine(machine, {**here, **known})
     earlier = _earlier(before, fresh.artefact.sha256, checks) if before and not same else fresh.earlier
     return replace(fresh, sections=sections, machines=machines, first=first, earlier=earlier)

@@ -281,6 +281,10 @@ class Check(ABC, Generic[L, M]):
     def save(self, found: M) -> object:
         """Return the baseline's section of a measurement, of the type `section`."""
 
+    def is_outdated(self, section: Any, found: M) -> bool:
+        """Whether a section of the same file is to be replaced: what it holds is not measured in that way any more."""
+        return False
+
     def save_first(self, kept: Any, found: M, same: bool) -> object:
         """Return what is kept of the first release, of the type `first`.
 

@@ -60,11 +60,16 @@ class SinceSaved:
         )
         return Verdict(self.check, RUNTIME, Outcome.FAIL, self.figure, message, evidence)
 
-    def nothing_saved(self) -> Verdict:
-        """Return the verdict if nothing was saved to hold it against."""
+    def nothing_saved(self, why: str = "") -> Verdict:
+        """Return the verdict where nothing was saved to hold it against.
+
+        Args:
+            why: what is known of it, as a sentence.
+        """
         message = (
-            f"the last release's own {self.what} is not held against what it was when it was saved: nothing was saved on a "
-            "machine like this under these conditions. What the runtime did to it since is not known here."
+            f"the last release's own {self.what} is not held against what it was when it was saved: "
+            f"{why or 'nothing was saved on a machine like this under these conditions.'} What the runtime did to it since is not "
+            "known here."
         )
         return Verdict(self.check, RUNTIME, Outcome.NOT_COMPARED, self.figure, message)
 

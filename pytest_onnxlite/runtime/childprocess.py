@@ -18,6 +18,7 @@ import msgspec
 
 from pytest_onnxlite import processors
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime import forking
 from pytest_onnxlite.runtime.child import NO_MORE, Answer, Request, to_message
 
 _SCRIPT = Path(__file__).with_name("child.py")
@@ -41,8 +42,9 @@ def ask(
     timeout: float = _TIMEOUT,
     processor: str = "",
     packages: Path | None = None,
+    fork: bool = False,
 ) -> Told:
-    """Call a function in a fresh process, spawned and not forked, which ends when this one does.
+    """Call a function in a fresh process, no copy of this one, which ends when this one does.
 
     Args:
         function: one of a module's own, with types that msgspec can send.
@@ -50,6 +52,7 @@ def ask(
         timeout: seconds after which it is stopped.
         processor: the one that is emulated for it; empty for the one that this process runs on.
         packages: a folder of packages that come before all others there; None for those of this process.
+        fork: fork it from a process that has numpy imported, where that can be done; see `forking`.
 
     Returns:
         What the function returned, checked against the type that it declares.
@@ -58,7 +61,7 @@ def ask(
         ChildError: the function failed there, the process died, it took too long, or its answer makes no sense.
         OnnxliteError: the processor cannot be emulated here.
     """
-    with Child(processor, packages) as child:
+    with Child(processor, packages, fork) as child:
         result = child.ask(function, argument, timeout)
         child.end()
     return result
@@ -70,18 +73,16 @@ class Child:
     Args:
         processor: the one that is emulated for it; empty for the one that this process runs on.
         packages: a folder of packages that come before all others there; None for those of this process.
+        fork: fork it from a process that has numpy imported, where that can be done; see `forking`.
 
     Raises:
         OnnxliteError: the processor cannot be emulated here.
     """
 
-    def __init__(self, processor: str = "", packages: Path | None = None) -> None:
-        before = processors.command(processor) if processor else processors.command_here()
-        # Packages may lie in a cache whose files are known by their hashes: nothing is written there.
-        command = [*before, sys.executable, "-B", str(_SCRIPT), *([str(packages)] if packages else [])]
-        pipe = subprocess.PIPE
+    def __init__(self, processor: str = "", packages: Path | None = None, fork: bool = False) -> None:
+        forked = forking.fork() if fork and not processor and packages is None else None
         # Its standard input stays open until it has ended: that is how it knows that this process still lives.
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._process = forked or _started(processor, packages)
         assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: PT018
         self._stdin = self._process.stdin
         self._answers, self._words = _Answers(self._process.stdout), _Tail(self._process.stderr, _MOST_WORDS)
@@ -101,6 +102,15 @@ class Child:
 
     def ask(self, function: Callable[[Asked], Told], argument: Asked, timeout: float = _TIMEOUT) -> Told:
         """Call a function there; see the function `ask`."""
+        self.request(function, argument)
+        return self.answer(function, timeout)
+
+    def request(self, function: Callable[[Asked], object], argument: Asked) -> None:
+        """Send what it is asked, and wait for nothing.
+
+        Raises:
+            ChildError: the argument cannot be sent.
+        """
         try:
             sent = msgspec.Raw(msgspec.msgpack.encode(argument))
         except UnicodeEncodeError as error:
@@ -110,6 +120,9 @@ class Child:
             ) from None
         request = Request(function.__module__, function.__qualname__, sent)
         self._send(to_message(request))
+
+    def answer(self, function: Callable[[Asked], Told], timeout: float = _TIMEOUT) -> Told:
+        """Wait for what it answers to a request; see the function `ask`."""
         said = self._answers.next(timeout)
         if said is None:
             raise ChildError(f"it did not end within {timeout:.0f} s and was stopped")
@@ -159,6 +172,14 @@ class Child:
         if not code:
             return "the process gave an answer that makes no sense: it is cut off"
         return f"the process ended with code {code}: {' '.join(tail) or 'no output'}"
+
+
+def _started(processor: str, packages: Path | None) -> subprocess.Popen[bytes]:
+    before = processors.command(processor) if processor else processors.command_here()
+    # Packages may lie in a cache whose files are known by their hashes: nothing is written there.
+    command = [*before, sys.executable, "-B", str(_SCRIPT), *([str(packages)] if packages else [])]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 class _Answers:

@@ -48,7 +48,7 @@ def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], runtime
         given, made = Path(folder) / "feeds.npz", Path(folder) / "outputs.npz"
         arrays.save(given, feeds)
         try:
-            ask(trial.run, trial.TrialRequest(str(path), str(given), str(made), runtime))
+            ask(trial.run, trial.TrialRequest(str(path), str(given), str(made), runtime), fork=True)
         except ChildError as error:
             raise OnnxliteError(f"{model} {kind}: {path.name} cannot be used: {error}.{_too_old(str(error))}") from None
         return arrays.load(made)

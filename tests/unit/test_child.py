@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +16,11 @@ from pytest_onnxlite.runtime import arrays, peak, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.spec import Runtime
 
+from asked import double
 from onnx_models import dense, wide
+from processes import lives, wait_for
 
 MIB = 1 << 20
-
-
-def double(number: int) -> int:
-    return 2 * number
-
-
-def wait_long(note: str) -> None:
-    Path(note).write_text(f"{os.getpid()}.")
-    time.sleep(600)
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
@@ -112,36 +103,18 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys; sys.path.insert(0, sys.argv[1]); from test_child import wait_long;"
-            "from pytest_onnxlite.runtime.childprocess import ask; ask(wait_long, sys.argv[2])",
-            str(Path(__file__).parent),
+            "import sys; from asked import wait_long; from pytest_onnxlite.runtime.childprocess import ask;"
+            "ask(wait_long, sys.argv[1])",
             str(note),
         ],
         # The child finds the function by its module's name.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
-    _wait_for(lambda: note.exists() and note.read_text().endswith("."))
+    wait_for(lambda: note.exists() and note.read_text().endswith("."))
     pid = int(note.read_text()[:-1])
     parent.kill()
     parent.wait()
-    _wait_for(lambda: not _lives(pid))
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # Where nobody collects it, a dead process stays in the table.
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    wait_for(lambda: not lives(pid))
 
 
 def test_the_child_imports_numpy_and_onnx_runtime_alone(tmp_path: Path) -> None:
@@ -161,7 +134,7 @@ def test_activations_show_in_the_peak_while_running(tmp_path: Path) -> None:
     two = memory.measure(wide(tmp_path / "b.onnx", 2048), None, feeds, 1, Runtime())
     # 1,024 more maps of 64 × 64 floats are 16 MiB in each tensor that lives at once; at least two do.
     assert two.candidate.run - one.candidate.run > 30 * MIB
-    assert (one.method, one.reference) == ("VmHWM", None)
+    assert (one.method, one.reference) == ("VmHWM, freed blocks given back", None)
 
 
 @pytest.mark.alone  # next to a busy worker a peak is now and then one weight higher; so a guard refuses to measure there
@@ -182,7 +155,7 @@ def test_where_proc_is_locked_the_resident_set_is_read_and_named(monkeypatch: py
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(peak.LinuxPeak, "reset", locked)
     meter = peak.choose_meter()
-    assert meter.name == "VmRSS"
+    assert meter.name == "VmRSS, freed blocks given back"
 
 
 def test_where_there_is_no_proc_the_process_peak_is_read_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
 from pytest_onnxlite.checks.memory.reasons import MemoryReasons, blocks
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
-from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
@@ -85,17 +85,17 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         """Hold the last release's own peak against the saved one, at the longest shape."""
         if found.reference is None or not isinstance(task.reference, Baseline) or found.runtime:
             return []
-        conditions = found.batch_size, found.threads, found.reference_method
-        saved = [
-            section.highest
+        alike = [
+            section
             for section in task.reference.sections_alike(MemorySection, task.here)
-            if (section.batch_size, section.threads, section.method) == conditions
+            if (section.batch_size, section.threads) == (found.batch_size, found.threads)
             and (section.shapes == found.shapes or (not section.shapes and not found.others))
         ]
         now = found.reference.highest
         rule = SinceSaved(NAME, figure, "peak memory", size_text, _hungrier, SINCE_SAVED, SINCE_SAVED_FLOOR)
+        saved = [section.highest for section in alike if section.method == found.reference_method]
         if not saved:
-            return [rule.nothing_saved()]
+            return [rule.nothing_saved(_read_otherwise(alike[0].method, found.method) if alike else "")]
         was = max(*saved, 1)
         evidence = MemoryEvidence(saved=was, ratio_since_saved=now / was, shapes=found.shapes)
         return [rule.judge(was, now, now / was, "", runtime_text(task), evidence)]
@@ -118,6 +118,10 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             threads=found.threads,
             shapes=found.shapes,
         )
+
+    def is_outdated(self, section: MemorySection, found: Memory) -> bool:
+        """Peaks that are read in another way are not compared."""
+        return section.method != found.method
 
     def save_first(self, kept: float | None, found: Memory, same: bool) -> float:
         """Multiply up how much more each release needed than the one before."""
@@ -184,6 +188,10 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     def saved_text(self, sections: Sequence[MemorySection]) -> str:
         """Return the saved peaks."""
         return sections_text([section.highest for section in sections], size_text)
+
+
+def _read_otherwise(before: str, now: str) -> str:
+    return f"that peak was read by {before}, and today's is read by {now}, which do not measure the same. Keep today's with: {SAVE}."
 
 
 def _hungrier(ratio: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, peak
-from pytest_onnxlite.runtime.childprocess import ChildError, ask
+from pytest_onnxlite.runtime.childprocess import Child, ChildError
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.variants.running import shapes_of
 
@@ -59,14 +60,13 @@ def _measure(
         path = Path(folder) / "feeds.npz"
         arrays.save(path, dict(feeds))
         own = _Children(candidate, path, runtime)
-        own.settle(_FEWEST_CHILDREN)
         if reference is None:
+            _settle([own], _FEWEST_CHILDREN)
             return Memory(own.peak, None, own.method, None, batch_size, runtime.threads)
         other = _Children(reference, path, last.runtime, last.packages) if last else _Children(reference, path, runtime)
-        other.settle(_FEWEST_CHILDREN)
+        _settle([own, other], _FEWEST_CHILDREN)
         if not _agree(own.peak.load, other.peak.load) or not _agree(own.peak.run, other.peak.run):
-            for children in (own, other):
-                children.settle(len(children.answers) + _FEWEST_CHILDREN)
+            _settle([own, other], max(len(own.answers), len(other.answers)) + _FEWEST_CHILDREN)
         return Memory(own.peak, other.peak, own.method, other.method, batch_size, runtime.threads)
 
 
@@ -74,20 +74,35 @@ class _Children:
     """What fresh child processes say about one file."""
 
     def __init__(self, model: Path, feeds: Path, runtime: Runtime, packages: Path | None = None) -> None:
-        self._request = peak.PeakRequest(str(model), str(feeds), runtime)
+        self._model, self._feeds, self._runtime = str(model), str(feeds), runtime
         self._name, self._packages = model.name, packages
         self.answers: list[peak.PeakAnswer] = []
 
-    def settle(self, fewest: int) -> None:
-        """Ask children until there are so many and two of them agree, or it is no use."""
+    def needs(self, fewest: int) -> bool:
+        """Whether there are too few, or no two of them agree and one more may help."""
         most = fewest - _FEWEST_CHILDREN + _MOST_CHILDREN
-        while len(self.answers) < fewest or (not self.peak.settled and len(self.answers) < most):
-            try:
-                self.answers.append(ask(peak.measure, self._request, packages=self._packages))
-            except ChildError as error:
-                raise OnnxliteError(
-                    f"measuring the memory of {self._name} in a child process failed: {error}."
-                ) from None
+        return len(self.answers) < fewest or (not self.peak.settled and len(self.answers) < most)
+
+    @contextmanager
+    def asked(self) -> Iterator[Callable[[], None]]:
+        """Ask one more, and give what takes its answer; within, it is at work.
+
+        Raises:
+            OnnxliteError: the child could not load or run the model.
+        """
+        # What nodes allocate is counted, and the same each time.
+        request = peak.PeakRequest(self._model, self._feeds, self._runtime, count_nodes=not self.answers)
+        try:
+            with Child(packages=self._packages, fork=True) as child:
+                child.request(peak.measure, request)
+
+                def take() -> None:
+                    self.answers.append(child.answer(peak.measure))
+                    child.end()
+
+                yield take
+        except ChildError as error:
+            raise OnnxliteError(f"measuring the memory of {self._name} in a child process failed: {error}.") from None
 
     @property
     def method(self) -> str:
@@ -100,6 +115,17 @@ class _Children:
         return agreed_peak(self.answers)
 
 
+def _settle(sides: Sequence[_Children], fewest: int) -> None:
+    """Ask children of each file until there are so many and two of them agree, or it is no use.
+
+    Those of different files are at work at the same time: a peak is of a process alone.
+    """
+    while asked := [side for side in sides if side.needs(fewest)]:
+        with ExitStack() as stack:
+            for take in [stack.enter_context(side.asked()) for side in asked]:
+                take()
+
+
 def agreed_peak(answers: Sequence[peak.PeakAnswer]) -> Peak:
     """Return the lowest peak that two children agree upon, or else the lowest, which is not settled.
 
@@ -109,12 +135,8 @@ def agreed_peak(answers: Sequence[peak.PeakAnswer]) -> Peak:
     ordered = sorted(answers, key=lambda answer: answer.load + answer.run)
     for one, other in itertools.pairwise(ordered):
         if one.settled and other.settled and _agree(one.load, other.load) and _agree(one.run, other.run):
-            return _peak(one, settled=True)
-    return _peak(ordered[0], settled=False)
-
-
-def _peak(answer: peak.PeakAnswer, *, settled: bool) -> Peak:
-    return Peak(answer.load, answer.run, settled, answer.node_bytes, tuple(answer.nodes))
+            return Peak(one.load, one.run, True, answers[0].node_bytes, tuple(answers[0].nodes))
+    return Peak(ordered[0].load, ordered[0].run, False, answers[0].node_bytes, tuple(answers[0].nodes))
 
 
 def _agree(one: int, other: int) -> bool:
