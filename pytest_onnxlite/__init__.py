@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
     from pytest_onnxlite.lint import Finding, check_graph, summarize
     from pytest_onnxlite.metrics import Metric
-    from pytest_onnxlite.recipes import DynamicInt8, StaticInt8
+    from pytest_onnxlite.recipes import DynamicInt8, Float16, StaticInt8, WeightOnly
     from pytest_onnxlite.scenarios import Scenario
     from pytest_onnxlite.spec import Dataset, ModelSpec
     from pytest_onnxlite.variants.variant import Variant
@@ -29,6 +29,7 @@ __all__ = [
     "Dataset",
     "DynamicInt8",
     "Finding",
+    "Float16",
     "Judged",
     "KeptFile",
     "Kind",
@@ -42,6 +43,7 @@ __all__ = [
     "Task",
     "Variant",
     "Verdict",
+    "WeightOnly",
     "check_graph",
     "number",
     "saved_section",
@@ -54,6 +56,7 @@ _HOMES = {
     "Dataset": "pytest_onnxlite.spec",
     "DynamicInt8": "pytest_onnxlite.recipes",
     "Finding": "pytest_onnxlite.lint",
+    "Float16": "pytest_onnxlite.recipes",
     "Judged": "pytest_onnxlite.checks.check",
     "KeptFile": "pytest_onnxlite.baseline.record",
     "Kind": "pytest_onnxlite.kinds",
@@ -67,6 +70,7 @@ _HOMES = {
     "Task": "pytest_onnxlite.checks.check",
     "Variant": "pytest_onnxlite.variants.variant",
     "Verdict": "pytest_onnxlite.checks.verdict",
+    "WeightOnly": "pytest_onnxlite.recipes",
     "check_graph": "pytest_onnxlite.lint",
     "number": "pytest_onnxlite.checks.limit",
     "saved_section": "pytest_onnxlite.checks.reference",

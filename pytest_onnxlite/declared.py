@@ -7,17 +7,19 @@ imported when such a test runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_onnxlite.checks.limit import Limit, parse_limit
 from pytest_onnxlite.datafile import DataFile, read_arrays
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.given import problem_of_name
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import require_support
+from pytest_onnxlite.recipes import AnyRecipe, Recipe
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 from pytest_onnxlite.settings import UsageMistake
@@ -33,7 +35,7 @@ _FILES = ("trained", "onnx", "int8")
 _DATA = {"data": ("file", "x", "y", "slices"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
-_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "scenarios", "variants")
+_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "scenarios", "variants", "judge")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 # How alike two names are of which one is the other misspelt, from 0 to 1.
 _ALIKE = 0.85
@@ -194,22 +196,25 @@ def _model(folder: Path, name: str, table: Any, where: str, registry: Registry) 
     for key in _FILES:
         if key in table:
             arguments[key] = folder / _typed(where, table, key, str)
-    if not arguments:
+    named = _named(folder, where, table)
+    if not arguments and not any(isinstance(made, Path) for made in named.values()):
         raise UsageMistake(f"{where}: names no model file; give {listed(_FILES, 'or')}.")
     for key, wanted in _PLAIN.items():
         if key in table:
             arguments[key] = _typed(where, table, key, wanted)
     if "recipe" in table:
-        arguments["recipe"] = _recipe(where, table["recipe"])
+        arguments["recipe"] = _recipe(f"{where} recipe", table["recipe"], Recipe)
     data = {
         key: _data_file(folder, f"{where} {key}", table[key], names) for key, names in _DATA.items() if key in table
     }
     scenarios = _scenarios(folder, where, table.get("scenarios", {}), arguments.get("batched", True))
-    limits = _limits(where, table, registry)
+    limits = _limits(where, table, registry, [*(["int8"] if arguments else []), *named], named)
+    if named:
+        arguments["variants"] = named
     for declared in limits:
-        named = declared.limit.scenario_name
-        if named and named not in scenarios:
-            raise UsageMistake(f"{where} {declared.check}: {unknown_scenario(named, scenarios)}")
+        asked = declared.limit.scenario_name
+        if asked and asked not in scenarios:
+            raise UsageMistake(f"{where} {declared.check}: {unknown_scenario(asked, scenarios)}")
     return DeclaredModel(name, where, arguments, data.get("data"), data.get("calibration"), limits, scenarios)
 
 
@@ -262,17 +267,30 @@ def _data_file(folder: Path, where: str, value: Any, keys: tuple[str, ...]) -> D
     return DataFile(folder / _typed(where, value, "file", str), x, y, slices)
 
 
-def _recipe(where: str, value: Any) -> Any:
-    from typing import get_args
+def _named(folder: Path, where: str, table: Mapping[str, Any]) -> dict[str, AnyRecipe | Path]:
+    """Return the variants that have names of their own: `variants` may also be a list, which picks."""
+    given = table.get("variants", [])
+    if isinstance(given, list):
+        return {}
+    where = f"{where} variants"
+    if not isinstance(given, dict) or not given:
+        raise UsageMistake(f"{where}={given!r}; expected a list of names, or a table of recipes and files by name.")
+    found: dict[str, AnyRecipe | Path] = {}
+    for name, made in given.items():
+        problem = problem_of_name(name, found)
+        if problem:
+            raise UsageMistake(f"{where}: {problem}")
+        is_file = isinstance(made, str) and made != ""
+        found[name] = folder / made if is_file else _recipe(f"{where}.{name}", made, AnyRecipe)
+    return found
 
-    from pytest_onnxlite.recipes import Recipe
 
-    kinds = {kind.__name__: kind for kind in get_args(Recipe)}
-    where = f"{where} recipe"
-    if not isinstance(value, dict) or value.get("kind") not in kinds:
+def _recipe(where: str, value: Any, kinds: Any) -> Any:
+    known = {kind.__name__: kind for kind in get_args(kinds)}
+    if not isinstance(value, dict) or value.get("kind") not in known:
         given = value.get("kind") if isinstance(value, dict) else value
-        raise UsageMistake(f"{where}: {given!r}; expected a table with kind = {listed(map(repr, kinds), 'or')}.")
-    kind = kinds[value["kind"]]
+        raise UsageMistake(f"{where}: {given!r}; expected a table with kind = {listed(map(repr, known), 'or')}.")
+    kind = known[value["kind"]]
     _require_keys(where, value, ("kind", *kind.__dataclass_fields__))
     try:
         return kind(**{key: entry for key, entry in value.items() if key != "kind"})
@@ -280,14 +298,22 @@ def _recipe(where: str, value: Any) -> Any:
         raise UsageMistake(f"{where}: {error}") from None
 
 
-def _limits(where: str, table: Mapping[str, Any], registry: Registry) -> tuple[DeclaredLimit, ...]:
-    kinds = tuple(registry.kinds)
-    variants = table.get("variants", ["int8"])
+def _limits(
+    where: str, table: Mapping[str, Any], registry: Registry, judged: list[str], named: Collection[str]
+) -> tuple[DeclaredLimit, ...]:
+    kinds = (*registry.kinds, *named)
+    taken = next((name for name in named if name.lower() in registry.kinds), None)
+    if taken is not None:
+        raise UsageMistake(f"{where}: a variant is called {taken!r}, which is the name of a kind; choose another.")
+    if "judge" in table and not named:
+        raise UsageMistake(f"{where}: judge picks among variants with names, and there are none; use variants = [...].")
+    key = "judge" if named else "variants"
+    variants = table.get(key, judged)
     if not isinstance(variants, list) or not variants or not all(kind in kinds for kind in variants):
-        raise UsageMistake(f"{where}: variants={variants!r}; expected a list of {listed(kinds)}.")
+        raise UsageMistake(f"{where}: {key}={variants!r}; expected a list of {listed(kinds)}.")
     found: dict[tuple[str, str], DeclaredLimit] = {}
     for check in registry.checks:
-        for declared in _limits_of(f"{where} {check}", table.get(check), check, variants, registry):
+        for declared in _limits_of(f"{where} {check}", table.get(check), check, variants, registry, kinds):
             found[declared.kind, declared.name] = declared
     if not found:
         raise UsageMistake(
@@ -296,7 +322,9 @@ def _limits(where: str, table: Mapping[str, Any], registry: Registry) -> tuple[D
     return tuple(found[key] for key in registry.in_order(found))
 
 
-def _limits_of(where: str, value: Any, check: str, variants: list[str], registry: Registry) -> list[DeclaredLimit]:
+def _limits_of(
+    where: str, value: Any, check: str, variants: list[str], registry: Registry, kinds: tuple[str, ...]
+) -> list[DeclaredLimit]:
     """Return the limits of one check; of those of one label, one that names its variant goes before one that does not."""
     if value is None:
         return []
@@ -304,7 +332,7 @@ def _limits_of(where: str, value: Any, check: str, variants: list[str], registry
     for given in value if isinstance(value, list) else [value]:
         if not isinstance(given, dict):
             raise UsageMistake(f"{where}={given!r}; expected a table, {{}} for the defaults.")
-        parsed.append((parse_limit(registry.checks[check].limit, given, where, tuple(registry.kinds)), given))
+        parsed.append((parse_limit(registry.checks[check].limit, given, where, kinds), given))
     found: dict[tuple[str, str], DeclaredLimit] = {}
     for limit, given in parsed:
         if limit.variant is not None:
@@ -322,7 +350,7 @@ def _limits_of(where: str, value: Any, check: str, variants: list[str], registry
             general[limit.label] = limit, given
     for limit, given in general.values():
         supports = registry.checks[check].supports
-        for kind in [kind for kind in variants if supports(registry.kinds[kind])] or variants:
+        for kind in [kind for kind in variants if supports(registry.kind(kind))] or variants:
             require_support(where, check, limit, kind, registry)
             found.setdefault((kind, limit.label), DeclaredLimit(kind, check, limit, given))
     return list(found.values())

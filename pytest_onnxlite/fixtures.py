@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_onnxlite.kinds import KINDS, Kind
-from pytest_onnxlite.settings import PREFIX
+from pytest_onnxlite.kinds import CHOSEN, KINDS, Kind
+from pytest_onnxlite.settings import PARAMETRIZE, PREFIX
 from pytest_onnxlite.stash import or_fail, own_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,19 @@ def variant_fixture(kind: Kind) -> Any:
     return pytest.fixture(scope="session", name=f"{PREFIX}{kind.name}")(build)
 
 
-VARIANT_FIXTURES = {f"{PREFIX}{kind.name}": variant_fixture(kind) for kind in KINDS.values()}
+@pytest.fixture(scope="session")
+def onnxlite_variant(request: pytest.FixtureRequest, onnxlite_model: Any) -> Variant:
+    """The variant that the test names: @pytest.mark.parametrize("onnxlite_variant", ["fp16"], indirect=True)."""
+    name = getattr(request, "param", None)
+    if not isinstance(name, str):
+        pytest.fail(f"onnxlite_variant is given {name!r}. {PARAMETRIZE}", pytrace=False)
+    return _variant(request, onnxlite_model, name)
+
+
+VARIANT_FIXTURES = {
+    **{f"{PREFIX}{kind.name}": variant_fixture(kind) for kind in KINDS.values()},
+    f"{PREFIX}{CHOSEN}": onnxlite_variant,
+}
 
 
 def own_fixtures(kinds: Iterable[Kind]) -> ModuleType:

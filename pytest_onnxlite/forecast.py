@@ -16,7 +16,7 @@ from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.processors import this_processor
-from pytest_onnxlite.recipes import recipe_text
+from pytest_onnxlite.recipes import Recipe, recipe_text
 from pytest_onnxlite.records import Forecast, SaturationTrial, TensorShare
 from pytest_onnxlite.text import percent
 from pytest_onnxlite.variants.builder import Builder
@@ -49,25 +49,29 @@ def forecast(
         f"({percent(share)} in {worst}): answers may differ {'on others' if is_here else 'there'}."
     )
     trial = None
-    if builder.spec.int8 is not None or variant.kind != "int8":
+    recipe = builder.recipe_of(variant.kind)
+    if not isinstance(recipe, Recipe):
         advice = "Quantize it with reduce_range=True, or with uint8 weights."
     elif not trying:
         advice = "The recipe's weight_type='auto' avoids it; --onnxlite-explain tries it."
     else:
-        advice, trial = _try(builder, batch_size, progress)
+        advice, trial = _try(builder, recipe, variant.kind, batch_size, progress)
     tensors = tuple(TensorShare(name, round(value, 6)) for name, value in found.tensors[:5])
     return Forecast(f"{text} {advice}", round(found.share, 6), found.pairs, tensors, trial)
 
 
-def _try(builder: Builder, batch_size: int, progress: Callable[[str], None]) -> tuple[str, SaturationTrial | None]:
-    recipe = replace(builder.recipe[0], weight_type="auto")
+def _try(
+    builder: Builder, recipe: Recipe, kind: str, batch_size: int, progress: Callable[[str], None]
+) -> tuple[str, SaturationTrial | None]:
+    recipe = replace(recipe, weight_type="auto")
     progress(f"trying {recipe_text(recipe)} against saturation")
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         try:
             other = builder.with_recipe(recipe, Path(folder))
-            rated = accuracy.measure(other, other.int8, batch_size)
-            left = count_saturation(other.int8.path)
-            other.int8.release()
+            made = other.made_by(recipe, kind)
+            rated = accuracy.measure(other, made, batch_size)
+            left = count_saturation(made.path)
+            made.release()
         except OnnxliteError as error:
             return f"weight_type='auto' was tried and failed: {error}", None
     value = rated.share if isinstance(rated, Accuracy) else rated.value

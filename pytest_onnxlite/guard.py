@@ -23,6 +23,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.identity import State, is_same, require_own, require_unchanged, state_of
 from pytest_onnxlite.labels import labelled, unlabelled
 from pytest_onnxlite.last_release import Last, changed_runtime, load_last
+from pytest_onnxlite.markers import require_fit
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
@@ -35,6 +36,7 @@ from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
 
+Asked = tuple[str, str, Limit]  # the variant's kind or name, the check, the limit
 # What there are figures for; of the rest the verdict's own message says all there is.
 _MEASURED = (Outcome.PASS, Outcome.IMPROVED, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE)
 
@@ -123,9 +125,9 @@ class Guardian:
         test: str,
         spec: object,
         variants: Mapping[str, object],
-        limits: Sequence[tuple[str, str, Limit]],
+        limits: Sequence[Asked],
         clock: Clock,
-        other_limits: Sequence[tuple[str, str, Limit]] = (),
+        other_limits: Sequence[Asked] = (),
         declared_in: str = "",
     ) -> list[Record]:
         """Judge every limit of a test; a limit that cannot be measured is a failed one, and the others go on.
@@ -143,18 +145,12 @@ class Guardian:
             OnnxliteError: a fixture that the user overrode returned no variant, or not the model's own.
         """
         builder = self._builder(spec)
-        limits, other_limits = self._widened(limits), self._widened(other_limits)
+        limits, other_limits = self._widened(builder, limits), self._widened(builder, other_limits)
         records: dict[str, Record] = {}
         own: dict[str, Variant] = {}
         judged: dict[str, list[_JudgedLimit]] = {}
         for kind, name, limit in limits:
-            variant = variants[kind]
-            if not isinstance(variant, Variant):
-                raise OnnxliteError(
-                    f"the fixture onnxlite_{kind} returned a {type(variant).__name__}; expected a Variant."
-                )
-            own[kind] = variant
-            require_own(variant, kind, builder)
+            variant = own[kind] = require_own(variants[kind], kind, builder)
             require_unchanged(variant, self._state_of(variant))
             if kind not in records:
                 records[kind] = self._start_record(test, builder, variant)
@@ -169,10 +165,12 @@ class Guardian:
             records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
         return list(records.values())
 
-    def _widened(self, limits: Sequence[tuple[str, str, Limit]]) -> list[tuple[str, str, Limit]]:
-        """Return limits with what the run asks of each."""
-        checks, kinds = self.registry.checks, self.registry.kinds
-        return [(kind, name, checks[name].widen(limit, kinds[kind], self._settings)) for kind, name, limit in limits]
+    def _widened(self, builder: Builder, limits: Sequence[Asked]) -> list[Asked]:
+        """Return limits with what the run asks of each; one that cannot judge its variant is refused."""
+        rows = [(builder.kind(kind), name, limit) for kind, name, limit in limits]
+        checks = [require_fit(name, limit, row, self.registry) for row, name, limit in rows]
+        widened = zip(checks, rows, strict=True)
+        return [(row.name, name, check.widen(limit, row, self._settings)) for check, (row, name, limit) in widened]
 
     def failures(self, records: Sequence[Record], spec: object, variants: Mapping[str, Variant]) -> list[Failure]:
         """Return what is red of a test, with all that judging it again takes."""

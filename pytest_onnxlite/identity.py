@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.kinds import CHOSEN
 from pytest_onnxlite.spec import ModelSpec, hash_inputs
 from pytest_onnxlite.variants import called, trained
 from pytest_onnxlite.variants.builder import Builder
@@ -16,7 +17,7 @@ from pytest_onnxlite.variants.variant import RuntimeVariant, Variant
 State = dict[Path, tuple[int, ...]]
 
 
-def require_own(variant: Variant, kind: str, builder: Builder) -> None:
+def require_own(variant: object, kind: str, builder: Builder) -> Variant:
     """Check that what a fixture gave is the spec's own variant, whoever kept or made it.
 
     Args:
@@ -25,28 +26,31 @@ def require_own(variant: Variant, kind: str, builder: Builder) -> None:
         builder: of the test's own model.
 
     Raises:
-        OnnxliteError: it is another model's, another file, or runs otherwise; the text names both.
+        OnnxliteError: it is no variant, another model's, another file, or runs otherwise; the text names both.
     """
+    fixture = f"onnxlite_{CHOSEN if kind in builder.spec.variants else kind}"
+    if not isinstance(variant, Variant):
+        raise OnnxliteError(f"the fixture {fixture} returned a {type(variant).__name__}; expected a Variant.")
     own = builder.variant(kind)
     if variant is own:
-        return
+        return own
     differ = [what for what, one, other in _compared(variant, own) if one != other] or _files_differ(variant, own)
     if not differ:
-        return
+        return variant
     if variant.model != own.model:
         advice = (
             f"A fixture kept it from a test of {variant.model}, or an override gives it whatever model the test has. "
-            f"Let that fixture take onnxlite_model as an argument, or ask for onnxlite_{kind} itself."
+            f"Let that fixture take onnxlite_model as an argument, or ask for {fixture} itself."
         )
     else:
         advice = (
             f"Do not override onnxlite_{kind}: give the file as ModelSpec({kind}=...), and how it runs as "
             "ModelSpec(threads=..., batched=...)."
             if kind in ("onnx", "int8")
-            else f"Do not override onnxlite_{kind}, or return what onnxlite_{kind} itself gives."
+            else f"Do not override {fixture}, or return what {fixture} itself gives."
         )
     raise OnnxliteError(
-        f"the fixture onnxlite_{kind} gave {_described(variant)}, and the test's own onnxlite_model names "
+        f"the fixture {fixture} gave {_described(variant)}, and the test's own onnxlite_model names "
         f"{_described(own)}: they differ in {' and '.join(differ)}. Nothing was judged. {advice}"
     )
 
@@ -135,5 +139,5 @@ def _content(spec: ModelSpec) -> tuple[Any, ...]:
         (name, found.length, found.batch_size, hash_inputs(found.inputs) if found.inputs is not None else None)
         for name, found in sorted(spec.scenarios.items())
     ]
-    files = spec.onnx, spec.int8, spec.recipe, calibration, data
+    files = spec.onnx, spec.int8, tuple(spec.variants.items()), spec.recipe, calibration, data
     return *files, spec.batch_size, spec.threads, spec.batched, spec.output, spec.rating, scenarios

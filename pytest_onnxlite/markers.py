@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.checks.limit import Limit, parse_limit
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.kinds import CHOSEN, Kind
 from pytest_onnxlite.labels import labelled, unlabelled
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.settings import PREFIX, UsageMistake
+from pytest_onnxlite.settings import PARAMETRIZE, PREFIX, UsageMistake
 from pytest_onnxlite.text import listed
 
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_onnxlite.checks.check import Check
 
-def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry) -> Limit:
+
+def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry, chosen: str = "") -> Limit:
     """Turn a marker into its limit.
 
     Args:
@@ -24,6 +28,7 @@ def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry) 
         check: the check that it is of.
         where: the test, for messages.
         registry: the checks and kinds there are.
+        chosen: the variant that the test has as `onnxlite_variant`; empty for none.
 
     Raises:
         UsageMistake: an unknown argument, or a value of the wrong type or out of range.
@@ -32,7 +37,27 @@ def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry) 
     limit = registry.checks[check].limit
     if mark.args:
         raise UsageMistake(f"{where}: takes keyword arguments only ({', '.join(limit.names())}), found {mark.args!r}.")
-    return parse_limit(limit, mark.kwargs, where, tuple(registry.kinds))
+    names = dict.fromkeys([*registry.kinds, *((chosen, CHOSEN) if chosen else ())])
+    found = parse_limit(limit, mark.kwargs, where, tuple(names))
+    return replace(found, variant=chosen) if chosen and found.variant == CHOSEN else found
+
+
+def chosen_by(item: pytest.Item) -> str:
+    """Return the name of the variant that a test has as `onnxlite_variant`; empty if it takes none.
+
+    Raises:
+        UsageMistake: it takes one, and does not say which.
+    """
+    fixture = f"{PREFIX}{CHOSEN}"
+    if fixture not in getattr(item, "fixturenames", ()):
+        return ""
+    name = getattr(getattr(item, "callspec", None), "params", {}).get(fixture)
+    if not isinstance(name, str) or not name:
+        what = "not parametrized" if name is None else f"given {name!r}"
+        raise UsageMistake(f"{item.nodeid}: takes {fixture}, which is {what}. {PARAMETRIZE}")
+    if f"{PREFIX}model" not in item.fixturenames:  # type: ignore[attr-defined]
+        raise UsageMistake(f"{item.nodeid}: {fixture} is the text {name!r}: indirect=True is missing. {PARAMETRIZE}")
+    return name
 
 
 @dataclass(frozen=True)
@@ -45,6 +70,7 @@ class Guard:
         declared_in: the table of pyproject.toml that declares the model; empty for markers.
         times: whether something is timed.
         needs_quiet: whether something is measured that other processes at work would disturb.
+        chosen: the variant that the test has as `onnxlite_variant`; empty for none.
     """
 
     limits: tuple[tuple[str, str, Limit], ...]
@@ -52,6 +78,11 @@ class Guard:
     declared_in: str = ""
     times: bool = False
     needs_quiet: bool = False
+    chosen: str = ""
+
+    def fixture_of(self, kind: str) -> str:
+        """Return the fixture that the test has a variant from."""
+        return f"{PREFIX}{CHOSEN if kind == self.chosen else kind}"
 
     @classmethod
     def of(
@@ -60,11 +91,12 @@ class Guard:
         registry: Registry,
         other_limits: Sequence[tuple[str, str, Limit]] = (),
         declared_in: str = "",
+        chosen: str = "",
     ) -> Guard:
         """Return the guard of these limits."""
         checks = [registry.checks[name] for _, name, _ in limits]
         times, needs_quiet = any(check.timed for check in checks), any(check.needs_quiet for check in checks)
-        return cls(tuple(limits), tuple(other_limits), declared_in, times, needs_quiet)
+        return cls(tuple(limits), tuple(other_limits), declared_in, times, needs_quiet, chosen)
 
     @classmethod
     def from_item(cls, item: pytest.Item, registry: Registry) -> Guard | None:
@@ -82,18 +114,20 @@ class Guard:
         if not marks:
             return None
         fixtures = getattr(item, "fixturenames", ())
-        taken = [kind for kind in registry.kinds if f"{PREFIX}{kind}" in fixtures]
+        chosen = chosen_by(item)
+        taken = [kind for kind in registry.kinds if f"{PREFIX}{kind}" in fixtures and kind != chosen]
+        taken += [chosen] if chosen else []
         limits: dict[tuple[str, str], Limit] = {}
         places: dict[tuple[str, str], object] = {}
         for node, mark in marks:
             check = names[mark.name]
-            limit = parse_marker(mark, check, item.nodeid, registry)
+            limit = parse_marker(mark, check, item.nodeid, registry, chosen)
             key = _choose_kind(item.nodeid, check, limit, taken, registry), labelled(check, limit.label)
             if places.setdefault(key, node) is node and key in limits and limit != limits[key]:
                 raise UsageMistake(_twice(item.nodeid, mark.name, limit))
             limits.setdefault(key, limit)
         found = [(kind, unlabelled(name), limits[kind, name]) for kind, name in registry.in_order(limits)]
-        return cls.of(found, registry)
+        return cls.of(found, registry, chosen=chosen)
 
 
 def _twice(where: str, marker: str, limit: Limit) -> str:
@@ -114,10 +148,10 @@ def _choose_kind(where: str, check: str, limit: Limit, taken: list[str], registr
     if not taken:
         raise UsageMistake(
             f"{where}: the test takes no variant to judge. Add one of the fixtures "
-            f"{', '.join(f'{PREFIX}{kind}' for kind in registry.kinds)} to its arguments."
+            f"{', '.join(f'{PREFIX}{kind}' for kind in (*registry.kinds, CHOSEN))} to its arguments."
         )
     # A test may take others for its own use: the trained one, of which there is no graph.
-    possible = [kind for kind in taken if registry.checks[check].supports(registry.kinds[kind])] or taken
+    possible = [kind for kind in taken if registry.checks[check].supports(registry.kind(kind))] or taken
     if limit.variant is None and len(possible) > 1:
         raise UsageMistake(
             f"{where}: the test takes several variants ({', '.join(possible)}); say which is judged with variant=..."
@@ -133,10 +167,27 @@ def require_support(where: str, check: str, limit: Limit, kind: str, registry: R
     Raises:
         UsageMistake: it does not support it.
     """
+    problem = misfit_of(check, limit, registry.kind(kind), registry)
+    if problem:
+        raise UsageMistake(f"{where}: {problem}")
+
+
+def require_fit(check: str, limit: Limit, kind: Kind, registry: Registry) -> Check[Any, Any]:
+    """Return the check of a limit that judges a variant whose kind was not known when its marker was read.
+
+    Raises:
+        OnnxliteError: it cannot.
+    """
+    problem = misfit_of(check, limit, kind, registry)
+    if problem:
+        raise OnnxliteError(f"the variant {kind.name!r}: {problem}")
+    return registry.checks[check]
+
+
+def misfit_of(check: str, limit: Limit, kind: Kind, registry: Registry) -> str:
+    """Say why a limit cannot judge a kind of variant; empty if it can."""
     found = registry.checks[check]
-    if not found.supports(registry.kinds[kind]):
+    if not found.supports(kind):
         good = [name for name, row in registry.kinds.items() if found.supports(row)]
-        raise UsageMistake(f"{where}: {marker_of(check)} does not support {kind}; it supports {listed(good)}.")
-    misfit = limit.misfit(registry.kinds[kind])
-    if misfit:
-        raise UsageMistake(f"{where}: {misfit}")
+        return f"{marker_of(check)} does not support {kind.name}; it supports {listed(good)}."
+    return limit.misfit(kind)

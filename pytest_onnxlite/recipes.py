@@ -1,13 +1,14 @@
-"""How an INT8 variant is made: what a user may ask for, and what is chosen if nothing is asked."""
+"""How a variant is made: what a user may ask for, and what is chosen if nothing is asked."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
+from pytest_onnxlite.text import listed
 
 __tracebackhide__ = hide_mistakes
 
@@ -26,10 +27,10 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise OnnxliteError(f"{name}={value!r}: expected {listed}.")
 
 
-def _check_exclude(exclude: object) -> tuple[str, ...]:
-    if isinstance(exclude, str) or not isinstance(exclude, Sequence) or not all(isinstance(g, str) for g in exclude):
-        raise OnnxliteError(f"exclude={exclude!r}: expected a list of globs.")
-    return tuple(exclude)
+def _check_globs(name: str, globs: object) -> tuple[str, ...]:
+    if isinstance(globs, str) or not isinstance(globs, Sequence) or not all(isinstance(g, str) for g in globs):
+        raise OnnxliteError(f"{name}={globs!r}: expected a list of globs.")
+    return tuple(globs)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class DynamicInt8:
 
     def __post_init__(self) -> None:
         _check_choice("weight_type", self.weight_type, ("auto", *get_args(Integer)))
-        object.__setattr__(self, "exclude", _check_exclude(self.exclude))
+        object.__setattr__(self, "exclude", _check_globs("exclude", self.exclude))
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,75 @@ class StaticInt8:
                 "activation_type='int8' with weight_type='uint8': ONNX Runtime has no kernels for that pair. "
                 "Use weight_type='int8'."
             )
-        object.__setattr__(self, "exclude", _check_exclude(self.exclude))
+        object.__setattr__(self, "exclude", _check_globs("exclude", self.exclude))
 
 
+@dataclass(frozen=True)
+class Float16:
+    """Half precision, by ONNX Runtime's converter: weights and computations in float16, inputs and outputs as they were.
+
+    Args:
+        keep: globs over node names or operator types that stay in float32, with a Cast in front and behind. One that
+            matches nothing is an error.
+
+    Raises:
+        OnnxliteError: a value that is none of these.
+    """
+
+    keep: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", _check_globs("keep", self.keep))
+
+
+@dataclass(frozen=True)
+class WeightOnly:
+    """Weights of 4 or 8 bits in blocks, by ONNX Runtime's MatMulNBits quantizer; activations stay in float.
+
+    Args:
+        bits: of each weight.
+        block_size: weights that share a scale, along the input channels: 16, 32, 64, 128 or 256.
+        symmetric: without zero points.
+        exclude: globs over node names or operator types that stay in float. One that matches nothing is an error.
+
+    Raises:
+        OnnxliteError: a value that is none of these.
+    """
+
+    bits: int = 4
+    block_size: int = 32
+    symmetric: bool = False
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name, sizes in (("bits", (4, 8)), ("block_size", (16, 32, 64, 128, 256))):
+            value = getattr(self, name)
+            if isinstance(value, bool) or value not in sizes:
+                raise OnnxliteError(f"{name}={value!r}: expected {listed(map(str, sizes), 'or')}.")
+        if not isinstance(self.symmetric, bool):
+            raise OnnxliteError(f"symmetric={self.symmetric!r}: expected True or False.")
+        object.__setattr__(self, "exclude", _check_globs("exclude", self.exclude))
+
+
+# What makes an INT8 model, and what makes any.
 Recipe = DynamicInt8 | StaticInt8
+AnyRecipe = Recipe | Float16 | WeightOnly
+
+
+def left_in_float(recipe: AnyRecipe) -> tuple[str, ...]:
+    """Return the globs of what a recipe leaves in float."""
+    return tuple(recipe.keep if isinstance(recipe, Float16) else recipe.exclude)
+
+
+def leaving(recipe: AnyRecipe, globs: Sequence[str]) -> AnyRecipe:
+    """Return a recipe that leaves some more in float."""
+    more = (*left_in_float(recipe), *globs)
+    return replace(recipe, keep=more) if isinstance(recipe, Float16) else replace(recipe, exclude=more)
+
+
+def blocks_share(bits: int, block_size: int, *, symmetric: bool) -> float:
+    """Return the share of its float32 bytes that a weight in blocks takes, its scales and zero points included."""
+    return bits / 32 + 1 / block_size * (1 if symmetric else 1 + bits / 32)
 
 
 @dataclass(frozen=True)
@@ -144,7 +210,7 @@ def choose_weights(recipe: Recipe, operators: Collection[str]) -> Weights:
     return Weights("uint8" if unsigned else "int8", recipe.reduce_range)
 
 
-def _given(recipe: Recipe) -> dict[str, object]:
+def _given(recipe: AnyRecipe) -> dict[str, object]:
     """Return what differs from the default."""
     default = type(recipe)()
     return {
@@ -154,21 +220,22 @@ def _given(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: AnyRecipe) -> str:
     """Return a recipe as code to paste, with what differs from the default alone."""
     return f"{type(recipe).__name__}({', '.join(f'{name}={value!r}' for name, value in _given(recipe).items())})"
 
 
-def recipe_toml(recipe: Recipe) -> str:
+def recipe_toml(recipe: AnyRecipe) -> str:
     """Return a recipe as pyproject.toml has it, with what differs from the default alone."""
     # Strings, lists and booleans are written in TOML as they are in JSON.
     entries = {"kind": type(recipe).__name__, **_given(recipe)}
     return f"{{{', '.join(f'{name} = {json.dumps(value)}' for name, value in entries.items())}}}"
 
 
-def recipe_key(recipe: Recipe) -> dict[str, object]:
+def recipe_key(recipe: AnyRecipe) -> dict[str, object]:
     """Return a recipe as data to name a cache entry by."""
-    return {"kind": type(recipe).__name__, "edition": _EDITION, **asdict(recipe), "exclude": list(recipe.exclude)}
+    entries = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
+    return {"kind": type(recipe).__name__, "edition": _EDITION, **entries}
 
 
 def choose_recipe(operators: Collection[str], calibrated: bool) -> tuple[Recipe, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_onnxlite import checks
 from pytest_onnxlite.checks.check import Check
-from pytest_onnxlite.kinds import KINDS, Kind
+from pytest_onnxlite.kinds import CHOSEN, KINDS, Kind, stand_in
 from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.settings import PREFIX, UsageMistake
 
@@ -44,7 +44,7 @@ DECLARED_KEYS = frozenset(
         "recipe",
         "scenarios",
     }
-) | {"variants"}
+) | {"variants", "judge"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -77,7 +77,7 @@ class Registry:
         for kind in more_kinds:
             if not isinstance(kind, Kind) or kind.build is None:
                 raise UsageMistake(f"pytest_onnxlite_kinds returned {kind!r}; expected Kind(..., build=...).")
-            _require_name(kind.name, "kind", {*kinds, "model", "variant"})
+            _require_name(kind.name, "kind", {*kinds, "model", CHOSEN})
             if kind.made_from not in kinds:
                 raise UsageMistake(
                     f"pytest_onnxlite_kinds: {kind.name} is made from {kind.made_from!r}; expected one of "
@@ -86,10 +86,18 @@ class Registry:
             kinds[kind.name] = kind
         return cls(found, kinds)
 
+    def kind(self, name: str) -> Kind:
+        """Return what is known about a kind; of a variant that a spec gives a name to, nothing yet."""
+        return self.kinds[name] if name in self.kinds else stand_in(name)
+
     def in_order(self, keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Sort pairs of kind and check, which may have a label, as they are shown and judged."""
-        kinds, names = list(self.kinds), list(self.checks)
-        return sorted(keys, key=lambda key: (kinds.index(key[0]), names.index(unlabelled(key[1])), key[1]))
+        """Sort pairs of kind and check, which may have a label, as they are shown and judged; named variants come last."""
+        kinds, names = {kind: place for place, kind in enumerate(self.kinds)}, list(self.checks)
+
+        def place(key: tuple[str, str]) -> tuple[int, str, int, str]:
+            return kinds.get(key[0], len(kinds)), key[0], names.index(unlabelled(key[1])), key[1]
+
+        return sorted(keys, key=place)
 
 
 def _require_name(name: object, what: str, taken: set[str]) -> None:

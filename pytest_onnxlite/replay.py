@@ -21,6 +21,7 @@ from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Guardian
+from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.records import JudgedFile, Record
 from pytest_onnxlite.registry import Registry
@@ -189,7 +190,7 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
     if candidate.file is None:
         why = candidate.reason or f"it was too large for the bundle (SHA-256 {candidate.sha256})"
         return _Again(reasons=dict.fromkeys(checks, f"the candidate is not here: {why}."))
-    if kind not in ("onnx", "int8"):
+    if kind in KINDS and kind not in ("onnx", "int8"):
         return _Again(reasons=dict.fromkeys(checks, f"the {kind} variant cannot be run from a bundle."))
     spec = _spec(folder, manifest)
     settings = Settings(
@@ -235,9 +236,10 @@ def _limit(given: object, limit: type[Limit]) -> Limit:
 
 def _spec(folder: Path, manifest: Manifest) -> ModelSpec:
     conditions, kind = manifest.conditions, manifest.variant
-    sources: dict[str, Any] = {kind: _inside(folder, manifest.files[bundle.CANDIDATE].file or "")}
+    candidate = _inside(folder, manifest.files[bundle.CANDIDATE].file or "")
+    sources: dict[str, Any] = {kind: candidate} if kind in KINDS else {"variants": {kind: candidate}}
     float_model = manifest.files.get(bundle.FLOAT)
-    if kind == "int8" and float_model is not None and float_model.file:
+    if kind != "onnx" and float_model is not None and float_model.file:
         sources["onnx"] = _inside(folder, float_model.file)
     sizes = [limit.get("batch_size") for limit in manifest.limits.values()]
     batch_size = max([conditions.batch_size, *(size for size in sizes if isinstance(size, int))])

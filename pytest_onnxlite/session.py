@@ -238,7 +238,7 @@ class GuardSession:
         guard = item.stash[GUARD]
         arguments: dict[str, Any] = getattr(item, "funcargs", {})
         kinds = {kind for kind, _, _ in guard.limits}
-        variants = {kind: arguments[f"{PREFIX}{kind}"] for kind in kinds}
+        variants = {kind: arguments[guard.fixture_of(kind)] for kind in kinds}
         # Absent where an overridden variant fixture does not depend on it.
         spec, clock = arguments.get("onnxlite_model"), self._clock(arguments)
         judge = self.guardian().judge

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pytest
 
 PREFIX = "onnxlite_"
+# How a test takes a variant that its spec gives a name to.
+PARAMETRIZE = 'Name variants of the spec: @pytest.mark.parametrize("onnxlite_variant", ["fp16"], indirect=True).'
 # The kinds of processors that accuracy can be counted on; what they are is in `processors`.
 PROCESSORS = ("avx2", "sse4", "vnni")
 

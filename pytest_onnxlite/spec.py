@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,19 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
-from pytest_onnxlite.files import problem_with
+from pytest_onnxlite.given import as_path, as_variants, require_name
 from pytest_onnxlite.metrics import Metric, as_metric
-from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8
+from pytest_onnxlite.recipes import AnyRecipe, DynamicInt8, Recipe, StaticInt8
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 
 __tracebackhide__ = hide_mistakes
 
 Array = npt.NDArray[Any]
 Inputs = Array | Mapping[str, Array]
-
-# Kept to what every file system takes as a folder's name, because baselines are stored under it.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
 
 def as_texts(array: Array) -> Array:
@@ -219,22 +214,6 @@ def _is_model(trained: Any) -> bool:
     return callable(trained) or any(callable(getattr(trained, name, None)) for name in ("predict", "predict_proba"))
 
 
-def _as_path(value: Any, what: str, *, folder: bool = False) -> Path:
-    path = Path(os.fspath(value))
-    try:
-        problem = "" if folder and path.is_dir() else problem_with(path)
-    except FileNotFoundError:
-        raise OnnxliteError(
-            f"{what}={str(path)!r}: no such file (looked in {Path.cwd()}). "
-            "Give a path that exists, best one built from Path(__file__).parent."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise OnnxliteError(f"{what}={str(path)!r} cannot be read: {error}.") from None
-    if problem:
-        raise OnnxliteError(f"{what}={str(path)!r} {problem}.")
-    return path
-
-
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
     """What a team releases, described once.
@@ -262,6 +241,9 @@ class ModelSpec:
         custom_objects: Keras layers or functions of yours, by the name they were saved under.
         onnx: a float ONNX file of your own; it is used as it is instead of being converted.
         int8: an INT8 ONNX file of your own; it is used as it is instead of being quantized.
+        variants: more variants, by names of yours: a recipe (`Float16(...)`, `WeightOnly(...)`, `StaticInt8(...)`,
+            `DynamicInt8(...)`) that makes one from the float model here, or an `.onnx` or `.tflite` file of your own. A test
+            takes one as `onnxlite_variant`, parametrized by its name.
         scenarios: by name, what else the model is fed with where latency and memory are judged, such as
             `{"long": Scenario(length=512)}` for `onnxlite_latency(scenario="long")`.
 
@@ -282,16 +264,11 @@ class ModelSpec:
     custom_objects: Mapping[str, object] = field(default_factory=dict)
     onnx: str | os.PathLike[str] | None = None
     int8: str | os.PathLike[str] | None = None
+    variants: Mapping[str, AnyRecipe | str | os.PathLike[str]] = field(default_factory=dict)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name.endswith("."):
-            raise OnnxliteError(
-                f"ModelSpec name {self.name!r}: expected 1 to 64 letters, digits, '.', '_' or '-', "
-                "starting with a letter or digit; it names a folder of the baselines."
-            )
-        if self.name.split(".")[0].lower() in _WINDOWS_DEVICES:
-            raise OnnxliteError(f"ModelSpec name {self.name!r} is a reserved file name on Windows; choose another.")
+        require_name(self.name)
         if self.evaluation is not None and not isinstance(self.evaluation, Dataset):
             raise OnnxliteError(
                 f"ModelSpec({self.name!r}): evaluation is a {type(self.evaluation).__name__}; expected Dataset(x, y)."
@@ -313,13 +290,16 @@ class ModelSpec:
                 f"ModelSpec({self.name!r}): batched=False is a model that takes one sample, and batch_size={self.batch_size} "
                 "runs several at once; leave one of the two out."
             )
-        if self.trained is None and self.onnx is None and self.int8 is None:
+        variants = as_variants(self.variants, f"ModelSpec({self.name!r})")
+        object.__setattr__(self, "variants", variants)
+        has_file = any(isinstance(made, Path) for made in variants.values())
+        if self.trained is None and self.onnx is None and self.int8 is None and not has_file:
             raise OnnxliteError(
                 f"ModelSpec({self.name!r}) names no model: give trained= (a .keras or .h5 file, a SavedModel "
-                "folder or a keras.Model), onnx= or int8=."
+                "folder or a keras.Model), onnx=, int8= or a file in variants=."
             )
         if isinstance(self.trained, (str, os.PathLike)):
-            path = _as_path(self.trained, f"ModelSpec({self.name!r}) trained", folder=True)
+            path = as_path(self.trained, f"ModelSpec({self.name!r}) trained", folder=True)
             if path.is_file() and path.suffix not in (".keras", ".h5", ".hdf5"):
                 raise OnnxliteError(
                     f"ModelSpec({self.name!r}): trained={str(path)!r} is not a kind of trained model that is known; expected "
@@ -334,7 +314,7 @@ class ModelSpec:
             )
         for key in ("onnx", "int8"):
             if getattr(self, key) is not None:
-                path = _as_path(getattr(self, key), f"ModelSpec({self.name!r}) {key}")
+                path = as_path(getattr(self, key), f"ModelSpec({self.name!r}) {key}")
                 object.__setattr__(self, key, path)
         where = f"ModelSpec({self.name!r})"
         scenarios = {
@@ -346,6 +326,11 @@ class ModelSpec:
         object.__setattr__(self, "scenarios", scenarios)
         if self.calibration is not None:
             object.__setattr__(self, "calibration", as_inputs(self.calibration, "calibration"))
+
+    @property
+    def made(self) -> dict[str, AnyRecipe | Path]:
+        """How its named variants are made: by a recipe, or given as a file."""
+        return {name: Path(how) if isinstance(how, (str, os.PathLike)) else how for name, how in self.variants.items()}
 
     @property
     def runtime(self) -> Runtime:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from pytest_onnxlite.errors import hide_mistakes
-from pytest_onnxlite.lint import clipping, coverage, pairs, parameters, sizes, validity, values
+from pytest_onnxlite.lint import block_shapes, clipping, coverage, half, pairs, parameters, sizes, validity, values
 from pytest_onnxlite.lint.biases import check_bias
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, GraphError, report
@@ -83,11 +83,16 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     pairs.check_movers,
     pairs.check_calibration,
     clipping.check_clipping,
+    block_shapes.check_block_shapes,
     values.check_symmetry,
     values.check_range,
     values.check_saturation,
     values.check_float_tensors,
     values.check_likeness,
+    half.check_half_values,
+    half.check_half_kept,
+    half.check_casts,
+    half.check_half_coverage,
     coverage.check_coverage,
     coverage.check_dequantized,
     coverage.check_exclusions,

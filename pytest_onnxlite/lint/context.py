@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.lint.biases import Bias, find_biases
 from pytest_onnxlite.lint.model_index import ModelIndex, Place, operator
+from pytest_onnxlite.lint.precision import has_half
 from pytest_onnxlite.lint.quantized_tensors import QuantizedTensors, find_quantized_tensors
 from pytest_onnxlite.lint.weights import Weight, find_weights
 
@@ -32,6 +33,11 @@ class Context:
     def quantized(self) -> bool:
         """Whether to judge it as a quantized model: it has such nodes, or comes with a float model."""
         return self.index.quantized or self.reference is not None
+
+    @cached_property
+    def halved(self) -> bool:
+        """Whether it is in half precision, and the float model it was made from is not."""
+        return self.reference is not None and has_half(self.index) and not has_half(self.reference)
 
     @cached_property
     def quantized_tensors(self) -> QuantizedTensors:

@@ -21,6 +21,7 @@ from pytest_onnxlite.lint.model_index import (
     producer,
 )
 from pytest_onnxlite.lint.operators import DEQUANTIZE, ONNX_DOMAINS, QUANTIZE, QUANTIZED, WEIGHTED, takes_weight
+from pytest_onnxlite.lint.precision import has_half
 from pytest_onnxlite.lint.validity import LARGE
 
 # Operators that hand a weight on, in another form at most.
@@ -113,7 +114,7 @@ def reason(index: ModelIndex, weight: FloatWeight, exclusion: Callable[[ir.Node]
     if glob is not None:
         return f"excluded by {glob!r}"
     if not index.quantized:
-        return "the model is not quantized"
+        return "the rest is in half precision" if has_half(index) else "the model is not quantized"
     if not weight.is_weight:
         if weight.node.op_type in _NORMALIZATIONS:
             return f"parameters of {op} stay float"
@@ -155,7 +156,7 @@ def _is_scaled(gemm: ir.Node) -> bool:
 
 def check_coverage(context: Context) -> Iterator[Finding]:
     """No weight of a quantizable operator is left in float without a word."""
-    if not context.quantized:
+    if not context.quantized or (context.halved and not context.index.quantized):
         return
     for weight in float_weights(context.index):
         if not weight.is_weight or context.exclusion(weight.node) is not None:

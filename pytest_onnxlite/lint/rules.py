@@ -192,6 +192,26 @@ _RULES = (
     Rule("OLX328", "error", "a weight that is not zero in float is not zero throughout",
          "nothing of the weight is left: the node gives the same for every input",
          "quantize the float model again, and look for an outlier or an infinity in the weight"),
+    # Half precision and blocks
+    Rule("OLX331", "error", "half precision holds each value of the float model",
+         "its largest number is 65,504: what is larger becomes that, or infinity",
+         "keep in float32 what reads it, with Float16(keep=[...]), or scale it in the float model. A warning where all such "
+         "values are of 1e9 or more, which stand for infinity in masks"),
+    Rule("OLX332", "error", "half precision tells each tensor of the float model from zero",
+         "numbers below 6e-8 become zero, and below 6e-5 they have ever fewer digits: of a tensor of such numbers nothing is left",
+         "keep in float32 what reads it, with Float16(keep=[...]), or scale it in the float model"),
+    Rule("OLX333", "error", "what is kept in float32 is given float32",
+         "the node is named as kept, and computes in half precision all the same",
+         "convert the float model again with Float16(keep=[...]); the Cast in front of the node is missing"),
+    Rule("OLX334", "warning", "no value is cast to half precision and back",
+         "between two nodes in float32 it loses precision, and overflows beyond 65,504, for nothing",
+         "let the second node read the value as it was before the two casts"),
+    Rule("OLX341", "error", "weights in blocks are of the size that bits and block size ask for",
+         "the runtime refuses the node, or reads weights, scales or zero points of other blocks",
+         "quantize the float model again, and do not edit the result"),
+    Rule("OLX342", "error", "blocks are of a size that runtimes support",
+         "ONNX Runtime takes weights of 2, 4 or 8 bits in blocks of 16, 32, 64, 128 or 256",
+         "quantize the float model again with such a block size"),
     # Dynamic pattern
     Rule("OLX401", "error", "an activation's integers and parameters come from one DynamicQuantizeLinear",
          "the integers are read with the scale or zero point of another tensor",
@@ -266,6 +286,9 @@ _RULES = (
          "x86 without VNNI adds pairs of uint8 × int8 products in 16 bits: large sums are clipped there, and the "
          "model gives other answers than on the machine where it was tested",
          "quantize with reduce_range=True, or use uint8 weights, or ship to machines with VNNI or to ARM only"),
+    Rule("OLX612", "error", "no large weight of a model in half precision is in float32",
+         "it is stored in twice the bytes, and its node runs in float32",
+         "convert it too, or name the node in excluded= to say that it stays in float32 on purpose"),
     # Likeness to the float model
     Rule("OLX701", "error", "each weight is within half a step of its float value",
          "the scale, zero point or integers are not those of this weight",

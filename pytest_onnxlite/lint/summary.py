@@ -15,6 +15,7 @@ from pytest_onnxlite.lint.coverage import float_weights, reason
 from pytest_onnxlite.lint.loading import ModelLike, asking
 from pytest_onnxlite.lint.model_index import Constant, ModelIndex
 from pytest_onnxlite.lint.operator_counts import count_operators
+from pytest_onnxlite.lint.precision import HALF, has_half
 from pytest_onnxlite.lint.validity import LARGE
 
 __tracebackhide__ = hide_mistakes
@@ -99,9 +100,13 @@ def _range(constant: Constant) -> tuple[str, int, int] | None:
 def _left(context: Context) -> list[FloatLeft]:
     scales = {quantized.scale for quantized in context.quantized_tensors.all}
     found: dict[ir.Value, FloatLeft] = {}
+    # Of a model in half precision, what is in half precision is where it belongs.
+    half = has_half(context.index) and not context.index.quantized
     for weight in float_weights(context.index):
         constant = weight.constant
         size = constant.tensor.nbytes
+        if half and constant.tensor.dtype in HALF:
+            continue
         if size >= LARGE and constant.value not in scales and constant.value not in found:
             why = reason(context.index, weight, context.exclusion)
             found[constant.value] = FloatLeft(constant.where, context.index.where[weight.node], size, why)

@@ -12,11 +12,12 @@ from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
-from pytest_onnxlite.recipes import Recipe, StaticInt8, recipe_key, recipe_text
+from pytest_onnxlite.recipes import AnyRecipe, Recipe, recipe_key
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import one_run, to_feeds
 from pytest_onnxlite.spec import Dataset, Inputs, ModelSpec, hash_inputs, take
-from pytest_onnxlite.variants import called, first_run, trained
+from pytest_onnxlite.text import unknown
+from pytest_onnxlite.variants import called, first_run, making, trained
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.code import Unhashable
 from pytest_onnxlite.variants.external import hash_model
@@ -46,14 +47,20 @@ class Builder:
     def __init__(self, spec: ModelSpec, cache: Cache, progress: Progress, kinds: Mapping[str, Kind] = KINDS) -> None:
         self.spec = spec
         self._kinds = kinds
+        taken = next((name for name in spec.variants if name.lower() in kinds), "")
+        if taken:
+            raise OnnxliteError(
+                f"ModelSpec({spec.name!r}): a variant is called {taken!r}, which is the name of a kind; choose another."
+            )
         self._own: dict[str, RuntimeVariant] = {}
+        self._named: dict[str, Kind] = {}
         self._folders: list[tempfile.TemporaryDirectory[str]] = []
         self._cache = cache
         self._progress = progress
         self.not_cached = ""  # why, where what the trained model depends on cannot be told
 
-    def with_recipe(self, recipe: Recipe, folder: Path, calibration: Inputs | None = None) -> Builder:
-        """Return a builder of the same model whose INT8 variant is quantized by another recipe.
+    def with_recipe(self, recipe: AnyRecipe, folder: Path, calibration: Inputs | None = None) -> Builder:
+        """Return a builder of the same model for what another recipe makes; an INT8 variant is quantized by it.
 
         Args:
             recipe: how.
@@ -61,7 +68,8 @@ class Builder:
             calibration: other samples to calibrate with; None for the spec's.
         """
         samples = self.spec.calibration if calibration is None else calibration
-        spec = dataclasses.replace(self.spec, recipe=recipe, int8=None, calibration=samples)
+        own = recipe if isinstance(recipe, Recipe) else self.spec.recipe
+        spec = dataclasses.replace(self.spec, recipe=own, int8=None, calibration=samples)
         other = Builder(spec, Cache(folder), self._progress, self._kinds)
         _ = self.onnx
         # What does not depend on the recipe is shared.
@@ -90,23 +98,39 @@ class Builder:
             OnnxliteError: it cannot be built; the text says which piece is missing or wrong.
         """
         row = self.kind(kind)
-        if row.build is not None and kind not in self._own:
-            self._own[kind] = self._build_own(row)
-        found: Variant = self._own[kind] if row.build is not None else getattr(self, kind)
-        return found
+        if row.build is None and kind not in self.spec.variants:
+            ours: Variant = getattr(self, kind)
+            return ours
+        if kind not in self._own:
+            self._own[kind] = self._build_own(row) if row.build is not None else self._build_named(row)
+        return self._own[kind]
 
     def kind(self, name: str) -> Kind:
-        """Return what is known about a kind."""
-        return self._kinds[name]
+        """Return what is known about a kind, or about a variant that the spec gives a name to.
+
+        Raises:
+            OnnxliteError: there is no such variant.
+        """
+        if name not in self._kinds and name not in self.spec.variants:
+            names = unknown("variant", name, [*self.spec.variants, *self._kinds], "There are")
+            raise OnnxliteError(f"ModelSpec({self.spec.name!r}): {names} Variants with names stand in variants=.")
+        if name not in self._kinds and name not in self._named:
+            self._named[name] = making.kind_of(name, self.spec.made[name])
+        return self._kinds.get(name) or self._named[name]
+
+    def _build_named(self, kind: Kind) -> RuntimeVariant:
+        if not isinstance(made := self.spec.made[kind.name], Path):
+            return self.made_by(made, kind.name)
+        return self._given_tflite(kind.name, made) if kind.runtime == LITERT else self._given(kind.name, made)
 
     def _build_own(self, kind: Kind) -> RuntimeVariant:
         """Build a variant of a project's own kind; not cached, since nobody can tell what its code depends on."""
         assert kind.build is not None
         self._progress(f"building {self.spec.name} {kind.name}")
         path = kind.build(self, self._new_folder())
-        first_run.run_first(path, kind.name, self.spec, self.evaluation.x)
         if kind.runtime == LITERT:
-            return TfliteVariant(self.spec.name, kind.name, path, self.spec.runtime)
+            return self._given_tflite(kind.name, path)
+        first_run.run_first(path, kind.name, self.spec, self.evaluation.x)
         return self._open(kind.name, path)
 
     def _new_folder(self) -> Path:
@@ -259,16 +283,27 @@ class Builder:
         if self.spec.int8 is not None:
             return self._given("int8", Path(self.spec.int8))
         recipe, _ = self.recipe
-        return self._open("int8", self.quantized(recipe) / "model.onnx")
+        return self.made_by(recipe, "int8")
 
-    def quantized(self, recipe: Recipe) -> Path:
-        """Return the cache entry of the model quantized by a recipe: `model.onnx`, and `recipe.json` with what was decided.
+    def made_by(self, recipe: AnyRecipe, kind: str) -> OnnxVariant:
+        """Return a variant that a recipe makes; see `quantized`."""
+        return self._open(kind, self.quantized(recipe, kind) / making.MODEL)
+
+    def recipe_of(self, kind: str) -> AnyRecipe | None:
+        """Return the recipe that a variant is made by here; None for one that none makes."""
+        if kind == "int8" and self.spec.int8 is None:
+            return self.recipe[0]
+        made = self.spec.made.get(kind)
+        return None if isinstance(made, Path) else made
+
+    def quantized(self, recipe: AnyRecipe, kind: str = "int8") -> Path:
+        """Return the cache entry of the model made by a recipe: `model.onnx`, and `recipe.json` with what was decided.
 
         Raises:
             OnnxliteError: it cannot be quantized so, or what came of it does not run or gives other outputs.
         """
         source = self.onnx
-        calibration = self._calibration(recipe, source)
+        calibration = making.calibration_of(self.spec, recipe, source)
         inputs = {
             "model": hash_model(source.path),
             "recipe": recipe_key(recipe),
@@ -277,38 +312,10 @@ class Builder:
         }
 
         def build(folder: Path) -> None:
-            self._build_int8(source, recipe, calibration, folder)
+            self._progress(making.doing(recipe, self.spec.name))
+            making.make(source, recipe, self.spec, kind, calibration, folder)
 
-        return self._cache.entry("int8", inputs, build, ["model.onnx", "recipe.json"])
-
-    def _calibration(self, recipe: Recipe, source: OnnxVariant) -> Any:
-        from pytest_onnxlite.variants.quantization import Calibration
-
-        samples = self.spec.calibration
-        if samples is None or not isinstance(recipe, StaticInt8):
-            return None
-        try:
-            to_feeds(take(samples, slice(1)), source.inputs_info, self.spec.batched)
-        except ValueError as error:
-            raise OnnxliteError(f"{self.spec.name}: calibration data and model do not fit: {error}.") from None
-        return Calibration(samples, source.inputs_info, self.spec.batched)
-
-    def _build_int8(self, source: OnnxVariant, recipe: Recipe, calibration: Any, folder: Path) -> None:
-        from pytest_onnxlite.variants import float_faults, quantization
-
-        self._progress(f"quantizing {self.spec.name} to INT8 with {recipe_text(recipe)}")
-        path = folder / "model.onnx"
-        with float_faults.come_first(source.path, self.spec.name):
-            decided = quantization.quantize(source.path, recipe, self.spec.name, path, calibration)
-            (folder / "recipe.json").write_text(json.dumps(decided, indent=1, sort_keys=True))
-            first_run.require_sound(path, source.path, decided["excluded"], self.spec.name, recipe)
-            self._require_outputs_of(source, first_run.run_first(path, "int8", self.spec, self.evaluation.x), "int8")
-
-    def _require_outputs_of(self, source: RuntimeVariant, found: Outputs, kind: str) -> None:
-        """Check that a quantized model gives outputs of the shapes of the one it was made from."""
-        samples = first_run.batch_of(self.spec, self.evaluation.x, source.inputs_info)
-        expected = source.run(take(self.evaluation.x, slice(samples)), samples)
-        first_run.require_same_outputs(expected, found, self.spec.name, kind, values=False)
+        return self._cache.entry("int8", inputs, build, [making.MODEL, making.NOTES])
 
     # -- TFLite ------------------------------------------------------------------------------------------
 
@@ -357,44 +364,36 @@ class Builder:
 
     @cached_property
     def recipe_notes(self) -> dict[str, Any]:
-        """What the quantizer decided: weight type, excluded nodes; empty for an INT8 file of the user's."""
-        notes = self.int8.path.with_name("recipe.json")
-        if self.spec.int8 is not None or not notes.exists():
-            return {}
-        decided: dict[str, Any] = json.loads(notes.read_text())
-        return decided
+        """What the quantizer decided about the INT8 variant; see `notes_of`."""
+        return self.notes_of("int8")
+
+    def notes_of(self, kind: str) -> dict[str, Any]:
+        """Return what its recipe decided about a variant: weights, excluded nodes; empty for one that no recipe made."""
+        return making.notes_of(self.variant(kind).path) if self.recipe_of(kind) is not None else {}
 
     def recipe_text(self, kind: str) -> str:
-        """Say how a variant was quantized here, why where the user did not say, and whether it could not be cached."""
+        """Say how a variant was made here, why if the user did not say, and whether it could not be cached."""
         uncached = [f"built anew in each run: {self.not_cached}"] if self.not_cached else []
-        if kind != "int8" or self.spec.int8 is not None or "int8" not in self.__dict__:
+        if (kind not in self.__dict__ and kind not in self._own) or self.recipe_of(kind) is None:
             return "".join(uncached)
-        _, why = self.recipe
-        notes = self.recipe_notes
+        why = self.recipe[1] if kind == "int8" else ""
+        notes = self.notes_of(kind)
         text = f"{notes.get('recipe', '')}, {notes.get('weights', '')}"
         return "; ".join([f"{text}: {why}" if why else text, *notes.get("notes", ()), *uncached])
 
     def excluded(self, kind: str) -> list[str]:
         """Return the nodes of a variant that stay float on purpose."""
-        return list(self.recipe_notes.get("excluded", ())) if kind == "int8" else []
+        return list(self.notes_of(kind).get("excluded", ()))
 
     def _given(self, kind: str, path: Path) -> OnnxVariant:
         first_run.require_no_keras(path, kind, self.spec.name)
-        inputs = {
-            "model": hash_model(path),
-            "batched": self.spec.batched,
-            "data": self.evaluation.sha256,
-            "onnxruntime": version_of("onnxruntime"),
-        }
-
-        def check(folder: Path) -> None:
-            self._progress(f"running {path.name} for the first time")
-            first_run.require_kind(path, kind, self.spec.name)
-            first_run.run_first(path, kind, self.spec, self.evaluation.x)
-            (folder / "ran").write_text(f"{path.name} was loaded and run\n")
-
-        self._cache.entry(f"first-run-{kind}", inputs, check, ["ran"])
+        first_run.accept(path, kind, self.spec, self.evaluation, self._cache, self._progress)
         return self._open(kind, path)
+
+    def _given_tflite(self, kind: str, path: Path) -> TfliteVariant:
+        variant = TfliteVariant(self.spec.name, kind, path, self.spec.runtime)
+        first_run.accept_tflite(variant, self.spec, self.evaluation)
+        return variant
 
     def _open(self, kind: str, path: Path) -> OnnxVariant:
         return OnnxVariant(self.spec.name, kind, path, self.spec.runtime, batched=self.spec.batched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,14 @@ import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import is_quantized, load_graph
-from pytest_onnxlite.recipes import Recipe, recipe_text
+from pytest_onnxlite.recipes import AnyRecipe, recipe_text
 from pytest_onnxlite.runtime import arrays, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
-from pytest_onnxlite.spec import Array, Inputs, ModelSpec, Runtime, take
-from pytest_onnxlite.variants.cache import version_of
+from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, Runtime, take
+from pytest_onnxlite.variants.cache import Cache, version_of
+from pytest_onnxlite.variants.external import hash_model
+from pytest_onnxlite.variants.litert import TfliteVariant
 from pytest_onnxlite.variants.variant import Outputs
 
 if TYPE_CHECKING:
@@ -151,6 +153,41 @@ def require_kind(path: Path, kind: str, model: str) -> None:
         )
 
 
+def accept(
+    path: Path, kind: str, spec: ModelSpec, data: Dataset, cache: Cache, progress: Callable[[str], None]
+) -> None:
+    """Run an ONNX file of the user's on the first samples, once and never again while nothing changes.
+
+    Raises:
+        OnnxliteError: it is of another kind than it is given as, does not run, or is no ONNX file.
+    """
+    inputs = {
+        "model": hash_model(path),
+        "batched": spec.batched,
+        "data": data.sha256,
+        "onnxruntime": version_of("onnxruntime"),
+    }
+
+    def check(folder: Path) -> None:
+        progress(f"running {path.name} for the first time")
+        require_kind(path, kind, spec.name)
+        run_first(path, kind, spec, data.x)
+        (folder / "ran").write_text(f"{path.name} was loaded and run\n")
+
+    cache.entry(f"first-run-{kind}", inputs, check, ["ran"])
+
+
+def accept_tflite(variant: TfliteVariant, spec: ModelSpec, data: Dataset) -> None:
+    """Run a TFLite file of the user's on the first samples.
+
+    Raises:
+        OnnxliteError: the samples do not fit, or it does not run.
+    """
+    samples = take(data.x, slice(batch_of(spec, data.x, variant.inputs_info)))
+    run_once(variant.path, spec.name, variant.kind, variant.feeds(samples), spec.runtime)
+    variant.release()
+
+
 def _too_old(reason: str) -> str:
     """Say what to do where the runtime does not know a file's version."""
     if not _NEWER.search(reason):
@@ -161,7 +198,7 @@ def _too_old(reason: str) -> str:
     )
 
 
-def require_sound(path: Path, source: Path, excluded: Sequence[str], model: str, recipe: Recipe) -> None:
+def require_sound(path: Path, source: Path, excluded: Sequence[str], model: str, recipe: AnyRecipe) -> None:
     """Check that the quantizer wrote nothing wrong: a fault of its own is no release to judge.
 
     Raises:

@@ -62,12 +62,11 @@ def quantize(
         What was decided: recipe, weight type, weights in words, the excluded nodes, and what preparation had to go without.
 
     Raises:
-        OnnxliteError: no calibration data for a static recipe, a half-precision model, an exclusion that matches
+        OnnxliteError: no calibration data for a static recipe, an exclusion that matches
             nothing, or the quantizer fails or quantizes nothing.
     """
     source, target = source.resolve(), target.resolve()
     before = load_graph(source)
-    refusals.refuse_half(before, source, model)
     left_out = ""
     if isinstance(recipe, StaticInt8):
         if calibration is None:
@@ -81,7 +80,7 @@ def quantize(
             notes += preparation.subgraph_notes(proto)
         else:
             proto = preparation.split_gemms(prepared, large)
-        excluded = refusals.match_exclusions(proto, recipe, model, before)
+        excluded = refusals.match_exclusions(proto, recipe.exclude, "exclude", model, before)
         if isinstance(recipe, StaticInt8):
             spread = recipe.per_channel and preparation.spread_biases(proto)
             if tying.untie(proto) or spread:
@@ -272,6 +271,12 @@ def _finish(
             f"{model}: ONNX Runtime quantized what was excluded: {', '.join(sorted(lost))}. Exclude it by another "
             "name, or give an INT8 file of your own as ModelSpec(int8=...)."
         )
+    restore(before, proto)
+    onnx.save(_sorted(proto), target)
+
+
+def restore(before: onnx.ModelProto, proto: onnx.ModelProto) -> None:
+    """Give a quantized model what the float file says of itself, and take from it what preparation wrote."""
     drop_unused_opsets(proto)
     # Preparation writes what it infers; callers know the outputs by what the float file declares.
     declared = {value.name: value for value in before.graph.output}
@@ -282,7 +287,6 @@ def _finish(
         proto.metadata_props.extend(before.metadata_props)
     proto.doc_string = before.doc_string
     proto.graph.doc_string = before.graph.doc_string
-    onnx.save(_sorted(proto), target)
 
 
 def _sorted(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +95,6 @@ def _nodes_meant(proto: onnx.ModelProto, text: str) -> list[str]:
     return sorted(node.name for node in nodes if words & {node.name, *node.input[1:]})
 
 
-def refuse_half(proto: onnx.ModelProto, source: Path, model: str) -> None:
-    """Refuse weights in half precision."""
-    half = [
-        t.name for graph in graphs(proto.graph) for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16
-    ]
-    if half:
-        raise OnnxliteError(
-            f"{model}: {source.name} has weights in half precision (float16; {half[0]!r} and {len(half) - 1} more), "
-            "from which ONNX Runtime's quantizer writes files that cannot be loaded (onnxruntime#15341). Give the float32 "
-            "model as onnx=, or an INT8 file of your own as int8=."
-        )
-
-
 def refuse_infinite(
     prepared: onnx.ModelProto, quantized: onnx.ModelProto, model: str, before: onnx.ModelProto, source: Path
 ) -> None:
@@ -136,13 +124,14 @@ def refuse_infinite(
 
 
 def match_exclusions(
-    proto: onnx.ModelProto, recipe: Recipe, model: str, before: onnx.ModelProto | None = None
+    proto: onnx.ModelProto, globs: Sequence[str], argument: str, model: str, before: onnx.ModelProto | None = None
 ) -> list[str]:
-    """Return the names of the nodes that the recipe's globs mean, by node name or operator type.
+    """Return the names of the nodes that a recipe's globs mean, by node name or operator type.
 
     Args:
         proto: the prepared model.
-        recipe: whose globs.
+        globs: what stays in float.
+        argument: what the recipe calls them, for the message.
         model: for the message.
         before: the float model as it was before; preparation fuses some of its nodes.
 
@@ -151,16 +140,21 @@ def match_exclusions(
     """
     nodes = _nodes(proto)
     excluded: list[str] = []
-    for glob in recipe.exclude:
+    for glob in globs:
         names = [n.name for n in nodes if n.name and any(map(_matcher(glob), (n.name, n.op_type)))]
         if not names:
-            raise OnnxliteError(_matches_nothing(glob, nodes, proto, model, before))
+            raise OnnxliteError(_matches_nothing(f"{argument}={glob!r}", glob, nodes, proto, model, before))
         excluded += names
     return sorted(set(excluded))
 
 
 def _matches_nothing(
-    glob: str, nodes: list[onnx.NodeProto], proto: onnx.ModelProto, model: str, before: onnx.ModelProto | None
+    said: str,
+    glob: str,
+    nodes: list[onnx.NodeProto],
+    proto: onnx.ModelProto,
+    model: str,
+    before: onnx.ModelProto | None,
 ) -> str:
     operators = sorted({n.op_type for n in nodes})
     known = _quantizable(proto)
@@ -168,7 +162,7 @@ def _matches_nothing(
     close = _close(glob, names, operators)
     gone = [n for n in _nodes(before) if _matcher(glob)(n.name)] if before else []
     fused = sorted({n.name for n in nodes if n.name and any(not {*g.output}.isdisjoint(n.output) for g in gone)})
-    text = f"{model}: exclude={glob!r} matches no node of the graph that is quantized"
+    text = f"{model}: {said} matches no node of the graph that is {'quantized' if said.startswith('exclude') else 'converted'}"
     if gone:
         text += f": {gone[0].name} ({gone[0].op_type}) of the float model is "
         text += f"fused into {shortened(fused)} there" if fused else "folded or fused into another node there"

@@ -15,6 +15,8 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from pytest_onnxlite.lint import Finding, Signature, check_graph, compare_signatures, signature
+from pytest_onnxlite.recipes import Float16, WeightOnly
+from pytest_onnxlite.variants import blocks, half
 
 CASES: dict[str, Callable[[Path], list[Finding]]] = {}
 
@@ -65,6 +67,38 @@ def edited(model: onnx.ModelProto, change: Callable[[onnx.ModelProto], object], 
     twin = copy(model)
     change(twin)
     return check_graph(twin, reference)
+
+
+def changed_half(folder: Path, change, keep=(), source=None) -> onnx.ModelProto:
+    """Return the dense model in half precision, changed."""
+    onnx.save(dense() if source is None else source, folder / "float.onnx")
+    half.convert(folder / "float.onnx", Float16(keep=keep), "dense", folder / "half.onnx")
+    model = onnx.load(folder / "half.onnx")
+    change(model)
+    return model
+
+
+def changed_blocks(folder: Path, change) -> onnx.ModelProto:
+    """Return the dense model with weights of 4 bits in blocks, changed."""
+    onnx.save(dense(), folder / "float.onnx")
+    blocks.quantize(folder / "float.onnx", WeightOnly(), "dense", folder / "blocks.onnx")
+    model = onnx.load(folder / "blocks.onnx")
+    change(model)
+    return model
+
+
+def with_weight(number: float) -> onnx.ModelProto:
+    """Return the dense model with one weight of this size."""
+    model = copy(dense())
+    put(model, "w1", _with(number, np.float32))
+    return model
+
+
+def _with(number: float, dtype=np.float16) -> np.ndarray:
+    values = numpy_helper.to_array(tensor(dense(), "w1")).astype(dtype)
+    with np.errstate(over="ignore"):
+        values[3, 5] = dtype(number)
+    return values
 
 
 CASES.update(
@@ -232,6 +266,61 @@ def _(folder):
     return edited(convnet(), lambda m: put(m, "fc_w", np.full((512, 10), -np.inf, np.float32)))
 
 
+@case("OLX331")
+def _(folder):
+    return check_graph(changed_half(folder, lambda model: put(model, "w1", _with(1e5))), with_weight(1e5))
+
+
+@case("OLX332")
+def _(folder):
+    def fade(model):
+        put(model, "b1", (np.random.default_rng(0).normal(size=64) * 1e-9).astype(np.float32))
+
+    source = copy(dense())
+    fade(source)
+    return check_graph(changed_half(folder, lambda model: put(model, "b1", np.zeros(64, np.float16))), source)
+
+
+@case("OLX333")
+def _(folder):
+    def lose(model):
+        kept = node(model, "relu")
+        for cast in [n for n in model.graph.node if n.output[0] == kept.input[0]]:
+            kept.input[0] = cast.input[0]
+        for cast in [n for n in model.graph.node if n.input[0] == kept.output[0]]:
+            kept.output[0] = cast.output[0]
+            model.graph.node.remove(cast)
+
+    return check_graph(changed_half(folder, lose, keep=["relu"]), dense(), excluded=["relu"])
+
+
+@case("OLX334")
+def _(folder):
+    def round_trip(model):
+        relu = node(model, "relu")
+        relu.input[0] = "back"
+        there = helper.make_node("Cast", ["hb"], ["there"], "there", to=onnx.TensorProto.FLOAT16)
+        back = helper.make_node("Cast", ["there"], ["back"], "back", to=FLOAT)
+        model.graph.node.insert(2, back)
+        model.graph.node.insert(2, there)
+
+    return edited(dense(), round_trip)
+
+
+@case("OLX341")
+def _(folder):
+    return check_graph(changed_blocks(folder, lambda model: put(model, "w1_scales", np.ones(7, np.float32))), dense())
+
+
+@case("OLX342")
+def _(folder):
+    def odd(model):
+        for attribute in next(n for n in model.graph.node if "w1_Q4" in n.input).attribute:
+            attribute.i = 24 if attribute.name == "block_size" else attribute.i
+
+    return check_graph(changed_blocks(folder, odd), dense())
+
+
 @case("OLX401")
 def _(folder):
     def cross(model):
@@ -393,6 +482,11 @@ def _(folder):
     from onnxruntime.quantization import QuantType
 
     return check_graph(static(convnet(), reduce_range=False, activation_type=QuantType.QUInt8), convnet())
+
+
+@case("OLX612")
+def _(folder):
+    return check_graph(changed_half(folder, lambda model: None, keep=["fc1"]), dense())
 
 
 @case("OLX702")

@@ -197,11 +197,13 @@ def half(model: onnx.ModelProto) -> None:
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
 
 
-def test_half_precision_is_refused(build: Make, tmp_path: Path) -> None:
+def test_half_precision_is_quantized_by_way_of_float32(build: Make, tmp_path: Path) -> None:
     source = edit(dense(tmp_path / "a.onnx", 2, 16), tmp_path / "half.onnx", half)
     x = IMAGES[:, 0, 0].astype(np.float16)
-    with pytest.raises(OnnxliteError, match=r"half precision .*float16.*Give the float32 model"):
-        build(source, DynamicInt8(), None, x).int8  # noqa: B018
+    builder = build(source, DynamicInt8(), None, x)
+    assert {info.dtype for info in (*builder.int8.inputs_info, *builder.int8.outputs_info)} == {"float16"}
+    assert "quantized from its values in float32" in builder.recipe_text("int8")
+    assert "MatMulInteger" in builder.int8.graph.operators
 
 
 def test_static_without_samples_is_an_error(build: Make, tmp_path: Path) -> None:

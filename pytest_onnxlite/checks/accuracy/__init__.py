@@ -261,9 +261,8 @@ def _advice(task: Task[AccuracyLimit]) -> str:
 
     builder, variant = task.builder, task.variant
     kind, spec = builder.kind(variant.kind), builder.spec
-    by_recipe = variant.kind == "int8" and spec.int8 is None
-    is_onnx = not by_recipe and variant.has_file and variant.path.suffix == ".onnx"
-    recipe = builder.recipe[0] if by_recipe else None
+    recipe = builder.recipe_of(variant.kind)
+    is_onnx = recipe is None and variant.has_file and variant.path.suffix == ".onnx"
     return advise(Made(kind, recipe, spec.calibration is not None, operators(variant.path) if is_onnx else ()))
 
 

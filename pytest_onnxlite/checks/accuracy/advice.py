@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pytest_onnxlite.kinds import KINDS, LITERT, Kind
-from pytest_onnxlite.recipes import Recipe, StaticInt8
+from pytest_onnxlite.kinds import FORMS, KINDS, LITERT, Kind
+from pytest_onnxlite.recipes import AnyRecipe, Float16, StaticInt8, WeightOnly
 
+# The largest number of half precision.
+LARGEST = 65_504
 _TRAIN = "or train with quantization in mind."
 # Products of blocks of weights in 4 bits, which no recipe of ours writes.
 _BLOCKS = frozenset({"GatherBlockQuantized", "MatMulNBits"})
@@ -25,20 +27,36 @@ class Made:
     """
 
     kind: Kind
-    recipe: Recipe | None = None
+    recipe: AnyRecipe | None = None
     is_calibrated: bool = False
     operators: Collection[str] = ()
 
 
 def advise(made: Made) -> str:
     """Say what may give back what was lost, as a sentence."""
+    if isinstance(made.recipe, Float16):
+        return (
+            f"Keep the layers that lose most in float32 (Float16(keep=[...])): values beyond {LARGEST:,} overflow, and sums "
+            "of many values lose digits."
+        )
+    if isinstance(made.recipe, WeightOnly):
+        finer = [
+            *(["in 8 bits"] if made.recipe.bits < 8 else []),
+            *(["in smaller blocks"] if made.recipe.block_size > 16 else []),
+        ]
+        again = f"Quantize weights {' or '.join(finer)}, or leave" if finer else "Leave"
+        return f"{again} the products that lose most in float (WeightOnly(exclude=[...]))."
     if made.recipe is not None:
         wider = "" if made.recipe.per_channel else ", quantize per_channel=True"
         data = ", calibrate with more data like the evaluation data" if isinstance(made.recipe, StaticInt8) else ""
         return f"Leave the layers that lose most in float (recipe exclude=[...]){wider}{data}, {_TRAIN}"
     if _BLOCKS & set(made.operators):
         return "Quantize its weights anew in smaller blocks or in 8 bits, or leave the products that lose most in float there."
-    if made.kind.name not in KINDS:
+    if made.kind.form == "float16":
+        return f"Keep the layers that lose most in float32 where it is converted: values beyond {LARGEST:,} overflow."
+    if made.kind.form in ("file", "tflite_file"):
+        return "It was made elsewhere: look for what was changed there, and make it again."
+    if made.kind.form not in {**KINDS, **FORMS}:
         return f"Change how the kind {made.kind.name!r} is built: what it loses most in may stay as it was."
     if not made.kind.quantized:
         return "It was converted, not quantized: look for what was converted wrongly, and convert it again."

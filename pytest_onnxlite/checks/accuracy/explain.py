@@ -35,7 +35,7 @@ from pytest_onnxlite.checks.accuracy.pictures import channel_axis, pictures_of
 from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons, Trial
 from pytest_onnxlite.checks.accuracy.trials import (
     as_tried,
-    can_try,
+    recipe_of,
     remarks_of,
     try_calibration,
     try_layers,
@@ -235,8 +235,10 @@ def _moved(case: Case[Found]) -> Moved | None:
 
 def _float_path(case: Case[Found]) -> Path | None:
     """Return the float ONNX file to compare layers with, or the last release's, None without either."""
-    made_from = case.task.builder.made_from("int8") if case.task.variant.kind == "int8" else None
-    return made_from.path if made_from is not None else case.task.last_file
+    kind = case.task.builder.kind(case.task.variant.kind)
+    named = kind.name == "int8" or kind.name in case.task.builder.spec.variants
+    made_from = case.task.builder.made_from(kind.name) if named else None
+    return made_from.path if made_from is not None and made_from.has_file else case.task.last_file
 
 
 def _layers(case: Case[Found]) -> tuple[list[Layer], int, list[str]]:
@@ -306,12 +308,7 @@ def _saturating(case: Case[Found]) -> float:
 def _is_constant(case: Case[Found]) -> bool:
     """Tell whether all calibration samples are the same in every input."""
     samples, builder = case.task.builder.spec.calibration, case.task.builder
-    if (
-        not can_try(case)
-        or samples is None
-        or not builder.spec.batched
-        or not isinstance(builder.recipe[0], StaticInt8)
-    ):
+    if samples is None or not builder.spec.batched or not isinstance(recipe_of(case), StaticInt8):
         return False
     inputs = [np.asarray(one) for one in (samples.values() if isinstance(samples, Mapping) else [samples])]
     return count_samples(samples) > 1 and all(x.dtype.kind in "iuf" and bool((x == x[:1]).all()) for x in inputs)
@@ -320,9 +317,7 @@ def _is_constant(case: Case[Found]) -> bool:
 def _one_sided(case: Case[Found]) -> OneSided | None:
     """Say whether the calibration data is of one class, where the evaluation data is not."""
     spec, builder = case.task.builder.spec, case.task.builder
-    if not can_try(case) or spec.calibration is None or not spec.batched:
-        return None
-    if not isinstance(builder.recipe[0], StaticInt8):
+    if spec.calibration is None or not spec.batched or not isinstance(recipe_of(case), StaticInt8):
         return None
     samples = take(spec.calibration, slice(_CALIBRATION_SAMPLES))
     try:

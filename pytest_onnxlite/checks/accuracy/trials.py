@@ -16,7 +16,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import Layer
 from pytest_onnxlite.lint.protobuf import load_graph
 from pytest_onnxlite.lint.protobuf import nodes as nodes_of
-from pytest_onnxlite.recipes import Recipe, StaticInt8
+from pytest_onnxlite.recipes import AnyRecipe, Float16, Recipe, StaticInt8, leaving
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import listed, percent
 from pytest_onnxlite.variants.deadline import OutOfTime
@@ -38,9 +38,9 @@ def escape(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def with_excluded(recipe: Recipe, nodes: Sequence[str]) -> Recipe:
+def with_excluded(recipe: AnyRecipe, nodes: Sequence[str]) -> AnyRecipe:
     """Return a recipe that leaves some more nodes in float."""
-    return replace(recipe, exclude=(*recipe.exclude, *map(escape, nodes)))
+    return leaving(recipe, [escape(node) for node in nodes])
 
 
 def figure_of(found: Found) -> float:
@@ -50,9 +50,9 @@ def figure_of(found: Found) -> float:
     return found.value if found.higher_is_better else -found.value
 
 
-def can_try(case: Case[Found]) -> bool:
-    """Tell whether the variant is quantized here, by a recipe."""
-    return case.task.variant.kind == "int8" and case.task.builder.spec.int8 is None
+def recipe_of(case: Case[Found]) -> AnyRecipe | None:
+    """Return the recipe that the variant is made by here; None for one that none makes."""
+    return case.task.builder.recipe_of(case.task.variant.kind)
 
 
 def try_layers(
@@ -70,8 +70,11 @@ def try_layers(
         What came of it, the best first, and how many could not be tried.
     """
     trials: list[Trial] = []
-    names = list(dict.fromkeys(layer.node for layer in suspects if layer.quantized or layer.is_drowned))
-    if not can_try(case) or not names:
+    recipe = recipe_of(case)
+    # Half precision is no operator that tells itself.
+    every = isinstance(recipe, Float16)
+    names = list(dict.fromkeys(layer.node for layer in suspects if every or layer.quantized or layer.is_drowned))
+    if recipe is None or not names:
         return trials, 0
     case.task.progress(f"trying the worst layers of {case.task.builder.spec.name} in float")
     skipped = 0
@@ -138,26 +141,26 @@ def chain(
 
 def try_calibration(case: Case[Found]) -> Tried | None:
     """Calibrate with some of the evaluation data; None if that is not possible."""
-    builder = case.task.builder
-    if not can_try(case) or not isinstance(builder.recipe[0], StaticInt8) or not builder.spec.batched:
+    builder, recipe = case.task.builder, recipe_of(case)
+    if not isinstance(recipe, StaticInt8) or not builder.spec.batched:
         return None
     x = builder.evaluation.x
     count = count_samples(x)
     step = max(count // _SAMPLES, 1)
     case.task.progress(f"trying {builder.spec.name} calibrated with evaluation data")
-    return _tried(case, "evaluation data", builder.recipe[0], take(x, slice(0, step * _SAMPLES, step)))
+    return _tried(case, "evaluation data", recipe, take(x, slice(0, step * _SAMPLES, step)))
 
 
 def try_reduced(case: Case[Found]) -> Tried | None:
     """Quantize with weights of 7 bits, which saturate nowhere; None if that is not possible."""
-    if not can_try(case):
+    recipe = recipe_of(case)
+    if not isinstance(recipe, Recipe):
         return None
     case.task.progress(f"trying {case.task.builder.spec.name} with reduce_range=True")
-    recipe = replace(case.task.builder.recipe[0], reduce_range=True)
-    return _tried(case, "reduce_range=True", recipe)
+    return _tried(case, "reduce_range=True", replace(recipe, reduce_range=True))
 
 
-def _tried(case: Case[Found], change: str, recipe: Recipe, calibration: Inputs | None = None) -> Tried | None:
+def _tried(case: Case[Found], change: str, recipe: AnyRecipe, calibration: Inputs | None = None) -> Tried | None:
     if case.budget.left <= 0:
         return None
     try:
@@ -174,17 +177,20 @@ def figure_text(found: Found) -> str:
     return f"{found.value:.4g} {found.metric}"
 
 
-def _measure(case: Case[Found], recipe: Recipe, calibration: Inputs | None = None) -> tuple[Found, int]:
+def _measure(case: Case[Found], recipe: AnyRecipe, calibration: Inputs | None = None) -> tuple[Found, int]:
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
         builder = case.task.builder.with_recipe(recipe, Path(folder), calibration)
-        found = accuracy.measure(builder, builder.int8, case.task.batch_size)
-        size = builder.int8.size
-        builder.int8.release()
+        variant = builder.made_by(recipe, case.task.variant.kind)
+        found = accuracy.measure(builder, variant, case.task.batch_size)
+        size = variant.size
+        variant.release()
     return found, size
 
 
 def _try_nodes(case: Case[Found], nodes: tuple[str, ...]) -> Trial:
-    found, size = _measure(case, with_excluded(case.task.builder.recipe[0], nodes))
+    recipe = recipe_of(case)
+    assert recipe is not None
+    found, size = _measure(case, with_excluded(recipe, nodes))
     value = found.share if isinstance(found, Accuracy) else found.value
     gain = figure_of(found) - figure_of(case.found)
     return Trial(listed(nodes), value, gain, size, nodes, size - case.task.variant.size, figure_text(found))
@@ -197,9 +203,10 @@ def as_tried(trials: Sequence[Trial]) -> list[Tried]:
 
 def remarks_of(case: Case[Found], suspects: Sequence[Layer], skipped: int) -> list[str]:
     """Say what was not tried: an INT8 file of the user's, or what there was no time for."""
-    spec = case.task.builder.spec
-    if case.task.variant.kind == "int8" and spec.int8 is not None and any(layer.quantized for layer in suspects):
-        return ["They are ranked by their own error alone: an INT8 file of yours is not quantized anew here."]
+    given = recipe_of(case) is None and case.task.builder.kind(case.task.variant.kind).quantized
+    if given and any(layer.quantized for layer in suspects):
+        what = "an INT8 file" if case.task.variant.kind == "int8" else "a file"
+        return [f"They are ranked by their own error alone: {what} of yours is not quantized anew here."]
     if not skipped:
         return []
     return [f"{skipped} more could not be tried in float, or not in the time given (--onnxlite-explain-time)."]

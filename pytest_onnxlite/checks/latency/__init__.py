@@ -34,7 +34,6 @@ from pytest_onnxlite.checks.latency.judge import (
 from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import (
-    FLOAT,
     SIBLING,
     Latency,
     LatencyEvidence,

@@ -13,9 +13,10 @@ def cure_for(task: Task[Any]) -> str:
     """Say it of a task's variant; empty of one that quantization did not make."""
     variant = task.variant
     is_onnx = task.builder.kind(variant.kind).quantized and variant.path.suffix == ".onnx"
-    return cure_of(
-        operators(variant.path) if is_onnx else (), variant.kind == "int8" and task.builder.spec.int8 is None
-    )
+    kind = task.builder.kind(variant.kind)
+    if kind.form == "float16":
+        return "Half precision is slower where the processor has no arithmetic for it: the runtime computes in float32, and casts."
+    return cure_of(operators(variant.path) if is_onnx else (), task.builder.recipe_of(variant.kind) is not None)
 
 
 def cure_of(found: Collection[str], by_recipe: bool) -> str:

@@ -63,7 +63,8 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     evidence = case.verdict.evidence
     shapes = evidence.shapes if isinstance(evidence, LatencyEvidence) else case.found.shapes
     _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes, case.task.scenario_name)
-    made_from = case.task.builder.made_from(variant.kind) if variant.kind == "int8" else None
+    named = variant.kind == "int8" or variant.kind in case.task.builder.spec.variants
+    made_from = case.task.builder.made_from(variant.kind) if named else None
     sources = [made_from.path] if made_from is not None else []
     return explain_profile(
         case, *profile_both(variant.path, path, feeds, case.task.runtime, case.budget, sources), name

@@ -71,6 +71,6 @@ class LatencyLimit(Limit):
         """A float model has no float model to compare with, and a machine is named for a time."""
         if self.budget_machine is not None and self.max is None:
             return f"budget_machine={self.budget_machine!r} names the machine that max= is for: give max= too."
-        if self.max_ratio is None or kind.quantized or kind.build is not None:
+        if self.max_ratio is None or kind.has_float_model or kind.build is not None:
             return ""
         return f"max_ratio= compares with the {kind.name} variant, and that is the one it judges here."

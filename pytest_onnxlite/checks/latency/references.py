@@ -88,7 +88,7 @@ def saved_alike(task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> tuple[
 
 
 def _float_model(task: Task[LatencyLimit]) -> Variant | None:
-    """Return the float variant that a quantized one was made from."""
-    if not task.builder.kind(task.variant.kind).quantized:
+    """Return the float variant that one was made from."""
+    if not task.builder.kind(task.variant.kind).has_float_model:
         return None
     return task.builder.made_from(task.variant.kind)

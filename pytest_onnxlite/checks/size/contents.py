@@ -24,6 +24,8 @@ from pytest_onnxlite.variants.external import size_of
 
 # A weight of 8 bits in the place of 32.
 QUARTER = 0.25
+# Bytes of a number in single precision.
+_SINGLE = 4
 # What quantizing adds to a graph, at most: for each of its nodes a few names and a scale's record.
 _PER_NODE = 1024
 
@@ -160,15 +162,29 @@ def _share(one: ir.TensorProtocol, other: ir.TensorProtocol) -> bool:
     return len(ranges) == 2 and ranges[0] == ranges[1]
 
 
-def shrinkable(index: ModelIndex) -> Iterator[FloatWeight]:
-    """Yield the weights of a float model that quantization has an operator for, with each of their readers."""
-    for weight in float_weights(index):
-        if weight.is_weight and WEIGHTED[weight.node.op_type].patterns:
-            yield weight
+def shrinkable(index: ModelIndex, form: str = "int8") -> Iterator[FloatWeight]:
+    """Yield the float tensors of a model that quantization to a form shrinks, with each of their readers."""
+    shrinks = {"float16": lambda weight: True, "blocks": _is_matrix}.get(form, _is_quantizable)
+    yield from (weight for weight in float_weights(index) if shrinks(weight))
 
 
-def reachable(path: Path, source: Path) -> int:
-    """Return the bytes that quantization can bring a model to: each weight that it has an operator for in 8 bits, all else as it is.
+def _is_quantizable(weight: FloatWeight) -> bool:
+    return weight.is_weight and bool(WEIGHTED[weight.node.op_type].patterns)
+
+
+def _is_matrix(weight: FloatWeight) -> bool:
+    """Tell whether a weight is one that MatMulNBits takes: the right operand of a product, of two dims."""
+    dims = [int(dim) for dim in weight.constant.tensor.shape if isinstance(dim, int)]
+    return (
+        weight.node.op_type in ("MatMul", "Gemm")
+        and weight.slot == 1
+        and len(dims) >= 2
+        and max(dims[:-2], default=1) == 1
+    )
+
+
+def reachable(path: Path, source: Path, form: str = "int8", share: float = QUARTER) -> int:
+    """Return the bytes that quantization can bring a model to: each tensor that it shrinks as small as it gets, all else as it is.
 
     What it takes beside the weights is the candidate's own: scales, and what was added to the graph, as far as that is no more
     than quantizing adds.
@@ -176,12 +192,18 @@ def reachable(path: Path, source: Path) -> int:
     Args:
         path: the quantized file.
         source: the float file.
+        form: what it is quantized to: the row of `kinds.FORMS`.
+        share: of the bytes of a weight in float32, what is left of it; of one in blocks with its scales.
     """
     quantized, original = load_model(path), load_model(source)
     found, _ = count_bytes(path, quantized)
     before, _ = count_bytes(source, original)
-    weights = {weight.constant.value: weight.constant.tensor.nbytes for weight in shrinkable(ModelIndex(original))}
-    shrinks = min(sum(weights.values()), before.floats)
+    index = ModelIndex(original)
+    weights = {weight.constant.value: weight.constant.tensor for weight in shrinkable(index, form)}
+    shrinks = min(sum(tensor.nbytes for tensor in weights.values()), before.floats)
+    small = min(sum(tensor.size for tensor in weights.values()) * _SINGLE * share, shrinks)
     graph = min(found.graph, before.graph + _PER_NODE * len(ModelIndex(quantized).places))
     kept = before.int8 + before.floats - shrinks + before.other
-    return int(shrinks * QUARTER) + kept + found.scales + graph
+    # Scales of blocks are in their share.
+    scales = 0 if form == "blocks" else found.scales
+    return int(small + kept + scales + graph)

@@ -34,7 +34,10 @@ def explain_size(case: Case[Size]) -> Explanation:
     before = count_bytes(reference)[0] if reference is not None else None
     excess = _excess(case)
     twice = copies(path)
-    cure, saved = tensors_to_shrink(left, [*unread, *(Unread(entry.tensor, entry.bytes) for entry in twice)], excess)
+    kind = case.task.builder.kind(case.task.variant.kind)
+    saves = 1 - kind.size_ratio if kind.quantized and kind.size_ratio else _SAVED
+    whole = [*unread, *(Unread(entry.tensor, entry.bytes) for entry in twice)]
+    cure, saved = tensors_to_shrink(left, whole, excess, saves)
     grown = _grown(path, case.task.last_file) if case.verdict.against == BASELINE and case.task.last_file else []
     reasons = SizeReasons(
         bytes=found,
@@ -86,14 +89,16 @@ def _excess(case: Case[Size]) -> int:
     return max(0, int(found.bytes - most))
 
 
-def tensors_to_shrink(left: Sequence[FloatLeft], unread: Sequence[Unread], excess: int) -> tuple[list[str], int]:
-    """Choose the fewest tensors that save what is too much: unread ones go whole, float ones shrink to a quarter.
+def tensors_to_shrink(
+    left: Sequence[FloatLeft], unread: Sequence[Unread], excess: int, saves: float = _SAVED
+) -> tuple[list[str], int]:
+    """Choose the fewest tensors that save what is too much: unread ones go whole, float ones shrink by the share `saves`.
 
     Returns:
         Their names, and the bytes that they save; fewer than asked for where all of them are not enough.
     """
     choices = [(entry.bytes, entry.tensor) for entry in unread]
-    choices += [(int(entry.bytes * _SAVED), entry.tensor) for entry in left if _can_shrink(entry)]
+    choices += [(int(entry.bytes * saves), entry.tensor) for entry in left if _can_shrink(entry)]
     chosen: list[str] = []
     saved = 0
     for size, name in sorted(choices, key=lambda entry: (-entry[0], entry[1])):

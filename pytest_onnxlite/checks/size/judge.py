@@ -114,16 +114,19 @@ def _contents(found: Size, passing: float | None = None) -> list[str]:
         lines.append("Left in float:")
         lines += [f"  {t.tensor}: {size_text(t.bytes)}, read by {t.node} ({t.reason})" for t in left[:5]]
         lines.append(
-            "Quantize them (recipe, exclude=)" + (f", or, if they must stay in float: {would}." if would else ".")
+            ("Convert them too (keep=)" if "FLOAT16" in by_type else "Quantize them (recipe, exclude=)")
+            + (f", or, if they must stay in float: {would}." if would else ".")
         )
         return lines
     integers = sum(count for kind, count in by_type.items() if "INT" in kind)
     floats = sum(by_type.values()) - integers
-    parts = {"integers, the weights among them": integers, "small float tensors and scales": floats}
+    small = "weights in half precision, and other floats" if "FLOAT16" in by_type else "small float tensors and scales"
+    parts = {"integers, the weights among them": integers, small: floats}
     parts["the graph itself"] = max(0, found.bytes - integers - floats)
     ordered = sorted(parts.items(), key=lambda entry: -entry[1])
     listed = ", ".join(f"{size_text(count)} {what}" for what, count in ordered)
-    lines.append(f"No weight of 1 KiB or more is left in float. Of {size_text(found.bytes)} are {listed}.")
+    single = "float32" if "FLOAT16" in by_type else "float"
+    lines.append(f"No weight of 1 KiB or more is left in {single}. Of {size_text(found.bytes)} are {listed}.")
     if would:
         lines.append(_why_more(found, would))
     return lines
@@ -134,8 +137,8 @@ def _why_more(found: Size, would: str) -> str:
     assert found.reference_bytes is not None
     if found.reach is not None and found.bytes <= found.reach * _NEAR:
         return (
-            f"This is what quantization reaches with a model as small as this: weights become a quarter, and scales and what is "
-            f"added to the graph do not shrink. {would}; without ratio= the limit follows from the model."
+            f"This is what quantization reaches with a model as small as this: its weights shrink, and scales and what is "
+            f"added to the graph do not. {would}; without ratio= the limit follows from the model."
         )
     if found.reach is None:
         return f"{would}."

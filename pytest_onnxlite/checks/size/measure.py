@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_onnxlite.checks.size.measurement import Contents, LeftInFloat, Size
+from pytest_onnxlite.kinds import FORMS
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.external import size_of
 from pytest_onnxlite.variants.variant import Variant
@@ -27,13 +28,15 @@ def measure(builder: Builder, variant: Variant) -> Size:
 
 
 def _reach(builder: Builder, variant: Variant, reference: Variant | None) -> int | None:
-    from pytest_onnxlite.checks.size.contents import reachable
+    from pytest_onnxlite.checks.size.contents import QUARTER, reachable
 
     if reference is None or not builder.kind(variant.kind).quantized:
         return None
     if variant.path.suffix != ".onnx" or not reference.has_file or reference.path.suffix != ".onnx":
         return None
-    return reachable(variant.path, reference.path)
+    kind = builder.kind(variant.kind)
+    form = kind.form if kind.form in FORMS else "int8"
+    return reachable(variant.path, reference.path, form, kind.size_ratio or QUARTER)
 
 
 def _contents(builder: Builder, variant: Variant) -> Contents:

@@ -15,6 +15,7 @@ from pytest_onnxlite.lint.likeness.reading import Terms, read
 from pytest_onnxlite.lint.likeness.tensors import Tensor
 from pytest_onnxlite.lint.model_index import Constant, ModelIndex
 from pytest_onnxlite.lint.operators import float_operator
+from pytest_onnxlite.lint.precision import has_half
 from pytest_onnxlite.lint.weights import float_twin
 
 # So many differences are listed: a model of another kind has no end of them.
@@ -26,8 +27,9 @@ def check_source(context: Context) -> Iterator[Finding]:
     """Compare the whole graph with that of the float model."""
     if context.reference is None or context.reference.quantized:
         return
-    theirs = read(context.reference)
-    ours = read(context.index, theirs.optional)
+    halves = has_half(context.index) or has_half(context.reference)
+    theirs = read(context.reference, halves=halves)
+    ours = read(context.index, theirs.optional, halves=halves)
     unread = ours.unread or theirs.unread
     if unread:
         yield report(
@@ -77,7 +79,7 @@ def _constants(context: Context, found: Comparison, compared: set[int]) -> Itera
         if _by_name(context.index, context.reference, twins, ours, theirs):
             continue
         try:
-            difference = differ(ours, theirs)
+            difference = differ(ours, theirs, halves=context.halved)
         except (OSError, ValueError):
             compared.difference_update(id(root.value) for root in ours.roots)
             continue

@@ -13,6 +13,8 @@ from pytest_onnxlite.lint.model_index import Array
 # What float32 loses where an optimizer has computed with the numbers, of the largest of them.
 _ROUNDING = 1e-4
 _EXACT = 1e-6
+# The same of half precision.
+_ROUNDING_HALF = 4e-3
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,13 @@ def comparable(ours: Tensor, theirs: Tensor) -> bool:
     )
 
 
-def differ(ours: Tensor, theirs: Tensor) -> Difference | None:
+def differ(ours: Tensor, theirs: Tensor, *, halves: bool = False) -> Difference | None:
     """Return how two constants differ, None if they are the same.
+
+    Args:
+        ours: the candidate's.
+        theirs: the source's.
+        halves: whether the candidate computes in half precision.
 
     Raises:
         OSError, ValueError: one cannot be read.
@@ -46,14 +53,14 @@ def differ(ours: Tensor, theirs: Tensor) -> Difference | None:
     if _dims(ours) != _dims(theirs) and 1 not in (ours.size, theirs.size):
         return Difference("OLX805", f"{theirs.name} of shape {list(theirs.shape)}", f"shape {list(ours.shape)}")
     with np.errstate(all="ignore"):
-        return _differ(ours, theirs)
+        return _differ(ours, theirs, _ROUNDING_HALF if halves else _ROUNDING)
 
 
 def _dims(tensor: Tensor) -> tuple[int, ...]:
     return tuple(dim for dim in tensor.shape if dim != 1)
 
 
-def _differ(ours: Tensor, theirs: Tensor) -> Difference | None:
+def _differ(ours: Tensor, theirs: Tensor, rounding: float) -> Difference | None:
     values = ours.values()
     a, b = (np.asarray(v, np.float64) for v in (values.data, theirs.data()))
     if a.size == b.size:
@@ -69,7 +76,7 @@ def _differ(ours: Tensor, theirs: Tensor) -> Difference | None:
     largest = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
     allowed = 0.501 * values.step + _EXACT * np.abs(np.where(np.isfinite(b), b, 0.0))
     if ours.folded or theirs.folded:
-        allowed = allowed + _ROUNDING * largest
+        allowed = allowed + rounding * largest
     same = (a == b) | (np.isnan(a) & np.isnan(b)) | (error <= allowed)
     if same.all():
         return None

@@ -15,9 +15,11 @@ from pytest_onnxlite.lint.likeness.tensors import Attributes, stored
 from pytest_onnxlite.lint.likeness.terms import INPUT, SCALE, SUMS, Body, Term, constant, parameter
 from pytest_onnxlite.lint.model_index import FLOATS, ModelIndex, operator
 from pytest_onnxlite.lint.operators import ONNX_DOMAINS, quantized_operator
+from pytest_onnxlite.lint.precision import Precisions
 
 # As many nodes, functions written out wherever they are called, are read.
 _LIMIT = 2_000_000
+_SINGLE_OR_HALF = (ir.DataType.FLOAT.value, ir.DataType.FLOAT16.value)
 
 
 class TooLarge(Exception):
@@ -45,15 +47,16 @@ class Terms:
     unread: str = ""
 
 
-def read(index: ModelIndex, optional: Iterable[str] | None = None) -> Terms:
+def read(index: ModelIndex, optional: Iterable[str] | None = None, *, halves: bool = False) -> Terms:
     """Read a model.
 
     Args:
         index: the model.
         optional: the inputs that may be left out; None to find them out.
+        halves: whether single and half precision are one and the same, and casts between them nothing.
     """
     terms = Terms(optional=frozenset(optional_inputs(index) if optional is None else optional))
-    reader = _Reader(index, terms)
+    reader = _Reader(index, terms, halves)
     try:
         reader.read_model()
     except TooLarge:
@@ -76,8 +79,9 @@ def optional_inputs(index: ModelIndex) -> list[str]:
 
 
 class _Reader:
-    def __init__(self, index: ModelIndex, terms: Terms) -> None:
+    def __init__(self, index: ModelIndex, terms: Terms, halves: bool) -> None:
         self.index, self.terms = index, terms
+        self.precisions = Precisions(index) if halves else None
         self.known: dict[ir.Value, Term] = {}
         self.count = self.depth = 0
         self.calls: dict[Any, tuple[Term | None, ...]] = {}
@@ -204,8 +208,10 @@ class _Reader:
         if sums is not None:
             return [sums]
         rank = _rank(node.outputs[0]) if node.outputs else None
-        if op == "Cast" and _needless(node):
+        if op == "Cast" and (_needless(node) or self._is_between_floats(node)):
             return [inputs[0]]
+        if self.precisions is not None:
+            attributes = {name: _single(name, given) for name, given in attributes.items()}
         alone = not any(value.name for value in node.outputs[1:])  # an LSTM may give its second output alone
         if (alone and not bodies) or op in (
             "Dropout",
@@ -229,6 +235,14 @@ class _Reader:
             for at, value in enumerate(node.outputs)
         ]
 
+    def _is_between_floats(self, node: ir.Node) -> bool:
+        """Tell whether a Cast goes from one of single and half precision to the other, where that means nothing."""
+        to = node.attributes.get("to")
+        if self.precisions is None or to is None or to.is_ref() or to.value not in _SINGLE_OR_HALF:
+            return False
+        given = self.precisions.of(node.inputs[0])
+        return given is not None and given.value in _SINGLE_OR_HALF
+
     def _bodies(self, node: ir.Node, items: dict[str, ir.Attr], arguments: Mapping[str, ir.Attr]) -> dict[str, Body]:
         found = {}
         for name, item in items.items():
@@ -250,6 +264,12 @@ class _Reader:
             finally:
                 self.depth -= 1
         return found
+
+
+def _single(name: str, given: Any) -> Any:
+    """Return an attribute with single precision in the place of half."""
+    is_half = name in ("to", "dtype") and given == ir.DataType.FLOAT16.value
+    return ir.DataType.FLOAT.value if is_half else given
 
 
 def _rank(value: ir.Value) -> int | None:

@@ -62,7 +62,9 @@ def _neutral(op: str, inputs: Inputs) -> Term | None:
         if term is not None and not term.is_constant and not term.op.startswith(PENDING) and found is not None:
             assert other is not None
             assert other.tensor is not None
-            if abs(found - _NEUTRAL[op]) <= float(other.tensor.values().step.max()) / 2:
+            # Integers may stand for the neutral number and be off; half precision has it as it is.
+            off = float(other.tensor.values().step.max()) / 2 if other.tensor.quantized else 0.0
+            if abs(found - _NEUTRAL[op]) <= off:
                 return term
     return None
 

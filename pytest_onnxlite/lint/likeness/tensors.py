@@ -103,13 +103,25 @@ def _exact(array: Array) -> Values:
     return Values(array, np.zeros(()), np.array(-np.inf), np.array(np.inf))
 
 
+def _half(array: Array) -> Values:
+    """Return numbers in half precision, which are off by up to half the distance to the next.
+
+    Next to zero by all of it: converters write the smallest number there, lest something become zero.
+    """
+    largest = np.finfo(np.float16).max
+    step = np.spacing(np.abs(np.where(np.isfinite(array), array, 0)).astype(np.float16))
+    wide = np.asarray(step, np.float64)
+    wide = np.maximum(np.where(np.isfinite(wide), wide, 32.0), 2.0**-23)
+    return Values(array, wide, np.array(-float(largest)), np.array(float(largest)))
+
+
 def stored(constant: Constant) -> Tensor:
     """Return a constant of a model."""
     tensor = constant.tensor
 
     def load() -> Values:
         with reading(tensor) as values:
-            return _exact(np.array(values))
+            return (_half if tensor.dtype == ir.DataType.FLOAT16 else _exact)(np.array(values))
 
     raw = tensor.dtype.is_integer() and tensor.dtype.bitwidth <= 8
     shape = tuple(int(dim) for dim in tensor.shape.numpy())
