@@ -113,6 +113,7 @@ class Attempt:
         figures: by check, what was measured in a few words.
         accuracy: the metric's value, larger for better; None if it was not measured.
         bytes: the file's size, None if it was not built.
+        least: the bytes that it has at least, if it was ruled out before it was built; else None.
     """
 
     recipe: str
@@ -121,6 +122,12 @@ class Attempt:
     figures: Mapping[str, str] = field(default_factory=dict)
     accuracy: float | None = None
     bytes: int | None = None
+    least: float | None = None
+
+    @property
+    def was_ruled_out(self) -> bool:
+        """Whether it was told that it cannot pass, without building it."""
+        return self.least is not None
 
 
 @dataclass(frozen=True)
@@ -308,4 +315,4 @@ class _Reader:
 
 # What an explanation says; the rest of it in the JSON data are its figures.
 _EXPLAINED: Mapping[str, type] = {"why": str, "lines": list, "details": list, "kind": str}
-_PLAIN = ("check", "against", "outcome", "figure", "message", "red", "xfail", "remarks")
+_PLAIN = ("check", "against", "outcome", "figure", "message", "red", "xfail", "remarks", "keep")

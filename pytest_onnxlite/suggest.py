@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tempfile
 import typing
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_onnxlite.attempts import BUILD, nearest, nothing_text
+from pytest_onnxlite.checks.accuracy.causes import CALIBRATION
 from pytest_onnxlite.checks.accuracy.trials import escape
 from pytest_onnxlite.checks.check import Clock
 from pytest_onnxlite.checks.latency import measure as timing
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.verdict import Explanation
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import labelled, unlabelled
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
@@ -39,8 +40,8 @@ _FIRST = ("per_channel", "method", "weight_type", "activation_type", "format", "
 _MOST_CHANGES = 3
 # No ratio is too large where it is only to be told.
 _ANY_RATIO = 1e6
-# What stops a recipe that cannot be built.
-_BUILD = "build"
+# Of the time, and at most so many seconds, for what is told of the nearest recipes.
+_RESERVED, _MOST_RESERVED = 0.2, 10.0
 # So many nodes are left in float together, on top of changes of the weights.
 _MOST_NODES = 3
 
@@ -79,9 +80,9 @@ class Trials:
     def rule_out(self, builder: Builder, recipe: Recipe) -> Attempt | None:
         """Return what comes of a recipe that cannot keep a limit, if that is told without building it; else None."""
         for name, limit in self._limits:
-            why = self._guardian.registry.checks[name].rules_out(limit, builder, recipe)
-            if why:
-                return Attempt(recipe_text(recipe), labelled(name, limit.label), f"not built: {why}.")
+            found = self._guardian.registry.checks[name].rules_out(limit, builder, recipe)
+            if found is not None:
+                return Attempt(recipe_text(recipe), name, f"{found.why}.", least=found.least)
         return None
 
     def judge(self, builder: Builder, budget: Budget) -> Judged:
@@ -102,10 +103,30 @@ class Trials:
                 break
         made_from = builder.made_from("int8")
         assert made_from is not None
-        figures["size"] = f"{size_text(variant.size)} ({variant.size / made_from.size:.3f} of {made_from.kind})"
+        figures["size"] = _size(variant, made_from)
         if not stopped:
             figures["time"] = f"{_ratio_to(builder, made_from):.2f}x of {made_from.kind}"
         return Judged(stopped, message, figures, rank, variant.size)
+
+    def complete(self, builder: Builder, attempt: Attempt, budget: Budget) -> Attempt:
+        """Return an attempt with what it is by the other limits, as far as these need no clock."""
+        known = dict(attempt.figures)
+        rank = attempt.accuracy
+        for name, limit in self._limits:
+            check = self._guardian.registry.checks[name]
+            if name in known or check.timed or budget.left <= 0:
+                continue
+            found, verdicts = self._guardian.judge_one(builder, name, limit, Clock(Timer()))
+            known[name] = f"{verdicts[-1].figure}{' (not enough either)' if any(v.red for v in verdicts) else ''}"
+            rank = check.rank(found) if rank is None and found is not None else rank
+        made_from = builder.made_from("int8")
+        assert made_from is not None
+        known["size"] = _size(builder.int8, made_from)
+        return dataclasses.replace(attempt, figures=known, accuracy=rank, bytes=builder.int8.size)
+
+
+def _size(variant: Variant, made_from: Variant) -> str:
+    return f"{size_text(variant.size)} ({variant.size / made_from.size:.3f} of {made_from.kind})"
 
 
 def _ratio_to(builder: Builder, other: Variant) -> float:
@@ -238,24 +259,59 @@ def search(
     tried: list[Attempt] = []
     first = [current] if spec.int8 is not None else []
     passes: Recipe | None = None
+    # What is left is for the nearest ones, of which all is to be told.
+    reserve = min(_RESERVED * budget.seconds, _MOST_RESERVED)
+    recipes: dict[str, Recipe] = {}
     for recipe in (*first, *neighbours(current, spec.calibration is not None, nodes, operators)):
-        if budget.left <= 0:
+        if budget.left <= reserve:
             break
+        recipes[recipe_text(recipe)] = recipe
         hopeless = trials.rule_out(builder, recipe)
         if hopeless is not None:
             tried.append(hopeless)
             continue
         progress(f"trying {recipe_text(recipe)} ({len(tried)} tried, {budget.left:.0f} s left)")
         try:
-            with time_limit(budget.left):
+            with time_limit(budget.left - reserve):
                 tried.append(_attempt(builder, recipe, trials.judge, budget))
         except OutOfTime:
             break
         if not tried[-1].stopped_by:
             passes = recipe
             break
-    found = _result(tried, passes, budget, paste_text(spec, passes, declared_in) if passes else "")
+    else:
+        reserve = 0.0  # all were tried
+    ended = budget.left <= reserve
+    if passes is None:
+        tried = _completed(builder, trials, tried, recipes, budget, progress)
+    found = _result(tried, passes, budget, ended, paste_text(spec, passes, declared_in) if passes else "")
     return dataclasses.replace(found, text=preface + found.text)
+
+
+def _completed(
+    builder: Builder,
+    trials: Trials,
+    tried: Sequence[Attempt],
+    recipes: Mapping[str, Recipe],
+    budget: Budget,
+    progress: Callable[[str], None],
+) -> list[Attempt]:
+    """Return the attempts; the nearest by each limit with what they are by the others, as far as there is time."""
+    found = list(tried)
+    for attempt in nearest(tried).values():
+        if budget.left <= 0:
+            break
+        progress(f"measuring {attempt.recipe}, the nearest by {attempt.stopped_by}")
+        with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+            other = builder.with_recipe(recipes[attempt.recipe], Path(folder))
+            try:
+                with time_limit(budget.left):
+                    found[found.index(attempt)] = trials.complete(other, attempt, budget)
+            except OnnxliteError:
+                continue  # what is known of it has to do
+            finally:
+                other.release()
+    return found
 
 
 def _attempt(builder: Builder, recipe: Recipe, judge: Callable[[Builder, Budget], Judged], budget: Budget) -> Attempt:
@@ -267,7 +323,7 @@ def _attempt(builder: Builder, recipe: Recipe, judge: Callable[[Builder, Budget]
         except OutOfTime:
             raise
         except OnnxliteError as error:
-            return Attempt(code, _BUILD, str(error))
+            return Attempt(code, BUILD, str(error))
         finally:
             other.release()
     return Attempt(code, found.stopped_by, found.message, found.figures, found.accuracy, found.bytes)
@@ -286,10 +342,10 @@ def paste_text(spec: ModelSpec, recipe: Recipe, declared_in: str) -> str:
     )
 
 
-def _result(tried: Sequence[Attempt], passes: Recipe | None, budget: Budget, paste: str) -> Suggestion:
+def _result(tried: Sequence[Attempt], passes: Recipe | None, budget: Budget, ended: bool, paste: str) -> Suggestion:
     seconds = round(budget.spent, 1)
     if passes is None:
-        return Suggestion(_nothing_text(tried, budget), None, tuple(tried), seconds)
+        return Suggestion(nothing_text(tried, budget.seconds, ended), None, tuple(tried), seconds)
     figures = ", ".join(f"{check} {figure}" for check, figure in tried[-1].figures.items())
     text = (
         f"This passes every limit of the test (tried, {len(tried)} in {budget.spent:.0f} s). Paste {paste}\n"
@@ -298,56 +354,13 @@ def _result(tried: Sequence[Attempt], passes: Recipe | None, budget: Budget, pas
     return Suggestion(text, tried[-1].recipe, tuple(tried), seconds)
 
 
-def _nothing_text(tried: Sequence[Attempt], budget: Budget) -> str:
-    if not tried:
-        return "No recipe was tried: there is no time left (--onnxlite-suggest-time)."
-    stopped: Mapping[str, int] = Counter(attempt.stopped_by for attempt in tried)
-    reasons = ", ".join(
-        f"{'quantizing failed for' if check == 'build' else f'{check} stopped'} {count}"
-        for check, count in sorted(stopped.items(), key=lambda entry: (-entry[1], entry[0]))
-    )
-    end = "" if budget.left > 0 else f" within {budget.seconds:.0f} s (--onnxlite-suggest-time)"
-    unbuilt = sum(_is_unbuilt(attempt) for attempt in tried)
-    told = f" ({unbuilt} of them were not built: their weights alone are too large)" if unbuilt else ""
-    text = f"None of {len(tried)} recipes passes{end}: {reasons}{told}."
-    return "\n".join([text, *(f"  {line}" for line in _nearest_lines(tried, stopped))])
-
-
-def _is_unbuilt(attempt: Attempt) -> bool:
-    """Tell whether a recipe was ruled out: it has no file, and nothing stopped it from being built."""
-    return attempt.bytes is None and attempt.stopped_by != _BUILD
-
-
-def _nearest_lines(tried: Sequence[Attempt], stopped: Mapping[str, int]) -> list[str]:
-    """Say of each limit that stood in the way which recipe came nearest to it, and what would have to give."""
-    lines = []
-    for check in sorted(stopped, key=lambda name: (-stopped[name], name)):
-        here = [attempt for attempt in tried if attempt.stopped_by == check and check != _BUILD]
-        built = [attempt for attempt in here if not _is_unbuilt(attempt)]
-        if not here:
-            continue
-        # The sooner a limit is judged, the cheaper: what a later one stopped has kept those before.
-        nearest = max(built or here, key=_nearness)
-        figures = ", ".join(f"{name} {figure}" for name, figure in nearest.figures.items())
-        what = f", with {figures}" if figures else ""
-        gives = nearest.message.splitlines()[0] if nearest.message else ""
-        lines.append(f"Nearest by {check}: recipe={nearest.recipe}{what}. What would have to give: {gives}".rstrip())
-    return lines
-
-
-def _nearness(attempt: Attempt) -> tuple[float, float]:
-    return (attempt.accuracy if attempt.accuracy is not None else -math.inf, -(attempt.bytes or math.inf))
-
-
 def futile(record: Record, checks: Checks) -> str:
     """Say why no recipe can help a variant; empty if one may."""
     found = (checks[unlabelled(name)].futile(record.limits[name], found) for name, found in record.measured.items())
     return next(filter(None, found), "")
 
 
-def in_the_way(reasons: Sequence[str]) -> str:
-    """Say what comes before any recipe: calibration that an explanation names first; empty for nothing."""
-    first = next((reason for reason in reasons if "calibrat" in reason.split(". ")[0].lower()), "")
-    return (
-        f"First the calibration: {first.split('. ')[0].rstrip('.')}. Recipes are second to that.\n  " if first else ""
-    )
+def in_the_way(reasons: Sequence[Explanation]) -> str:
+    """Say what comes before any recipe: calibration, if that is the first cause of an explanation; empty for nothing."""
+    first = next((reason for reason in reasons if reason.kind == CALIBRATION), None)
+    return f"First the calibration: {first.short.rstrip('.')}. Recipes are second to that.\n  " if first else ""

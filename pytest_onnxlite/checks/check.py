@@ -16,7 +16,7 @@ import msgspec
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine
 from pytest_onnxlite.baseline.record import Artefact, KeptFile
 from pytest_onnxlite.checks.blocks import Block
-from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.limit import Limit, RuledOut
 from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
@@ -271,9 +271,9 @@ class Check(ABC, Generic[L, M]):
         """Say why no recipe can help with what was measured; empty if one may."""
         return ""
 
-    def rules_out(self, limit: L, builder: Builder, recipe: Recipe) -> str:
-        """Say why an INT8 variant by a recipe cannot keep a limit, as far as that is told without building it; else empty."""
-        return ""
+    def rules_out(self, limit: L, builder: Builder, recipe: Recipe) -> RuledOut | None:
+        """Say why an INT8 variant by a recipe cannot keep a limit, as far as that is told without building it; else None."""
+        return None
 
     # -- saving ------------------------------------------------------------------------------------------
 

@@ -151,3 +151,11 @@ def parse_limit(limit: type[Limit], arguments: Mapping[str, object], where: str,
         # So that markers for several scenarios stand on one test.
         values.setdefault("label", values["scenario"])
     return limit(**limit.filled(values))
+
+
+@dataclass(frozen=True)
+class RuledOut:
+    """That a limit cannot be kept: why, and the least that the figure comes to, by which what is ruled out is compared."""
+
+    why: str
+    least: float

@@ -42,6 +42,7 @@ class Explanation:
         lines: other causes and remarks, a line each.
         figures: all figures behind it, of the type that the check names (`Check.reasons`).
         details: what the figures say, in lines, where nothing is drawn.
+        short: the first cause without what follows from it; empty where that is all of `why`.
         kind: what the first cause is about, such as `calibration`; empty where the check tells no kinds apart.
         suspects: nodes that may be left in float, the most likely cure first.
         suspect_operators: operators of the float model that the named nodes were, of those a model has several of.
@@ -52,12 +53,14 @@ class Explanation:
     figures: object = field(default_factory=dict)
     details: tuple[str, ...] = ()
     kind: str = ""
+    short: str = ""
     suspects: tuple[str, ...] = ()
     suspect_operators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Let each text be one line that only shows, whatever names are in it."""
         object.__setattr__(self, "why", shown(self.why))
+        object.__setattr__(self, "short", shown(self.short or self.why))
         object.__setattr__(self, "lines", tuple(map(shown, self.lines)))
         object.__setattr__(self, "details", tuple(map(shown, self.details)))
 
@@ -77,6 +80,7 @@ class Verdict:
         xfail: the reason where it is as pytest was told to expect, else None.
         explanation: why it is what it is; None where nobody asked.
         remarks: what a limit that holds hides and a person should know, in a sentence each.
+        keep: the command that makes an improvement the one that is held from now on; empty if there is nothing to keep.
     """
 
     check: str
@@ -89,6 +93,7 @@ class Verdict:
     xfail: str | None = None
     explanation: Explanation | None = None
     remarks: tuple[str, ...] = ()
+    keep: str = ""
 
     def __post_init__(self) -> None:
         """Let texts only show, whatever names are in them: here, so that no report can forget it."""

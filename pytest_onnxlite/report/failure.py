@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.records import Record
 from pytest_onnxlite.text import shown_lines
@@ -66,7 +65,8 @@ def skip_text(records: Sequence[Record]) -> str:
 
 
 def told(verdict: Verdict, refused: bool) -> str:
-    """Return a verdict's message; where its variant would not be saved, without the advice to save it."""
-    if not refused or verdict.outcome is not Outcome.IMPROVED:
+    """Return a verdict's message, with the way to keep an improvement; there is none while its variant would not be saved."""
+    if not verdict.keep:
         return verdict.message
-    return verdict.message.replace(f" Keep it with: {SAVE}", " It can be saved when what fails here is mended.")
+    way = "It can be saved when what fails here is mended." if refused else f"Keep it with: {verdict.keep}"
+    return f"{verdict.message} {way}"

@@ -163,7 +163,7 @@ BESIDE_FLOAT = {
     ),
     "shifted": Cause(
         "static INT8 that was calibrated on the sizes of values, evaluated on values of both signs",
-        r"^\d+\.\d % of the values of input x lie beyond what its integers hold.* gives back \d+ of the \d+",
+        r"^\d+\.\d % of the values of input x lie beyond .*: calibration saw no values below 0\. .* gives back \d+ of the \d+",
         BLAMED,
     ),
     "raw": Cause(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 from cause import Cause
 from onnx import TensorProto, helper
 
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.accuracy.causes import Evidence, OneSided, rank_causes
+from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.recipes import StaticInt8, recipe_text
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, Record, SaturationTrial
 from pytest_onnxlite.report import terminal
@@ -42,6 +45,13 @@ def net(path: Path, width: int = 64) -> Path:
             "w2": rng.normal(size=(width, 4)).astype(np.float32),
         },
     )
+
+
+def answers_of(path: Path) -> npt.NDArray[np.int64]:
+    """What a model answers to the samples, as labels."""
+    (scores,) = onnxruntime.InferenceSession(path).run(None, {"x": X})
+    found: npt.NDArray[np.int64] = np.asarray(scores).argmax(axis=1)
+    return found
 
 
 def rename(old: str, new: str) -> Any:
@@ -114,14 +124,19 @@ def test_what_would_not_be_saved_is_not_said_to_be_kept() -> None:
         BASELINE,
         Outcome.IMPROVED,
         "9 KiB",
-        "10.0 % smaller than the last release. Keep it with: pytest --onnxlite-save-baseline",
+        "10.0 % smaller than the last release.",
+        keep="pytest --onnxlite-save-baseline",
     )
     worse = Verdict("accuracy", "onnx", Outcome.FAIL, "50.0 %", "lost", red=True)
     lines = terminal.notes([record_of("digits", better), record_of("digits", worse)], {})
     KEEP.hold(next(line for line in lines if line.startswith("improved")), "\n".join(lines))
     # Of another model, and of one that fails nothing, it is said.
     lines = terminal.notes([record_of("digits", better), record_of("other", worse)], {})
-    assert lines == [f"improved: digits int8 size: {better.message}"]
+    assert lines == [f"improved: digits int8 size: {better.message} Keep it with: pytest --onnxlite-save-baseline"]
+    # By what is typed, not by words of a message that may change.
+    other = replace(better, message="Much smaller; keep it with pride.")
+    (line,) = (line for line in terminal.notes([record_of("digits", other, worse)], {}) if line.startswith("improved"))
+    assert line.endswith("keep it with pride. It can be saved when what fails here is mended.")
 
 
 VNNI = Cause(
@@ -172,7 +187,8 @@ HOPELESS = Cause(
 )
 NEAREST = Cause(
     "the same, and what would have to give",
-    r"Nearest by size: recipe=.*What would have to give: not built: its weights alone take .*, 0\.2\d\d of the float model",
+    r"Nearest by size: recipe=.*, with size .* \(0\.\d+ of onnx\), accuracy \d+\.\d %\. What would have to give: its weights "
+    r"alone take .*, 0\.2\d\d of the float model",
 )
 MISFIT = Cause(
     "a search for a recipe, with labels that do not fit the data",
@@ -182,15 +198,19 @@ MISFIT = Cause(
 
 
 def test_recipes_that_cannot_pass_are_not_built(project: Project, tmp_path: Path) -> None:
-    markers = "@pytest.mark.onnxlite_size(ratio=0.1)"
-    project.write({"onnx": net(tmp_path / "a.onnx", 512)}, X, markers=markers, spec="recipe=DynamicInt8()")
+    markers = "@pytest.mark.onnxlite_size(ratio=0.1)\n@pytest.mark.onnxlite_accuracy(max_drop=0.5)"
+    float_model = net(tmp_path / "a.onnx", 512)
+    project.write({"onnx": float_model}, X, answers_of(float_model), markers=markers, spec="recipe=DynamicInt8()")
     record, text = run(project, "--onnxlite-suggest")
     suggestion = record["suggestion"]
     first, nearest = suggestion["text"].splitlines()
     HOPELESS.hold(first, text)
     NEAREST.hold(nearest, text)
-    assert all(attempt["bytes"] is None for attempt in suggestion["tried"])
-    assert suggestion["seconds"] < 2
+    # All but the nearest, of which the rest is told.
+    (built,) = (attempt for attempt in suggestion["tried"] if attempt["bytes"] is not None)
+    assert set(built["figures"]) == {"accuracy", "size"}
+    assert built["least"] == min(attempt["least"] for attempt in suggestion["tried"]) < built["bytes"]
+    assert built["accuracy"] > 0.5
 
 
 def test_no_search_begins_where_labels_do_not_fit(project: Project, tmp_path: Path) -> None:
@@ -208,13 +228,19 @@ CALIBRATION = Cause(
 )
 
 
+def explained(evidence: Evidence) -> Explanation:
+    first = rank_causes(evidence)[0]
+    return Explanation(first.text, kind=first.kind, short=first.short)
+
+
 def test_calibration_is_said_before_any_recipe() -> None:
-    reasons = [
-        "dense1 adds the largest error.",
-        "the calibration data is one-sided: 64 of 64 samples are answered 1. More.",
-    ]
-    CALIBRATION.hold(in_the_way(reasons), in_the_way(reasons))
-    assert in_the_way(["dense1 adds the largest error. Its calibration is fine."]) == ""
+    layer = Explanation("dense1 adds the largest error. Its calibration is fine.", kind="layers")
+    # By what a cause is about, and not by a word that may stand in any.
+    named = Explanation("calibration (MatMul) adds the largest error.", kind="layers")
+    assert in_the_way([layer, named]) == ""
+    text = in_the_way([layer, explained(Evidence(lost=5, one_sided=OneSided(64, 64, 1, 0.1)))])
+    CALIBRATION.hold(text, text)
+    assert "Ranges of activations" not in text
 
 
 def test_a_few_nodes_in_float_are_tried_with_unsigned_weights() -> None:

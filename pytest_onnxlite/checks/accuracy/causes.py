@@ -37,11 +37,12 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True)
 class Cause:
-    """A cause of a loss, how sure it is, and what it is about; empty for none that is known."""
+    """A cause of a loss, how sure it is, what it is about, and the text without what follows from it; empty for all of it."""
 
     rank: Rank
     text: str
     kind: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,24 +220,26 @@ def _before(evidence: Evidence) -> list[Cause]:
 
 def _calibration(evidence: Evidence) -> list[Cause]:
     """The calibration data: of one class, or of other values than the evaluation data."""
-    texts = []
+    found = []
     one, tried = evidence.one_sided, evidence.calibrated
     if evidence.is_constant:
-        texts.append("the calibration samples are all the same, such as zeros: ranges cannot be read off them.")
+        found.append(("the calibration samples are all the same, such as zeros", ": ranges cannot be read off them."))
     elif one is not None:
-        texts.append(
-            f"the calibration data is one-sided: {one.samples} of {one.total} samples are answered {one.answer}, of the "
-            f"evaluation data {percent(one.share)}. Ranges of activations are too small for the rest. Calibrate with a random "
-            "choice of the training data."
+        share = f"{one.samples} of {one.total} samples are answered {one.answer}"
+        advice = (
+            f", of the evaluation data {percent(one.share)}. Ranges of activations are too small for the rest. Calibrate with a "
+            "random choice of the training data."
         )
+        found.append((f"the calibration data is one-sided: {share}", advice))
     said, is_far = range_text(evidence.layers)
     if said:
-        texts.append(said)
-    if not texts:
+        found.append((said, ". Calibrate with data like the evaluation data, prepared alike."))
+    if not found:
         return []
     rank = _rank(evidence, tried, Rank.LIKELY if evidence.is_constant or one is not None or is_far else Rank.POSSIBLE)
     more = f" Calibrated with evaluation data instead, it {_gives_back(evidence, tried)}." if tried is not None else ""
-    return [Cause(rank, " ".join(texts) + more, CALIBRATION)]
+    text = " ".join(f"{short}{advice}" for short, advice in found)
+    return [Cause(rank, text + more, CALIBRATION, found[0][0])]
 
 
 def _processor(evidence: Evidence) -> list[Cause]:
@@ -367,19 +370,20 @@ def range_text(layers: Sequence[Layer]) -> tuple[str, bool]:
         others = f", as in {len(beyond) - 1} more of {len(static)} ranges" if len(beyond) > 1 else ""
         if first.reach > _NOTHING:
             saw = "calibration saw hardly more than zeros"
+        elif first.low == 0 and first.most <= REACH * first.high:
+            saw = "calibration saw no values below 0"
         else:
             saw = f"calibration saw values up to 1/{first.reach:.1f} as large"
         return (
             f"{percent(first.clipped)} of the values of {_place(first)} lie beyond what its integers hold, up to {first.reach:.3g} times"
-            f"{others}: {saw}. Calibrate with data like the evaluation data, prepared alike."
+            f"{others}: {saw}"
         ), is_far
     unused = [layer for layer in static if layer.reach < UNUSED]
     if static and len(unused) > len(static) / 2:
         first = unused[0]
         return (
             f"the values of {_place(first)} use {percent(first.reach)} of the range that its integers hold, and {_others(unused, static)} "
-            f"likewise: calibration saw values {1 / first.reach:.1f} times as large. Calibrate with data like the evaluation "
-            "data, prepared alike."
+            f"likewise: calibration saw values {1 / first.reach:.1f} times as large"
         ), True
     return "", False
 

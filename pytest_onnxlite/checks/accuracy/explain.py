@@ -103,6 +103,7 @@ def _explanation(case: Case[Found], evidence: Evidence, reasons: AccuracyReasons
         reasons,
         details(reasons),
         first.kind,
+        first.short,
         suspects=tuple(dict.fromkeys((*gained, *worst))),
         suspect_operators=float_operators(op for layer in quantized for op in layer.quantized),
     )

@@ -289,8 +289,9 @@ def _judge_baseline(
         message += f"{text}\n{_today(found, saved)}If the loss is meant, accept it with: {SAVE} --onnxlite-accept"
     elif -loss.amount > loss.allowed + loss.slack:
         gained = f"{-loss.amount:g} more right" if isinstance(found, Accuracy) else f"{-loss.amount:.4g} better"
-        outcome, message = Outcome.IMPROVED, f"{gained} than the last release. Keep it with: {SAVE}"
-    return Verdict(NAME, BASELINE, outcome, found.figure, message, evidence)
+        outcome, message = Outcome.IMPROVED, f"{gained} than the last release."
+    keep = SAVE if outcome is Outcome.IMPROVED else ""
+    return Verdict(NAME, BASELINE, outcome, found.figure, message, evidence, keep=keep)
 
 
 def changed_condition(found: Accuracy | Score, saved: AccuracySection) -> tuple[str, object, object] | None:

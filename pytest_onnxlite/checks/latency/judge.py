@@ -273,8 +273,9 @@ def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Ver
             f"accept it with: {SAVE} --onnxlite-accept"
         )
     elif interval.upper < comparison.most / (1 + limit.max_slowdown) * (1 - limit.max_slowdown):
-        outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}. Keep it with: {SAVE}"
-    return Verdict(NAME, BASELINE, outcome, figure, text, _evidence(found, comparison, since))
+        outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}."
+    keep = SAVE if outcome is Outcome.IMPROVED else ""
+    return Verdict(NAME, BASELINE, outcome, figure, text, _evidence(found, comparison, since), keep=keep)
 
 
 def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float) -> Verdict:

@@ -98,7 +98,8 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
     )
 
     def verdict(outcome: Outcome, message: str = "") -> Verdict:
-        return Verdict(NAME, BASELINE, outcome, figure, message, evidence)
+        keep = SAVE if outcome is Outcome.IMPROVED else ""
+        return Verdict(NAME, BASELINE, outcome, figure, message, evidence, keep=keep)
 
     if found.method != found.reference_method:
         return verdict(
@@ -124,7 +125,7 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
             f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",
         )
     if was - now > max(limit.max_growth * was, MEMORY_FLOOR):
-        return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the last release. Keep it with: {SAVE}")
+        return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the last release.")
     return verdict(Outcome.PASS)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.checks.blocks import Block, Table, bars
 from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
+from pytest_onnxlite.checks.limit import RuledOut
 from pytest_onnxlite.checks.size.judge import NAME, judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
@@ -46,7 +47,7 @@ class SizeCheck(Check[SizeLimit, Size]):
 
         return explain_size(case)
 
-    def rules_out(self, limit: SizeLimit, builder: Builder, recipe: Recipe) -> str:
+    def rules_out(self, limit: SizeLimit, builder: Builder, recipe: Recipe) -> RuledOut | None:
         """The weights alone tell how small a file can be."""
         from pytest_onnxlite.checks.size.predict import too_large
 

@@ -183,6 +183,6 @@ def _judge_baseline(
         message = "\n".join([head, *lines, f"If you mean it to grow: {ACCEPT[0].lower()}{ACCEPT[1:]}"])
         return Verdict(NAME, BASELINE, Outcome.FAIL, figure, message, evidence)
     if found.bytes < saved * (1 - limit.tolerance):
-        message = f"{percent(-growth)} smaller than the last release. Keep it with: {SAVE}"
-        return Verdict(NAME, BASELINE, Outcome.IMPROVED, figure, message, evidence)
+        message = f"{percent(-growth)} smaller than the last release."
+        return Verdict(NAME, BASELINE, Outcome.IMPROVED, figure, message, evidence, keep=SAVE)
     return Verdict(NAME, BASELINE, Outcome.PASS, figure, "", evidence)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from pytest_onnxlite.checks.limit import RuledOut
 from pytest_onnxlite.checks.size.contents import QUARTER, count_bytes, reachable, shrinkable
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.lint.loading import load_model
@@ -55,8 +56,8 @@ def _is_kept(name: str, op: str, exclude: Sequence[str]) -> bool:
     return any(fnmatchcase(known, glob) for glob in exclude for known in (*names, op))
 
 
-def too_large(limit: SizeLimit, builder: Builder, recipe: Recipe) -> str:
-    """Say that an INT8 file by a recipe exceeds a limit whatever its scales and graph take; empty if it may keep it."""
+def too_large(limit: SizeLimit, builder: Builder, recipe: Recipe) -> RuledOut | None:
+    """Say that an INT8 file by a recipe exceeds a limit whatever its scales and graph take; None if it may keep it."""
     source = builder.onnx.path
     ratio, most = limit.ratio, 0.0
     if ratio is not None:
@@ -70,8 +71,8 @@ def too_large(limit: SizeLimit, builder: Builder, recipe: Recipe) -> str:
         most = min(most, limit.max)
     least = least_bytes(source, recipe.exclude)
     if least <= most:
-        return ""
-    return (
-        f"its weights alone take {size_text(least)}, {least / builder.onnx.size:.3f} of the float model, and at most "
-        f"{size_text(most)} are allowed"
+        return None
+    share = f"{least / builder.onnx.size:.3f} of the float model"
+    return RuledOut(
+        f"its weights alone take {size_text(least)}, {share}, and at most {size_text(most)} are allowed", least
     )
