@@ -193,6 +193,19 @@ def test_what_is_nightly_is_left_out_by_day_and_judged_at_night(repository: Repo
     assert repository.job(jobs["night"]) == 1
 
 
+def test_a_pull_request_is_compared_with_its_target(repository: Repository) -> None:
+    job = load(RECIPES / "github-against-main.yml")["jobs"]["guard"]
+    repository.git("rm", "-r", "-q", "baselines")
+    repository.git("commit", "-q", "-m", "no baselines in git")
+    repository.git("checkout", "-q", "-b", "change")
+    assert repository.job(job, TARGET="main") == 0, repository.said
+    assert "last 100.0 %" in repository.said
+    repository.git("worktree", "remove", "--force", "../target")
+    repository.release(wrong=20)
+    assert repository.job(job, TARGET="main") == 1
+    assert repository.codes == {"target": 0, "guard": 1}, repository.said
+
+
 def test_a_label_accepts_a_release_as_a_commit(repository: Repository) -> None:
     job = load(RECIPES / "github-accept.yml")["jobs"]["save"]
     job["steps"] = [step for step in job["steps"] if step.get("name") != "push"]
