@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fing
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
+from pytest_onnxlite.checks.accuracy.own_metric import seen_by
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Failure
@@ -41,7 +42,7 @@ SCHEMA = 3
 MANIFEST, README = "bundle.json", "README.txt"
 INPUTS, DATA = "inputs.npz", "data.npz"
 # Stands before the name of each slice in the latter.
-SLICE = "slice."
+SLICE, LABELS = "slice.", "labels."
 CANDIDATE, FLOAT, LAST = "candidate", "float", "last"
 # What a team attaches to a report without thinking; larger files go in by their hash alone.
 MOST_BYTES = 256 << 20
@@ -296,26 +297,24 @@ def _rows(x: Inputs, rows: Array) -> Inputs:
 
 def _place_data(work: Path, builder: Builder) -> str:
     data = builder.evaluation
-    slices = {f"{SLICE}{name}": values for name, values in data.slices.items()}
-    arrays.save(work / DATA, {**_named(data.x), **({} if data.y is None else {"y": data.y}), **slices})
+    tables = ((SLICE, data.slices), (LABELS, data.labels))
+    more = {f"{prefix}{name}": values for prefix, table in tables for name, values in table.items()}
+    arrays.save(work / DATA, {**_named(data.x), **({} if data.y is None else {"y": data.y}), **more})
     return DATA
 
 
 def _place_inputs(work: Path, failure: Failure) -> PlacedInputs | None:
     """Put the failing samples in: those that the candidate gets wrong and what it is compared with gets right."""
     builder = failure.builder
-    red = [
-        v
-        for v in failure.red
-        # They are those that fail here; on another processor others may.
-        if unlabelled(v.check) == "accuracy" and v.outcome is Outcome.FAIL and v.against not in PROCESSORS
-    ]
+    red = [v for v in failure.red if unlabelled(v.check) == "accuracy" and v.outcome is Outcome.FAIL]
+    red = [v for v in red if v.against not in PROCESSORS]  # those that fail here; on another processor others may
     limit = failure.record.limits.get(red[0].check) if red else None
-    lost = [v.against for v in red if v.check == red[0].check]
     if not isinstance(limit, AccuracyLimit):
         return None
+    lost = [v.against for v in red if v.check == red[0].check]
     try:
-        failing = _failing(lost, limit.batch_size or builder.spec.batch_size, failure)
+        builder = seen_by(limit, builder)
+        failing = _failing(lost, limit.batch_size or builder.spec.batch_size, replace(failure, builder=builder))
     except OnnxliteError as error:
         # Answers that cannot be counted, such as NaN: the verdict says which samples.
         return PlacedInputs(reason=str(error))

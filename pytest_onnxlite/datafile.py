@@ -26,16 +26,20 @@ class DataFile:
         x: the name of the inputs' array, or such names by the model's inputs.
         y: the name of the labels' array; None for `y` if there is one.
         slices: the name of the array of each slice.
+        labels: the names of the arrays of more labels.
     """
 
     path: Path
     x: str | Mapping[str, str] = "x"
     y: str | None = None
     slices: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, Array | None, dict[str, Array]]:
-    """Return the inputs in a file, the labels if there are any, and the slices.
+def read_arrays(
+    data: DataFile, where: str, *, labelled: bool
+) -> tuple[Inputs, Array | None, dict[str, Array], dict[str, Array]]:
+    """Return the inputs in a file, the labels if there are any, the slices, and more labels.
 
     Raises:
         OnnxliteError: it cannot be read, or lacks an array.
@@ -62,9 +66,10 @@ def read_arrays(data: DataFile, where: str, *, labelled: bool) -> tuple[Inputs, 
 
             x: Inputs = array(data.x) if isinstance(data.x, str) else {k: array(v) for k, v in data.x.items()}
             slices = {name: array(source) for name, source in data.slices.items()}
+            more = {name: array(source) for name, source in data.labels.items()}
             if not labelled or (data.y is None and "y" not in arrays.files):
-                return x, None, slices
-            return x, array(data.y or "y"), slices
+                return x, None, slices, more
+            return x, array(data.y or "y"), slices, more
     except FileNotFoundError:
         raise OnnxliteError(f"{where}: there is no file {data.path}; paths start from pyproject.toml.") from None
     except OnnxliteError:

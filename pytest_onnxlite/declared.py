@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from pytest_onnxlite.checks.limit import Limit, parse_limit
+from pytest_onnxlite.checks.limit import Limit, parse_limits
 from pytest_onnxlite.datafile import DataFile, read_arrays
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.given import problem_of_name
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = "onnxlite"
 
 _FILES = ("trained", "onnx", "int8")
-_DATA = {"data": ("file", "x", "y", "slices"), "calibration": ("file", "x")}
+_DATA = {"data": ("file", "x", "y", "slices", "labels"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
 _KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "scenarios", "variants", "judge")
@@ -259,12 +259,12 @@ def _data_file(folder: Path, where: str, value: Any, keys: tuple[str, ...]) -> D
             f"{where}: x={x!r}; expected an array's name, or a table of such names by the model's inputs."
         )
     y = _typed(where, value, "y", str) if "y" in value else None
-    slices = value.get("slices", {})
-    if not isinstance(slices, dict) or not all(isinstance(name, str) and name for name in slices.values()):
-        raise UsageMistake(
-            f'{where}: slices={slices!r}; expected a table of arrays\' names, such as {{night = "is_night"}}.'
-        )
-    return DataFile(folder / _typed(where, value, "file", str), x, y, slices)
+    tables = {}
+    for key, example in (("slices", '{night = "is_night"}'), ("labels", '{score = "y_score"}')):
+        table = tables[key] = value.get(key, {})
+        if not isinstance(table, dict) or not all(isinstance(name, str) and name for name in table.values()):
+            raise UsageMistake(f"{where}: {key}={table!r}; expected a table of arrays' names, such as {example}.")
+    return DataFile(folder / _typed(where, value, "file", str), x, y, **tables)
 
 
 def _named(folder: Path, where: str, table: Mapping[str, Any]) -> dict[str, AnyRecipe | Path]:
@@ -332,7 +332,8 @@ def _limits_of(
     for given in value if isinstance(value, list) else [value]:
         if not isinstance(given, dict):
             raise UsageMistake(f"{where}={given!r}; expected a table, {{}} for the defaults.")
-        parsed.append((parse_limit(registry.checks[check].limit, given, where, kinds), given))
+        limits = parse_limits(registry.checks[check].limit, given, where, kinds)
+        parsed += [(limit, given) for limit in limits]
     found: dict[tuple[str, str], DeclaredLimit] = {}
     for limit, given in parsed:
         if limit.variant is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_onnxlite.checks.limit import Limit, parse_limit
+from pytest_onnxlite.checks.limit import Limit, parse_limits
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import CHOSEN, Kind
 from pytest_onnxlite.labels import labelled, unlabelled
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pytest_onnxlite.checks.check import Check
 
 
-def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry, chosen: str = "") -> Limit:
-    """Turn a marker into its limit.
+def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry, chosen: str = "") -> list[Limit]:
+    """Turn a marker into its limits: one, unless it names several metrics.
 
     Args:
         mark: the marker.
@@ -38,8 +38,8 @@ def parse_marker(mark: pytest.Mark, check: str, where: str, registry: Registry, 
     if mark.args:
         raise UsageMistake(f"{where}: takes keyword arguments only ({', '.join(limit.names())}), found {mark.args!r}.")
     names = dict.fromkeys([*registry.kinds, *((chosen, CHOSEN) if chosen else ())])
-    found = parse_limit(limit, mark.kwargs, where, tuple(names))
-    return replace(found, variant=chosen) if chosen and found.variant == CHOSEN else found
+    found = parse_limits(limit, mark.kwargs, where, tuple(names))
+    return [replace(one, variant=chosen) if chosen and one.variant == CHOSEN else one for one in found]
 
 
 def chosen_by(item: pytest.Item) -> str:
@@ -119,9 +119,13 @@ class Guard:
         taken += [chosen] if chosen else []
         limits: dict[tuple[str, str], Limit] = {}
         places: dict[tuple[str, str], object] = {}
-        for node, mark in marks:
+        read = [
+            (*one, limit)
+            for one in marks
+            for limit in parse_marker(one[1], names[one[1].name], item.nodeid, registry, chosen)
+        ]
+        for node, mark, limit in read:
             check = names[mark.name]
-            limit = parse_marker(mark, check, item.nodeid, registry, chosen)
             key = _choose_kind(item.nodeid, check, limit, taken, registry), labelled(check, limit.label)
             if places.setdefault(key, node) is node and key in limits and limit != limits[key]:
                 raise UsageMistake(_twice(item.nodeid, mark.name, limit))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pytest_onnxlite import measures
+from pytest_onnxlite import detection, label_measures, measures
 from pytest_onnxlite.text import first_line
 
 Array = npt.NDArray[Any]
@@ -195,7 +195,7 @@ def _into_indices(labels: Array) -> str:
     if labels.dtype.kind in "iub":
         return (
             f"There are {' x '.join(map(str, labels.shape[1:]))} labels for each sample: give metric= a function "
-            "(outputs, labels) that returns a value for each sample, such as the share of its labels that are right"
+            "(outputs, labels) that returns a value for each sample, or metric='positions', the share of its labels that are right"
         )
     return "Give metric= a function (outputs, labels) that rates them"
 
@@ -319,6 +319,12 @@ _NAMED = {
     "mae": Metric(measures.mae, "mae", higher_is_better=False),
     "mse": Metric(measures.mse, "mse", higher_is_better=False),
     "r2": Metric(measures.r2, "r2"),
+    "positions": Metric(label_measures.positions, "positions"),
+    "f1": Metric(label_measures.f1, "f1"),
+    "f1_macro": Metric(label_measures.f1_macro, "f1_macro"),
+    "wer": Metric(label_measures.wer, "wer", higher_is_better=False),
+    "map": Metric(detection.mean_average_precision, "map"),
+    "map50": Metric(detection.mean_average_precision_50, "map50"),
     "cosine": Metric(measures.cosine, "cosine", against="reference"),
     "agreement": Metric(measures.agreement, "agreement", against="reference"),
     "kl": Metric(measures.kl, "kl", higher_is_better=False, against="reference"),

@@ -36,6 +36,7 @@ from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.variant import Variant
 
+_NO_SAMPLES = "its samples are not in the bundle (--onnxlite-bundle-data puts them in)."
 _NOT_HERE = "what it was compared with is not in the bundle."
 
 
@@ -212,7 +213,13 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
             again.reasons[check] = "it judges model and runtime together, and a bundle holds no runtime."
         elif unlabelled(check) not in registry.checks:
             again.reasons[check] = "it is a check of the project's own."
-        elif unlabelled(check) == "accuracy" and not manifest.metric_is_built_in:
+        elif unlabelled(check) == "accuracy" and ":" in str(manifest.limits[check].get("metric")):
+            again.reasons[check] = f"its metric, {manifest.limits[check]['metric']}, is code of the project's."
+        elif _has_own_metric(manifest.limits[check]) and manifest.data is None:
+            again.reasons[check] = _NO_SAMPLES
+        elif unlabelled(check) == "accuracy" and not (
+            manifest.metric_is_built_in or manifest.limits[check].get("metric")
+        ):
             again.reasons[check] = f"its metric, {manifest.conditions.metric}, is code of the project's."
         elif unlabelled(check) == "accuracy" and manifest.data is None:
             _judge_samples(check, manifest, spec, variant, Builder(spec, Cache(cache), lambda _: None), again)
@@ -225,6 +232,10 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
     wanted = {(check, against) for check, against, _ in manifest.red}
     again.verdicts = [v for v in again.verdicts if (v.check, v.against) in wanted or v.red]
     return again
+
+
+def _has_own_metric(limit: Mapping[str, Any]) -> bool:
+    return any(limit.get(name) is not None for name in ("metric", "output", "labels"))
 
 
 def _limit(given: object, limit: type[Limit]) -> Limit:
@@ -262,21 +273,21 @@ def _data(folder: Path, manifest: Manifest, batch_size: int) -> Dataset:
         return Dataset(*_read(_inside(folder, manifest.data)))
     fewest = max(batch_size, FEWEST)
     if manifest.inputs and manifest.inputs.file:
-        x, y, _ = _read(_inside(folder, manifest.inputs.file))
+        x, y, *_ = _read(_inside(folder, manifest.inputs.file))
         if count_samples(x) >= fewest:
             return Dataset(x, y)
         return Dataset(_repeat(x, fewest), None if y is None else _repeat(y, fewest))
     return Dataset(make_up(manifest.sample, fewest, manifest.seed))
 
 
-def _read(path: Path) -> tuple[Inputs, Any, dict[str, Array]]:
-    """Return the inputs, the labels and the slices in a bundle's file of data."""
+def _read(path: Path) -> tuple[Inputs, Any, dict[str, Array], dict[str, Array]]:
+    """Return the inputs, the labels, the slices and more labels in a bundle's file of data."""
     found = arrays.load(path)
-    x, slices = (
+    x, slices, labels = (
         {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
-        for prefix in ("x.", bundle.SLICE)
+        for prefix in ("x.", bundle.SLICE, bundle.LABELS)
     )
-    return (x[""] if set(x) == {""} else x), found.get("y"), slices
+    return (x[""] if set(x) == {""} else x), found.get("y"), slices, labels
 
 
 def _repeat(values: Any, count: int) -> Any:
@@ -292,7 +303,7 @@ def _judge_samples(
     """Ask for the answers to the failing samples again, for a limit of accuracy."""
     inputs = manifest.inputs
     # Answers here say nothing about those on another processor.
-    again.reasons[name] = "its samples are not in the bundle (--onnxlite-bundle-data puts them in)."
+    again.reasons[name] = _NO_SAMPLES
     if not inputs or not inputs.file:
         return
     given = manifest.limits[name].get("batch_size")

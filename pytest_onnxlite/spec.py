@@ -153,6 +153,8 @@ class Dataset:
         y: for the metric `top1` the class indices, `(N,) int`.
         slices: parts of the samples that are judged by themselves, by name: `(N,) bool` for one slice, or `(N,)` of
             integers or strings for one slice a value, which is called `region=eu`.
+        labels: more labels, by a name, such as the model's output that they are of: `onnxlite_accuracy(output="score")`
+            compares with `labels["score"]`.
 
     Raises:
         OnnxliteError: no samples, NaN or infinity, an array of objects, `x`, `y` and slices of unequal length, or a slice
@@ -162,18 +164,25 @@ class Dataset:
     x: Inputs
     y: Array | None = None
     slices: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", as_inputs(self.x, "Dataset.x"))
         object.__setattr__(self, "slices", _as_slices(self.slices, len(self)))
-        if self.y is None:
-            return
-        labels = _as_array(self.y, "Dataset.y")
+        if not isinstance(self.labels, Mapping):
+            raise OnnxliteError(f"Dataset.labels is a {type(self.labels).__name__}; expected arrays by name.")
+        more = {str(name): self._as_labels(array, f"Dataset.labels[{name!r}]") for name, array in self.labels.items()}
+        object.__setattr__(self, "labels", more)
+        if self.y is not None:
+            object.__setattr__(self, "y", self._as_labels(self.y, "Dataset.y"))
+
+    def _as_labels(self, value: Any, what: str) -> Array:
+        labels = _as_array(value, what)
         if len(labels) != len(self):
             raise OnnxliteError(
-                f"Dataset.x has {len(self)} samples and Dataset.y has {len(labels)} labels; expected as many."
+                f"Dataset.x has {len(self)} samples and {what} has {len(labels)} labels; expected as many."
             )
-        object.__setattr__(self, "y", labels)
+        return labels
 
     def __len__(self) -> int:
         return count_samples(self.x)
@@ -227,7 +236,8 @@ class ModelSpec:
         calibration: inputs that a static recipe calibrates with, such as a few hundred of the training samples; the
             dynamic one needs none.
         metric: how good outputs are: `top1` to `top9`, the share of samples whose label is among the highest
-            outputs; `mae`, `mse` and `r2` of regressions; `cosine`, how far outputs point where the reference
+            outputs; `positions`, the share of each sample's labels that are right; `f1`, `f1_macro`; `wer` of texts; `map` and
+            `map50` of boxes; `mae`, `mse` and `r2` of regressions; `cosine`, how far outputs point where the reference
             variant's do; `agreement`, the share of its answers that are the reference variant's; `kl`, how far the
             distribution on the last axis is from its; a function `(outputs, labels) -> one number, or one for each sample`,
             higher being better; or a `Metric`. Without labels, `top1` to `r2` compare with the outputs of the reference variant.

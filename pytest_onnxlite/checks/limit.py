@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -113,6 +113,15 @@ class Limit:
         return (cls.__doc__ or "").split("\n")[0].split(": ", 1)[-1].removesuffix(".")
 
     @classmethod
+    def spread(cls, values: Mapping[str, Any], where: str) -> Sequence[Mapping[str, Any]]:
+        """Return the arguments of each limit that one marker asks for.
+
+        Raises:
+            UsageMistake: they cannot be told apart.
+        """
+        return [values]
+
+    @classmethod
     def filled(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments that were given, with those that follow from them."""
         return values
@@ -120,6 +129,13 @@ class Limit:
     def misfit(self, kind: Kind) -> str:
         """Say why the limit, with these arguments, cannot judge a variant of this kind; empty if it can."""
         return ""
+
+
+def parse_limits(
+    limit: type[Limit], arguments: Mapping[str, object], where: str, kinds: tuple[str, ...]
+) -> list[Limit]:
+    """Turn the arguments of a marker into each limit that it asks for; see `parse_limit`."""
+    return [parse_limit(limit, values, where, kinds) for values in limit.spread(arguments, where)]
 
 
 def parse_limit(limit: type[Limit], arguments: Mapping[str, object], where: str, kinds: tuple[str, ...]) -> Limit:

@@ -54,10 +54,12 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
         """Rate the outputs, the last release's too where a loss is to be told from chance or from the machine."""
         from pytest_onnxlite.checks.accuracy.judge_processors import judge_processor
         from pytest_onnxlite.checks.accuracy.measure import measure, reader
+        from pytest_onnxlite.checks.accuracy.own_metric import seen_by
         from pytest_onnxlite.checks.accuracy.slices import slices_of
         from pytest_onnxlite.checks.determinism import require_repeatable
         from pytest_onnxlite.checks.last_inputs import runs_today
 
+        task = replace(task, builder=seen_by(task.limit, task.builder))
         slices = slices_of(task.builder.spec, task.limit)
         saved = task.reference.section(AccuracySection) if isinstance(task.reference, Baseline) else None
         last = task.last_variant() if saved is not None else None
@@ -108,6 +110,9 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
 
     def explain(self, case: Case[Found]) -> Explanation | None:
         """Say which classes, layers and samples were lost; on another processor, which weights saturate there."""
+        from pytest_onnxlite.checks.accuracy.own_metric import seen_by
+
+        case = replace(case, task=replace(case.task, builder=seen_by(case.task.limit, case.task.builder)))
         if case.verdict.against in PROCESSORS:
             from pytest_onnxlite.checks.accuracy.explain_processors import explain_processor
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_onnxlite.checks.limit import FLAG, Argument, Limit, number, whole
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
-from pytest_onnxlite.settings import PROCESSORS
+from pytest_onnxlite.labels import LABEL
+from pytest_onnxlite.settings import PROCESSORS, UsageMistake
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class AccuracyLimit(Limit):
         relative: see `max_drop`.
         confidence: where given, the upper end of the drop's interval must be within the limit too.
         batch_size: samples per inference; the spec's where None.
+        metric: the metric that it judges by, by its name or `package.module:function`; the spec's where None. Several, each
+            with what it may drop, in the marker: `metric={"top1": 0.01, "top5": 0.005}`.
+        output: the output that the metric reads; the spec's where None.
+        labels: which of the evaluation data's labels it compares with: those of `Dataset(labels={...})` by name; where None
+            those that are called as the output, else `y`.
         processors: other processors that it is counted on and judged by as well, emulated where this is another.
         min: the least that the metric may be, such as 0.95 of the answers right; needs nothing to compare with.
         max: for an error, the most that it may be.
@@ -39,6 +45,11 @@ class AccuracyLimit(Limit):
         "relative": FLAG,
         "confidence": number(0.5, 0.9999, "a number from 0.5 to 0.9999"),
         "batch_size": whole(1),
+        "metric": Argument(
+            str, "a metric's name, such as 'top5', 'package.module:function', or a table of such with max_drop of each"
+        ),
+        "output": Argument(str, "the name of an output"),
+        "labels": Argument(str, "the name of labels in Dataset(labels=...)"),
         "processors": Argument(tuple, "a list of processors, such as ['avx2', 'sse4']", choices=PROCESSORS),
         "min": number(-1e12, 1e12, "a number (0.95 is 95 % of the answers)"),
         "max": number(0.0, 1e12, "a number from 0"),
@@ -55,6 +66,9 @@ class AccuracyLimit(Limit):
     relative: bool = False
     confidence: float | None = None
     batch_size: int | None = None
+    metric: str | None = None
+    output: str | None = None
+    labels: str | None = None
     processors: tuple[str, ...] = ()
     min: float | None = None
     max: float | None = None
@@ -65,6 +79,28 @@ class AccuracyLimit(Limit):
     max_slice_drop: float | None = None
     chance_ok: bool = False
 
+    @property
+    def has_own_metric(self) -> bool:
+        """Whether it names a metric, an output or labels of its own."""
+        return any(own is not None for own in (self.metric, self.output, self.labels))
+
+    @classmethod
+    def spread(cls, values: Mapping[str, Any], where: str) -> Sequence[Mapping[str, Any]]:
+        """Return the arguments for each of several metrics; each metric of its own has a label, and so its own baseline.
+
+        Raises:
+            UsageMistake: several metrics with one `max_drop`, or a metric or output whose name cannot be a label.
+        """
+        metric = values.get("metric")
+        if not isinstance(metric, Mapping):
+            return [_labelled(values, where)]
+        if not metric or "max_drop" in values:
+            raise UsageMistake(
+                f"{where}: metric={dict(metric)!r} says for each metric what it may drop; give at least one, and no max_drop=."
+            )
+        each = [{**values, "metric": name, "max_drop": drop} for name, drop in metric.items()]
+        return [_labelled(one, where, values.get("label") or "") for one in each]
+
     def misfit(self, kind: Kind) -> str:
         """Only what ONNX Runtime runs is counted on other processors."""
         if not self.processors or kind.runtime == ONNX_RUNTIME:
@@ -73,3 +109,23 @@ class AccuracyLimit(Limit):
             f"processors={list(self.processors)} does not support {kind.name}: only what ONNX Runtime runs, such as onnx and "
             "int8, is counted on other processors. Leave processors= out."
         )
+
+
+def _labelled(values: Mapping[str, Any], where: str, prefix: str | None = None) -> Mapping[str, Any]:
+    """Return arguments with a label, if they name a metric or an output of their own.
+
+    Args:
+        values: the arguments.
+        where: where they are written.
+        prefix: the label of several metrics together; None where there is one.
+    """
+    own = [values[name] for name in ("metric", "output") if isinstance(values.get(name), str)]
+    if not own or (prefix is None and values.get("label") is not None):
+        return values
+    label = ":".join([*([prefix] if prefix else []), *own])
+    if not LABEL.fullmatch(label):
+        raise UsageMistake(
+            f"{where}: metric and output of a limit are its label, and {label!r} cannot be one. Give label= a name of letters and "
+            "digits."
+        )
+    return {**values, "label": label}
