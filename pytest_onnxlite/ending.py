@@ -60,7 +60,7 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
     judged: dict[str, dict[Name, set[str]]] = {}
     for record in run.all_records():
         judged.setdefault(record.test, {}).setdefault((record.model, record.variant), set()).update(record.limits)
-    tally = Assessor(held, judged, run.started, run.unjudged, scope).tally()
+    tally = Assessor(held, judged, run.started, run.unjudged, scope, run.skipped).tally()
     found = run.coverage = wording.describe(tally, {name: own.digest for name, own in held.items()})
     if stopped:
         run.findings += _stopped(run, found, settings)

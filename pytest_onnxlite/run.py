@@ -35,6 +35,7 @@ class Run:
         records: by test, what its guard recorded; the last attempt counts.
         unjudged: by test, those that failed although no verdict of theirs is red.
         started: the tests that were started.
+        skipped: by test, why it was skipped before it was judged.
         coverage: how much of what is guarded they looked at; None if nothing was compared or saved.
         findings: what is wrong with the run as a whole, which no single test can say.
         remarks: what is worth knowing about the run and not wrong.
@@ -45,6 +46,7 @@ class Run:
     records: dict[str, list[Record]] = field(default_factory=dict)
     unjudged: dict[str, Unjudged] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
     coverage: Coverage | None = None
     findings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -58,6 +60,9 @@ class Run:
             # A new attempt; the last one counts. Within one, a subtest that failed makes its test a failed one.
             self.records.pop(test, None)
             self.unjudged.pop(test, None)
+            self.skipped.pop(test, None)
+        if getattr(report, "skipped", False) and records is None:
+            self.skipped[test] = _reason_of(report)
         if records is not None:
             self.records[test] = records
             # What failed within its body before, such as a subtest, did not keep its limits from being judged.
@@ -81,6 +86,12 @@ class Run:
     def all_records(self) -> list[Record]:
         """Return every record, in the order of the tests."""
         return [record for records in self.records.values() for record in records]
+
+
+def _reason_of(report: Any) -> str:
+    """Return why a test was skipped, as pytest tells it: a file, a line, and a text."""
+    said = getattr(report, "longrepr", None)
+    return str(said[-1]).removeprefix("Skipped: ") if isinstance(said, tuple) else ""
 
 
 def processor_findings(records: Iterable[Record], processors: Sequence[str], full: bool) -> tuple[list[str], list[str]]:

@@ -140,7 +140,8 @@ class GuardSession:
         ]
         if mistakes:
             self._refuse("\n".join(mistakes))
-        if self._config.pluginmanager.hasplugin("benchmark"):
+        # Skipped by pytest-benchmark a guard would not look; without its fixture, it tells what it could not measure.
+        if self._config.pluginmanager.hasplugin("benchmark") and not self._skips_benchmarks:
             for item in timed:
                 # Tests made from one function by parametrization share this list.
                 if "benchmark" not in names(item):
@@ -269,10 +270,17 @@ class GuardSession:
         failures = self.guardian().failures(records, spec, variants)
         return "".join(bundle.say(failure, self._settings, self._progress) for failure in failures)
 
+    @property
+    def _skips_benchmarks(self) -> bool:
+        """Whether the run is to skip what is timed, although it is to compare or to save."""
+        return self._settings.mode != "plain" and bool(self._config.getoption("benchmark_skip", False))
+
     def _clock(self, arguments: dict[str, Any]) -> Clock:
         from pytest_onnxlite.checks.check import Clock
 
         benchmark = arguments.get("benchmark")
+        if self._skips_benchmarks:
+            return Clock(missing="--benchmark-skip leaves out what pytest-benchmark times. Run without it.")
         if benchmark is None:
             return Clock(
                 missing="pytest-benchmark is switched off, and it does the timing. Run without -p no:benchmark."

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_onnxlite.coverage.scope import DECLARED, Asks, Scope, is_below
@@ -122,6 +123,7 @@ class Assessor:
         ran: the guarded tests that were started.
         failed: those of them that failed before their limits were judged.
         scope: what the run was to look at.
+        skipped: by test, why it was skipped.
     """
 
     def __init__(
@@ -131,7 +133,9 @@ class Assessor:
         ran: Collection[str],
         failed: Collection[str],
         scope: Scope,
+        skipped: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self._skipped = skipped
         self._held, self._judged, self._ran, self._failed = held, judged, ran, failed
         self._collected, self._declared, self._reach = scope.collected, scope.declared, scope.reach
         self._named = {test for own in held.values() for test in own.tests}
@@ -228,7 +232,10 @@ class Assessor:
         if test in self._judged:
             return State.GONE, f"{test} judges another model"
         state = self._of_unjudged(test)
-        return state, f"{test} judged nothing; it was skipped" if state is State.NOT_JUDGED else ""
+        if state is not State.NOT_JUDGED:
+            return state, ""
+        why = self._skipped.get(test, "").rstrip(".")
+        return state, f"{test} judged nothing; it was skipped{f' ({why})' if why else ''}"
 
     def _of_absent(self, test: str, wanted: tuple[str, str]) -> tuple[State, str]:
         """Tell what became of a test that was not collected."""

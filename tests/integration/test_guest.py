@@ -94,10 +94,10 @@ def test_listing_runs_nothing(guard: Guard) -> None:
     listed = dict(
         re.findall(r"^onnxlite_(\w+) \[session scope\] -- .*fixtures\.py:\d+\n    (.*)", said(fixtures), re.M)
     )
-    assert set(listed) == {"model", "trained", "onnx", "int8", "tflite", "tflite_int8"}
+    assert set(listed) == {"model", "variant", "trained", "onnx", "int8", "tflite", "tflite_int8"}
     assert "no docstring available" not in listed.values()
     markers = project.run("--markers")
-    for name in ("accuracy(variant=..., max_drop=...", "size(", "latency(", "memory(", "graph("):
+    for name in ("accuracy(variant=..., label=..., max_drop=...", "size(", "latency(", "memory(", "graph("):
         assert f"@pytest.mark.onnxlite_{name}" in said(markers)
     assert not (project.path / "ran").exists()
 
@@ -110,7 +110,7 @@ def test_listing_runs_nothing(guard: Guard) -> None:
     [
         ("--benchmark-disable", "pytest-benchmark is disabled, and it does the timing"),
         ("-pno:benchmark", "pytest-benchmark is switched off, and it does the timing"),
-        ("--benchmark-skip", ""),
+        ("--benchmark-skip", "--benchmark-skip leaves out what pytest-benchmark times"),
     ],
 )
 def test_without_pytest_benchmark_latency_is_not_measured_and_the_rest_is(
@@ -122,10 +122,6 @@ def test_without_pytest_benchmark_latency_is_not_measured_and_the_rest_is(
     )
     project.save()
     result = project.compare(option)
-    if option == "--benchmark-skip":
-        # What its users ask for: tests that time are skipped; a guard that skips is told.
-        result.assert_outcomes(passed=1, skipped=1)
-        return
     result.assert_outcomes(passed=1, failed=1)
     assert reason in said(result)
     # Without a baseline to compare with, a suite goes on as it always does.
@@ -138,6 +134,14 @@ def test_a_guarded_latency_test_is_a_benchmark(guard: Guard) -> None:
     project = guard(test=f"import pytest\n{latency}\ndef test_time(onnxlite_int8): pass\ndef test_other(): pass\n")
     project.save()
     project.compare("--benchmark-only").assert_outcomes(passed=1, skipped=1)
+
+
+def test_a_guard_that_an_option_skips_is_told_with_the_option(guard: Guard) -> None:
+    project = guard(test=f"import pytest\n{MARKERS}\ndef test_size(onnxlite_int8): pass\n")
+    project.save()
+    result = project.compare("--benchmark-only")
+    assert result.ret == 1
+    assert "test_size judged nothing; it was skipped (Skipping non-benchmark (--benchmark-only active))" in said(result)
 
 
 def test_with_pytest_randomly(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
