@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -67,6 +68,31 @@ def problem_with(path: Path) -> str:
     if begin.lstrip().lower().startswith(_PAGES):
         return "is a web page: a server answered with it in place of the file; fetch the file again"
     return ""
+
+
+def not_unicode(text: str) -> str:
+    """Say what is wrong with a path that no runtime can be told, whose names are Unicode; empty for a sound one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        named = text.encode(errors="backslashreplace").decode()
+        encoding = sys.getfilesystemencoding()
+        locale = f"Python takes names for {encoding} here: set LC_ALL=C.UTF-8 or PYTHONUTF8=1. Or g" * (
+            encoding != "utf-8"
+        )
+        return f"{named} is not the name of a file in Unicode. {locale or 'G'}ive the folder or the file another name"
+    return ""
+
+
+def unicode_of(path: Path) -> str:
+    """Return a path as runtimes take it.
+
+    Raises:
+        ValueError: see `not_unicode`.
+    """
+    if problem := not_unicode(str(path)):
+        raise ValueError(problem)
+    return str(path)
 
 
 def kind_of(path: Path) -> str:

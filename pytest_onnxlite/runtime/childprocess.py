@@ -18,6 +18,7 @@ import msgspec
 
 from pytest_onnxlite import processors
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import not_unicode
 from pytest_onnxlite.runtime import forking
 from pytest_onnxlite.runtime.child import NO_MORE, Answer, Request, to_message
 
@@ -114,10 +115,7 @@ class Child:
         try:
             sent = msgspec.Raw(msgspec.msgpack.encode(argument))
         except UnicodeEncodeError as error:
-            named = error.object.encode(errors="backslashreplace").decode()
-            raise ChildError(
-                f"{named} is not the name of a file in Unicode. Give the folder or the file another name"
-            ) from None
+            raise ChildError(not_unicode(error.object)) from None
         request = Request(function.__module__, function.__qualname__, sent)
         self._send(to_message(request))
 

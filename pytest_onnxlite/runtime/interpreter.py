@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from pytest_onnxlite.files import unicode_of
 from pytest_onnxlite.runtime.sessions import TensorInfo
 
 if TYPE_CHECKING:
@@ -115,10 +116,10 @@ def open_interpreter(path: Path, runtime: Runtime) -> Interpreter:
 
     Raises:
         ImportError: LiteRT is not installed.
-        ValueError: the file is no TFLite model.
+        ValueError: the file is no TFLite model, or its path no Unicode.
     """
     from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-    interpreter = LiteRT(model_path=str(path), num_threads=runtime.threads)
+    interpreter = LiteRT(model_path=unicode_of(path), num_threads=runtime.threads)
     interpreter.allocate_tensors()
     return Interpreter(interpreter)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_onnxlite.files import unicode_of
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -49,7 +51,8 @@ def open_session(
     Spinning is off because idle threads that spin make timings on shared machines bimodal.
 
     Raises:
-        Whatever ONNX Runtime raises for a file that it cannot load.
+        ValueError: the path is no Unicode.
+        Exception: whatever ONNX Runtime raises for a file that it cannot load.
     """
     import onnxruntime
 
@@ -62,7 +65,7 @@ def open_session(
         options.profile_file_prefix = str(profile)
     for key, value in {"session.intra_op.allow_spinning": "0", **(entries or {})}.items():
         options.add_session_config_entry(key, value)
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(unicode_of(path), options, providers=["CPUExecutionProvider"])
 
 
 def _infos(nodes: list[Any]) -> tuple[TensorInfo, ...]:

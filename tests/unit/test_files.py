@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -20,8 +21,12 @@ from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.datafile import DataFile, read_arrays
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import load_graph
+from pytest_onnxlite.runtime.sessions import open_session
+from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import external_files
+
+from onnx_models import dense
 
 needs_pipes = pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
 
@@ -156,3 +161,19 @@ def test_a_folder_is_a_trained_model_and_no_onnx_file(tmp_path: Path) -> None:
     assert ModelSpec("m", trained=tmp_path, evaluation=Dataset(np.ones((1, 2), np.float32))).trained == tmp_path
     with pytest.raises(OnnxliteError, match="is a folder"):
         ModelSpec("m", onnx=tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names there are Unicode")
+def test_a_path_that_no_runtime_can_be_told_is_told_with_the_locale_that_makes_it_so(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"no\xfftext.onnx")
+    with pytest.raises(
+        ValueError, match=r"is not the name of a file in Unicode. Give the folder or the file another name"
+    ):
+        open_session(dense(odd, 1, width=3), Runtime())
+    # Where Python takes names for ASCII, every other letter makes one of these.
+    code = (
+        "import os; from pytest_onnxlite.files import not_unicode; print(not_unicode(os.fsdecode(b'mod\\xc3\\xa8le')))"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "Python takes names for ascii here: set LC_ALL=C.UTF-8 or PYTHONUTF8=1" in said.stdout
