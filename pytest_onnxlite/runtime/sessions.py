@@ -277,3 +277,17 @@ def session_runner(session: Any, feeds: Mapping[str, npt.NDArray[Any]]) -> Calla
     """
     fed = _fed(feeds, session_inputs(session))
     return lambda: session.run(None, fed)
+
+
+def open_for_any(path: Path, runtime: Runtime) -> Callable[[Mapping[str, npt.NDArray[Any]]], Any]:
+    """Open a session and return what runs it once with whatever feeds it is given.
+
+    Raises:
+        Whatever the runtime raises for a file that it cannot load.
+    """
+    if path.suffix == ".tflite":
+        from pytest_onnxlite.runtime.interpreter import open_interpreter
+
+        return open_interpreter(path, runtime).run
+    session = open_session(path, runtime)
+    return lambda feeds: session.run(None, dict(feeds))

@@ -26,7 +26,7 @@ def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
 
 
 def batches(
-    builder: Builder, variant: Variant, batch_size: int, scenario: str = ""
+    builder: Builder, variant: Variant, batch_size: int, scenario: str = "", every_shape: bool = False
 ) -> tuple[RuntimeVariant, list[Feeds]]:
     """Return a variant with the feeds of one batch for each shape that counts, and close every session of the model.
 
@@ -38,6 +38,7 @@ def batches(
         variant: what is run.
         batch_size: samples in a batch.
         scenario: the spec's scenario that says what it is fed with; the evaluation data where empty.
+        every_shape: return a batch of each shape that there is, the longest first.
 
     Raises:
         OnnxliteError: no runtime runs the variant, there are fewer samples than the batch needs, or there is no such
@@ -46,7 +47,7 @@ def batches(
     if not isinstance(variant, RuntimeVariant):
         raise OnnxliteError(f"{variant.model} {variant.kind}: no runtime loads it, so that it cannot be measured.")
     if scenario:
-        found = _batches_of(builder, variant, batch_size, scenario)
+        found = _batches_of(builder, variant, batch_size, scenario, every_shape)
         builder.release()
         variant.release()
         return variant, found
@@ -56,19 +57,21 @@ def batches(
             f"{variant.model} {variant.kind}: a batch of {batch_size} needs as many evaluation samples; there are "
             f"{count_samples(data)}."
         )
-    found = [variant.feeds(_take_rows(data, rows)) for rows in rows_to_run(data, batch_size)]
+    found = [variant.feeds(_take_rows(data, rows)) for rows in rows_to_run(data, batch_size, every_shape)]
     builder.release()
     variant.release()
     return variant, found
 
 
-def _batches_of(builder: Builder, variant: RuntimeVariant, batch_size: int, name: str) -> list[Feeds]:
+def _batches_of(
+    builder: Builder, variant: RuntimeVariant, batch_size: int, name: str, every_shape: bool
+) -> list[Feeds]:
     """Return the batches of a scenario, each of which the variant has run once: a shape may be new to it."""
     scenario = builder.spec.scenario(name)
     samples = builder.evaluation.x if scenario.inputs is None else scenario.inputs
     try:
         data = inputs_of(scenario, samples, variant.inputs_info, batch_size, batched=variant.batched)
-        found = [_take_rows(data, rows) for rows in rows_to_run(data, batch_size)]
+        found = [_take_rows(data, rows) for rows in rows_to_run(data, batch_size, every_shape)]
         for batch in found:
             variant.answer(batch, batch_size)
         return [variant.feeds(batch) for batch in found]
@@ -97,8 +100,8 @@ def _take_rows(inputs: Inputs, rows: Sequence[int]) -> Inputs:
     return {name: array[index] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[index]
 
 
-def rows_to_run(inputs: Inputs, batch_size: int) -> list[Sequence[int]]:
-    """Choose the samples of each batch: one batch for each shape that counts, the longest first.
+def rows_to_run(inputs: Inputs, batch_size: int, every_shape: bool = False) -> list[Sequence[int]]:
+    """Choose the samples of each batch: one batch for each shape that counts, or for each there is, the longest first.
 
     Where a shape has fewer samples than a batch, they are repeated. Where no shape has as many, the first samples are
     returned, which do not fit into one batch.
@@ -114,7 +117,7 @@ def rows_to_run(inputs: Inputs, batch_size: int) -> list[Sequence[int]]:
         return [first]
     by_size = sorted(rows, key=lambda shapes: (sum(map(prod, shapes)), shapes))
     samples = [shapes for shapes in by_size for _ in rows[shapes]]
-    chosen = list(dict.fromkeys([by_size[-1], samples[len(samples) // 2]]))
+    chosen = by_size[::-1] if every_shape else list(dict.fromkeys([by_size[-1], samples[len(samples) // 2]]))
     for number, shape in enumerate(by_size[-1]):
         for axis in range(len(shape)):
             # The largest of those that are longest there.

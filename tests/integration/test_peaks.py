@@ -1,4 +1,4 @@
-"""Memory in a user's project: which saved peaks today's are held against."""
+"""Memory in a user's project: which saved peaks today's are held against, and memory that grows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from onnx_models import dense
-from projects import Project
+from onnx_models import dense, save_graph
+from projects import UNEXPLAINED, Project
 
 MEMORY = "@pytest.mark.onnxlite_memory"
 GIVEN_BACK = "VmHWM, freed blocks given back"
@@ -33,3 +34,46 @@ def test_a_peak_that_was_read_in_another_way_is_not_compared_until_it_is_saved_a
     )
     project.save()
     assert GIVEN_BACK in project.baseline.read_text()
+
+
+# Holds on to 8 KiB for each run; and to as much for each shape that it has not seen.
+LEAK = """
+import onnxruntime
+
+_ran, _kept = onnxruntime.InferenceSession.run, {}
+
+def _run(self, names, feeds, *rest):
+    shapes = tuple(array.shape for array in feeds.values())
+    _kept[%s] = b"x" * (8 << 10)
+    return _ran(self, names, feeds, *rest)
+
+onnxruntime.InferenceSession.run = _run
+"""
+
+
+def test_memory_that_grows_with_each_run_or_each_new_shape_is_red(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    model = save_graph(
+        tmp_path / "model.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Relu", ["a"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "length", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "length", 4])],
+        {"w": rng.normal(size=(8, 4)).astype(np.float32)},
+    )
+    project.write({"onnx": model}, np.ones((4, 8), np.float32), markers=f"{MEMORY}(runs=300)", variant="onnx")
+    conftest = (project.path / "conftest.py").read_text()
+    ragged = "x = np.empty(300, object)\nx[:] = [np.ones((n, 8), np.float32) for n in range(1, 301)]\n"
+    evaluation = conftest.replace("Dataset(data['x'])", "Dataset(x)")
+    (project.path / "conftest.py").write_text(evaluation.replace("@pytest.fixture", f"{ragged}\n@pytest.fixture"))
+
+    # It needs no baseline.
+    project.run().assert_outcomes(passed=1)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for what, key in (("run", "len(_kept)"), ("new shape, the longest first,", "shapes")):
+        (tmp_path / "sitecustomize.py").write_text(LEAK % key)
+        monkeypatch.setenv("ONNXLITE_TRIED", what)  # another environment, which children are started in
+        result = project.run(UNEXPLAINED)
+        result.assert_outcomes(failed=1)
+        assert f"memory grows with each {what} of " in result.stdout.str()

@@ -20,7 +20,7 @@ from pytest_onnxlite.checks.check import (
 from pytest_onnxlite.checks.last_runtime import last_runtime
 from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, SINCE_SAVED, SINCE_SAVED_FLOOR, judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
-from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection
+from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection, Soak
 from pytest_onnxlite.checks.memory.reasons import MemoryReasons, blocks
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
@@ -61,7 +61,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         last = last_runtime(task)
         if isinstance(last, Absent):
             task, last = replace(task, reference=last, last_file=None), None
-        alone = task.mode == "save" or task.limit.max is not None
+        alone = task.mode == "save" or task.limit.max is not None or task.limit.runs is not None
         # A scenario that the model cannot take is told wherever it is named.
         if isinstance(reference := _reference(task), Absent) and not alone and not task.scenario_name:
             return _not_measured(reference)
@@ -77,7 +77,7 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         main, *others = (
             measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime, last) for feeds in shapes
         )
-        found = replace(main, others=tuple(others))
+        found = replace(main, others=tuple(others), soak=_soak(task))
         verdicts = judge_memory(task.limit, found, reference, task.sha256)
         return Judged(found, [*verdicts, *self._judge_runtime(task, found, verdicts[-1].figure)])
 
@@ -188,6 +188,18 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     def saved_text(self, sections: Sequence[MemorySection]) -> str:
         """Return the saved peaks."""
         return sections_text([section.highest for section in sections], size_text)
+
+
+def _soak(task: Task[MemoryLimit]) -> Soak | None:
+    """Run the candidate as often as is asked for."""
+    if task.limit.runs is None:
+        return None
+    from pytest_onnxlite.checks.memory.soak import run_often
+    from pytest_onnxlite.variants.running import batches
+
+    variant, feeds = batches(task.builder, task.variant, task.batch_size, task.scenario_name, every_shape=True)
+    task.progress(f"running {task.name} {task.limit.runs} times")
+    return run_often(variant.path, feeds, task.runtime, task.limit.runs)
 
 
 def _read_otherwise(before: str, now: str) -> str:

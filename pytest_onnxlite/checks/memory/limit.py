@@ -9,6 +9,9 @@ from typing import ClassVar
 from pytest_onnxlite.checks.limit import GROWTH, RUNTIME, SCENARIO, TOTAL, Argument, Limit, whole
 from pytest_onnxlite.checks.quantity import BYTES
 
+# Fewer do not tell memory that grows from memory that is planned in the first runs.
+FEWEST_RUNS = 100
+
 
 @dataclass(frozen=True)
 class MemoryLimit(Limit):
@@ -21,6 +24,7 @@ class MemoryLimit(Limit):
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max: the most that it may need, such as `"64 MiB"`; needs nothing to compare with.
+        runs: run it so often in one session, and find memory that grows with each run or each new shape.
         runtime: `last`: judge model and runtime together, the last release in its own runtime.
     """
 
@@ -31,6 +35,7 @@ class MemoryLimit(Limit):
         "batch_size": whole(1),
         "threads": whole(1),
         "max": BYTES,
+        "runs": whole(FEWEST_RUNS),
         "runtime": RUNTIME,
     }
 
@@ -40,4 +45,5 @@ class MemoryLimit(Limit):
     batch_size: int | None = None
     threads: int | None = None
     max: float | None = None
+    runs: int | None = None
     runtime: str = ""

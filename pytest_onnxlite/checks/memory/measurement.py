@@ -37,6 +37,23 @@ class Peak:
 
 
 @dataclass(frozen=True)
+class Soak:
+    """What is resident while a model is run many times in one session: before the first quarter, and after each.
+
+    Attributes:
+        runs: bytes, while one and the same is run.
+        shapes: bytes, while each run has another shape, the longest first; empty if there are too few shapes.
+        repeats: how many runs the former are.
+        kinds: how many shapes the latter are.
+    """
+
+    runs: tuple[int, ...]
+    shapes: tuple[int, ...]
+    repeats: int
+    kinds: int
+
+
+@dataclass(frozen=True)
 class Memory:
     """Peaks of a candidate and of a reference that was measured in the same way.
 
@@ -50,6 +67,7 @@ class Memory:
         shapes: what the model was fed with, by input; empty in reports of versions that did not say.
         runtime: what the reference ran in, if that is not what the candidate ran in; empty if it is.
         others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
+        soak: what many runs do, where they were asked for.
     """
 
     candidate: Peak
@@ -61,6 +79,7 @@ class Memory:
     shapes: Shapes = field(default_factory=dict)
     others: tuple[Memory, ...] = ()
     runtime: str = ""
+    soak: Soak | None = None
 
     @property
     def each(self) -> tuple[Memory, ...]:
@@ -107,6 +126,8 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         runtime: what the last release ran in, if that is not what the candidate ran in.
         ratio_since_saved: how much more the last release itself needs than when it was saved.
         budget: the bytes that the marker allows.
+        grown: how much more was resident after many runs than after the first of them, bytes.
+        runs: how many those were.
     """
 
     load: int | None = None
@@ -118,4 +139,6 @@ class MemoryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     saved: int | None = None
     ratio_since_saved: float | None = None
     budget: int | None = None
+    grown: int | None = None
+    runs: int | None = None
     runtime: str = ""
