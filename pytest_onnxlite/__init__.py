@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.lint import Finding, check_graph, summarize
     from pytest_onnxlite.metrics import Metric
     from pytest_onnxlite.recipes import DynamicInt8, Float16, StaticInt8, WeightOnly
+    from pytest_onnxlite.runtimes import Runtime
     from pytest_onnxlite.scenarios import Scenario
     from pytest_onnxlite.spec import Dataset, ModelSpec
     from pytest_onnxlite.variants.variant import Variant
@@ -38,6 +39,7 @@ __all__ = [
     "ModelSpec",
     "OnnxliteError",
     "Outcome",
+    "Runtime",
     "Scenario",
     "StaticInt8",
     "Task",
@@ -66,6 +68,7 @@ _HOMES = {
     "OnnxliteError": "pytest_onnxlite.errors",
     "Outcome": "pytest_onnxlite.checks.verdict",
     "Scenario": "pytest_onnxlite.scenarios",
+    "Runtime": "pytest_onnxlite.runtimes",
     "StaticInt8": "pytest_onnxlite.recipes",
     "Task": "pytest_onnxlite.checks.check",
     "Variant": "pytest_onnxlite.variants.variant",

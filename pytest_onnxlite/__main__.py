@@ -64,6 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay = commands.add_parser("replay", help="judge a failure again, from the folder that --onnxlite-bundle wrote")
     replay.add_argument("folder", type=Path, metavar="DIR")
+    replay.add_argument(
+        "--custom-ops",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a library of custom operators, or a module that has get_library_path(); can be given several times",
+    )
+    replay.add_argument(
+        "--trust-options",
+        action="store_true",
+        help="take the runtime's options from the bundle, which may name files to load",
+    )
     _add_linter(commands)
     return parser
 
@@ -179,7 +191,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.replay import replay
 
-    return replay(arguments.folder, lambda text: _say(shown_lines(text)))
+    say = lambda text: _say(shown_lines(text))  # noqa: E731
+    return replay(arguments.folder, say, arguments.custom_ops, arguments.trust_options)
 
 
 def _lint(arguments: argparse.Namespace) -> int:

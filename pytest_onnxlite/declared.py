@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_onnxlite.checks.limit import Limit, parse_limits
 from pytest_onnxlite.datafile import DataFile, read_arrays
+from pytest_onnxlite.declared_runtimes import mistakes_of_runtimes, named_runtime
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.given import problem_of_name
 from pytest_onnxlite.labels import labelled
@@ -35,7 +36,7 @@ _FILES = ("trained", "onnx", "int8")
 _DATA = {"data": ("file", "x", "y", "slices", "labels"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
-_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "scenarios", "variants", "judge")
+_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "runtime", "scenarios", "variants", "judge")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 # How alike two names are of which one is the other misspelt, from 0 to 1.
 _ALIKE = 0.85
@@ -145,18 +146,19 @@ def read(path: Path, registry: Registry, strict: bool = False) -> list[DeclaredM
     if table is None:
         return []
     where = f"{path.name}: [tool.onnxlite"
-    _require_keys(f"{where}]", table, ("models",))
-    models = table.get("models", {})
-    if not isinstance(models, dict):
-        raise UsageMistake(f"{where}]: models={models!r}; expected tables [tool.onnxlite.models.NAME].")
+    _require_keys(f"{where}]", table, ("models", "runtimes"))
+    models, runtimes = table.get("models", {}), table.get("runtimes", {})
+    for key, tables in (("models", models), ("runtimes", runtimes)):
+        if not isinstance(tables, dict):
+            raise UsageMistake(f"{where}]: {key}={tables!r}; expected tables [tool.onnxlite.{key}.NAME].")
     declared: list[DeclaredModel] = []
-    mistakes = []
+    mistakes = mistakes_of_runtimes(path.parent, runtimes, f"{where}.runtimes")
     for name, entries in models.items():
         other = twin(name, [model.name for model in declared])
         if other is not None:
             mistakes.append(f"{where}.models.{name}]: differs from {other!r} by case alone; give one another name.")
         try:
-            declared.append(_model(path.parent, name, entries, f"{where}.models.{name}]", registry))
+            declared.append(_model(path.parent, name, entries, f"{where}.models.{name}]", registry, runtimes))
         except UsageMistake as mistake:
             mistakes.append(str(mistake))
     if mistakes:
@@ -174,10 +176,10 @@ def _require_no_misspelt(path: Path, content: Mapping[str, Any]) -> None:
             if f"{prefix}{name}" == f"tool.{ROOT}" or not get_close_matches(plain, [ROOT], cutoff=_ALIKE):
                 continue
             keys = [key for key, value in table.items() if isinstance(value, dict)] if isinstance(table, dict) else []
-            if any(get_close_matches(key.lower(), ["models"], cutoff=_ALIKE) for key in keys):
+            if any(get_close_matches(key.lower(), ["models", "runtimes"], cutoff=_ALIKE) for key in keys):
                 raise UsageMistake(
-                    f"{path.name}: [{prefix}{name}] seems to declare models, and nobody reads a table of that name. Call it "
-                    f"[tool.{ROOT}.models.NAME]."
+                    f"{path.name}: [{prefix}{name}] seems to declare models or runtimes, and nobody reads a table of that name. Call it "
+                    f"[tool.{ROOT}.models.NAME] or [tool.{ROOT}.runtimes.NAME]."
                 )
 
 
@@ -190,7 +192,9 @@ def _require_keys(where: str, table: object, keys: Iterable[str]) -> None:
             raise UsageMistake(f"{where}: {unknown('key', key, keys)}")
 
 
-def _model(folder: Path, name: str, table: Any, where: str, registry: Registry) -> DeclaredModel:
+def _model(
+    folder: Path, name: str, table: Any, where: str, registry: Registry, runtimes: Mapping[str, Any]
+) -> DeclaredModel:
     _require_keys(where, table, (*_KEYS, *registry.checks))
     arguments: dict[str, Any] = {}
     for key in _FILES:
@@ -204,6 +208,8 @@ def _model(folder: Path, name: str, table: Any, where: str, registry: Registry) 
             arguments[key] = _typed(where, table, key, wanted)
     if "recipe" in table:
         arguments["recipe"] = _recipe(f"{where} recipe", table["recipe"], Recipe)
+    if "runtime" in table:
+        arguments["runtime"] = named_runtime(folder, where, table["runtime"], runtimes)
     data = {
         key: _data_file(folder, f"{where} {key}", table[key], names) for key, names in _DATA.items() if key in table
     }

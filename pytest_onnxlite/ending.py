@@ -114,7 +114,8 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosit
     records = run.all_records()
     if not records and not run.findings and not run.remarks:
         return []
-    lines = [(_TITLES[settings.mode], "")]
+    on = f", on the runtime {settings.runtime}" if settings.runtime else ""
+    lines = [(_TITLES[settings.mode] + on, "")]
     if records:
         lines += [(text, colour or "bold") for text, colour in terminal.table(records, checks)]
     lines += [(line, "") for line in terminal.notes(records, checks, verbosity)]

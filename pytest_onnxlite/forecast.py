@@ -13,14 +13,45 @@ from pathlib import Path
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.recipes import Recipe, recipe_text
-from pytest_onnxlite.records import Forecast, SaturationTrial, TensorShare
-from pytest_onnxlite.text import percent
+from pytest_onnxlite.records import Checks, Forecast, Record, SaturationTrial, TensorShare
+from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.text import first_line, percent
 from pytest_onnxlite.variants.builder import Builder
-from pytest_onnxlite.variants.variant import OnnxVariant
+from pytest_onnxlite.variants.deadline import time_limit
+from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
+
+
+def remark(
+    builder: Builder,
+    record: Record,
+    variant: Variant,
+    checks: Checks,
+    settings: Settings,
+    progress: Callable[[str], None],
+) -> Forecast | None:
+    """Say what may differ on other processors; a remark, never a verdict. Nothing where ONNX Runtime's own kernels do not run it."""
+    concerned = [name for name in record.measured if checks[unlabelled(name)].concerns_answers]
+    if not isinstance(variant, OnnxVariant):
+        if settings.processors and concerned and isinstance(variant, RuntimeVariant):
+            names = ", ".join(settings.processors)
+            return Forecast(f"not counted on {names}: only ONNX files are run on other processors, and this is none.")
+        return None
+    was_counted = any(v.against == "avx2" and v.outcome in (Outcome.PASS, Outcome.FAIL) for v in record.verdicts)
+    if was_counted or not concerned or not variant.runtime.is_on_cpu:
+        return None
+    trying = settings.explain or settings.suggest
+    try:
+        with time_limit(settings.explain_time):
+            return forecast(builder, variant, builder.spec.batch_size, trying, progress)
+    except Exception as error:  # whatever is wrong with it, the verdicts stand
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        return Forecast(f"whether products saturate on other processors could not be said: {reason}")
 
 
 def forecast(

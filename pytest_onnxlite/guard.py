@@ -21,12 +21,13 @@ from pytest_onnxlite.checks.suspects import NO_TIME
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.identity import State, is_same, require_own, require_unchanged, state_of
-from pytest_onnxlite.labels import labelled, unlabelled
+from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.last_release import Last, changed_runtime, load_last
 from pytest_onnxlite.markers import require_fit
-from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, LastRelease, Record, Suggestion
+from pytest_onnxlite.records import Conditions, JudgedFile, LastRelease, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
+from pytest_onnxlite.runtimes import require_onnx_runtime
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.spec import ModelSpec
 from pytest_onnxlite.text import first_line
@@ -34,7 +35,7 @@ from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.external import hash_model
-from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
+from pytest_onnxlite.variants.variant import Variant
 
 Asked = tuple[str, str, Limit]  # the variant's kind or name, the check, the limit
 # What there are figures for; of the rest the verdict's own message says all there is.
@@ -71,13 +72,22 @@ class _JudgedLimit:
 class Guardian:
     """What a run knows: its settings, its baselines, and the builders of the models met so far."""
 
-    def __init__(self, settings: Settings, cache: Cache, progress: Progress, registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cache: Cache,
+        progress: Progress,
+        registry: Registry,
+        runtime: Mapping[str, Any] | None = None,
+    ) -> None:
         self.registry = registry
+        self._runtime = runtime  # the table of the one that every model is run with; None for each its own
         self._settings = settings
         self._cache = cache
         self._progress = progress
         self._store = BaselineStore(settings.baseline_dir, registry.checks, settings.artefact_dir)
         self._builders: dict[str, Builder] = {}
+        self._given: dict[str, ModelSpec] = {}  # as the fixtures gave them, by name
         self._files: dict[Variant, JudgedFile] = {}
         self._states: dict[Variant, State] = {}
         self._last: dict[tuple[str, str], Last] = {}
@@ -109,11 +119,14 @@ class Guardian:
             raise OnnxliteError(
                 f"the fixture onnxlite_model returned a {type(spec).__name__}; expected a pytest_onnxlite.ModelSpec."
             )
+        require_onnx_runtime()
         known = self._builders.get(spec.name)
         if known is None:
             self._store.require_own_name(spec.name, self._builders)
-            known = self._builders[spec.name] = Builder(spec, self._cache, self._progress, self.registry.kinds)
-        elif not is_same(known.spec, spec):
+            own = spec if self._runtime is None else spec.run_with(self._runtime, self._settings.rootdir)
+            known = self._builders[spec.name] = Builder(own, self._cache, self._progress, self.registry.kinds)
+            self._given[spec.name] = spec
+        elif not is_same(self._given[spec.name], spec):
             raise OnnxliteError(
                 f"two different models are called {spec.name!r} in this run; they would share one baseline. "
                 "Give each ModelSpec a name of its own."
@@ -144,6 +157,8 @@ class Guardian:
         Raises:
             OnnxliteError: a fixture that the user overrode returned no variant, or not the model's own.
         """
+        from pytest_onnxlite import forecast
+
         builder = self._builder(spec)
         limits, other_limits = self._widened(builder, limits), self._widened(builder, other_limits)
         records: dict[str, Record] = {}
@@ -160,7 +175,8 @@ class Guardian:
         # Afterwards, so that nothing of it runs next to a measurement.
         for kind, record in records.items():
             record = self._explain(record, judged[kind])
-            record = replace(record, forecast=self._forecast(builder, record, own[kind]))
+            told = forecast.remark(builder, record, own[kind], self.registry.checks, self._settings, self._progress)
+            record = replace(record, forecast=told)
             kept = [(name, limit) for other, name, limit in (*limits, *other_limits) if other == kind]
             records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
         return list(records.values())
@@ -195,16 +211,17 @@ class Guardian:
         conditions = Conditions(
             batch_size=spec.batch_size,
             batched=spec.batched,
-            threads=spec.threads,
+            threads=spec.runtime.threads,
             metric=spec.rating.name,
             samples=len(spec.evaluation) if spec.evaluation else None,
             output=spec.output,
         )
         last = self._last_of(spec.name, kind)
+        runtime = runtime_here(builder.kind(kind), spec.runtime)
         baseline = None
         if isinstance(last.reference, Baseline):
             found = last.reference
-            machine = machine_key(found, builder.kind(kind).runtime)
+            machine = machine_key(found, runtime)
             here = found.machines[machine].sections if machine in found.machines else {}
             shipped = shipped_with(found, builder.kind(kind))
             baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first, shipped, found.accepted)
@@ -217,7 +234,7 @@ class Guardian:
             baseline=baseline,
             broken_baseline=last.broken,
             recipe=builder.recipe_text(kind),
-            runtime=runtime_here(builder.kind(kind), spec.runtime),
+            runtime=runtime,
         )
         if self._settings.runtime_change == "fail" and record.runtime_change:
             changed = changed_runtime(record)
@@ -276,7 +293,8 @@ class Guardian:
             keep=self._keep,
             cached=self._cache.entry,
             machine=machine_key(
-                reference if isinstance(reference, Baseline) else None, builder.kind(variant.kind).runtime
+                reference if isinstance(reference, Baseline) else None,
+                runtime_here(builder.kind(variant.kind), builder.spec.runtime),
             ),
             settings=self._settings,
             clock=clock,
@@ -326,29 +344,6 @@ class Guardian:
         except Exception as error:
             return Explanation(f"it could not be explained ({type(error).__name__}: {first_line(error)}).")
 
-    def _forecast(self, builder: Builder, record: Record, variant: Variant) -> Forecast | None:
-        """Say what may differ on other processors; a remark, never a verdict."""
-        concerned = [name for name in record.measured if self.registry.checks[unlabelled(name)].concerns_answers]
-        if not isinstance(variant, OnnxVariant):
-            if self._settings.processors and concerned and isinstance(variant, RuntimeVariant):
-                names = ", ".join(self._settings.processors)
-                return Forecast(
-                    f"not counted on {names}: only ONNX files are run on other processors, and this is none."
-                )
-            return None
-        was_counted = any(v.against == "avx2" and v.outcome in (Outcome.PASS, Outcome.FAIL) for v in record.verdicts)
-        if was_counted or not concerned:
-            return None
-        from pytest_onnxlite.forecast import forecast
-
-        trying = self._settings.explain or self._settings.suggest
-        try:
-            with time_limit(self._settings.explain_time):
-                return forecast(builder, variant, builder.spec.batch_size, trying, self._progress)
-        except Exception as error:  # whatever is wrong with it, the verdicts stand
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            return Forecast(f"whether products saturate on other processors could not be said: {reason}")
-
     def _suggest(
         self, builder: Builder, record: Record, limits: Sequence[tuple[str, Limit]], declared_in: str
     ) -> Suggestion | None:
@@ -390,7 +385,9 @@ class Guardian:
         return judged.found, [self._marked(verdict, limit) for verdict in judged.verdicts]
 
 
-def make_guardian(settings: Settings, cache_dir: Path, progress: Progress, registry: Registry) -> Guardian:
+def make_guardian(
+    settings: Settings, cache_dir: Path, progress: Progress, registry: Registry, runtime: Mapping[str, Any] | None
+) -> Guardian:
     """Make the run's guardian."""
     limit_inferences(settings.inference_time)
-    return Guardian(settings, Cache(cache_dir), progress, registry)
+    return Guardian(settings, Cache(cache_dir), progress, registry, runtime)

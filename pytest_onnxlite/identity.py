@@ -45,7 +45,7 @@ def require_own(variant: object, kind: str, builder: Builder) -> Variant:
     else:
         advice = (
             f"Do not override onnxlite_{kind}: give the file as ModelSpec({kind}=...), and how it runs as "
-            "ModelSpec(threads=..., batched=...)."
+            "ModelSpec(runtime=..., batched=...)."
             if kind in ("onnx", "int8")
             else f"Do not override {fixture}, or return what {fixture} itself gives."
         )
@@ -74,11 +74,11 @@ def _files_differ(one: Variant, other: Variant) -> list[str]:
 
 
 def _described(variant: Variant) -> str:
-    threads = f", threads={variant.runtime.threads}" if isinstance(variant, RuntimeVariant) else ""
+    runtime = f", {variant.runtime.describe()}" if isinstance(variant, RuntimeVariant) else ""
     where = (
         f"{variant.path}, SHA-256 {hash_model(variant.path)[:12]}…" if variant.has_file else "something that is called"
     )
-    return f"{variant.model} {variant.kind} ({where}{threads})"
+    return f"{variant.model} {variant.kind} ({where}{runtime})"
 
 
 def state_of(variant: Variant) -> State:
@@ -140,4 +140,4 @@ def _content(spec: ModelSpec) -> tuple[Any, ...]:
         for name, found in sorted(spec.scenarios.items())
     ]
     files = spec.onnx, spec.int8, tuple(spec.variants.items()), spec.recipe, calibration, data
-    return *files, spec.batch_size, spec.threads, spec.batched, spec.output, spec.rating, scenarios
+    return *files, spec.batch_size, spec.runtime, spec.batched, spec.output, spec.rating, scenarios

@@ -26,7 +26,7 @@ from pytest_onnxlite.settings import (
     Settings,
     UsageMistake,
 )
-from pytest_onnxlite.stash import DECLARED, GUARD, own_of, registry_of
+from pytest_onnxlite.stash import DECLARED, GUARD, RUNTIME, own_of, registry_of
 
 # pytest finds fixtures in a plugin's module.
 globals().update(VARIANT_FIXTURES)
@@ -100,6 +100,10 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
     path = config.inipath
     if path is None or path.name != "pyproject.toml":
         path = config.rootpath / "pyproject.toml"
+    if settings.runtime:
+        from pytest_onnxlite.declared_runtimes import runtime_table
+
+        config.stash[RUNTIME] = runtime_table(path, settings.runtime)
     try:
         mentioned = b"onnxlite" in path.read_bytes()
     except FileNotFoundError:

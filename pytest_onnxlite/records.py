@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from pytest_onnxlite.baseline.accepted import Acceptance
-from pytest_onnxlite.baseline.record import Artefact, ShippedRuntime
+from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.baseline.runtime import runtime_change
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Explanation, Verdict

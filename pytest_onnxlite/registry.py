@@ -42,6 +42,7 @@ DECLARED_KEYS = frozenset(
         "threads",
         "batched",
         "recipe",
+        "runtime",
         "scenarios",
     }
 ) | {"variants", "judge"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from pytest_onnxlite import bundle
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.bundle import Manifest
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.check import Clock
@@ -28,6 +29,7 @@ from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
 from pytest_onnxlite.runtime import arrays
+from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.samples import FEWEST, make_up, make_up_scenarios
 from pytest_onnxlite.settings import PROCESSORS, Settings
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, count_samples
@@ -48,12 +50,14 @@ class _Again:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def replay(folder: Path, say: Callable[[str], None]) -> int:
+def replay(folder: Path, say: Callable[[str], None], libraries: Sequence[str] = (), trusted: bool = False) -> int:
     """Judge again what can be, and say for each red verdict what became of it.
 
     Args:
         folder: what `--onnxlite-bundle` wrote.
         say: is told a text at a time.
+        libraries: of custom operators, which no bundle holds.
+        trusted: whether options of the runtime are taken from the bundle, which may name what is loaded.
 
     Returns:
         1 where something is red again, or could not be judged again; 0 where everything passes here.
@@ -63,10 +67,11 @@ def replay(folder: Path, say: Callable[[str], None]) -> int:
     """
     manifest = _load(folder)
     say(f"{manifest.test} failed for {manifest.name}: {', '.join(dict.fromkeys(check for check, *_ in manifest.red))}")
+    runtime = _runtime(manifest, libraries, trusted)
     for line in _differences(manifest):
         say(line)
     with tempfile.TemporaryDirectory(prefix="onnxlite-") as cache:
-        found = _judge(folder, manifest, Path(cache), say)
+        found = _judge(folder, manifest, runtime, Path(cache), say)
     shown = Record(
         manifest.test,
         manifest.model,
@@ -183,7 +188,7 @@ def _differences(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], None]) -> _Again:
+def _judge(folder: Path, manifest: Manifest, runtime: Runtime, cache: Path, say: Callable[[str], None]) -> _Again:
     """Judge the checks that were red."""
     kind, registry = manifest.variant, Registry.load()
     checks = list(dict.fromkeys(check for check, *_ in manifest.red))
@@ -193,7 +198,7 @@ def _judge(folder: Path, manifest: Manifest, cache: Path, say: Callable[[str], N
         return _Again(reasons=dict.fromkeys(checks, f"the candidate is not here: {why}."))
     if kind in KINDS and kind not in ("onnx", "int8"):
         return _Again(reasons=dict.fromkeys(checks, f"the {kind} variant cannot be run from a bundle."))
-    spec = _spec(folder, manifest)
+    spec = _spec(folder, manifest, runtime)
     settings = Settings(
         mode="plain" if manifest.mode == "plain" else "compare",
         accept=False,
@@ -245,7 +250,36 @@ def _limit(given: object, limit: type[Limit]) -> Limit:
         raise OnnxliteError(f"the bundle's limits make no sense ({error}): it was changed.") from None
 
 
-def _spec(folder: Path, manifest: Manifest) -> ModelSpec:
+def _runtime(manifest: Manifest, libraries: Sequence[str], trusted: bool) -> Runtime:
+    """Return how the candidate was run, as far as that can load no code that nobody here asked for.
+
+    Raises:
+        OnnxliteError: it needs libraries that nobody named, or options that may name some.
+    """
+    try:
+        shipped = msgspec.convert(manifest.record.get("runtime"), ShippedRuntime | None)
+    except msgspec.ValidationError as error:
+        raise OnnxliteError(f"the bundle's runtime makes no sense ({error}): it was changed.") from None
+    if shipped is None:
+        return Runtime(threads=manifest.conditions.threads)
+    if "custom_ops" in shipped.options and not libraries:
+        raise OnnxliteError(
+            f"{manifest.name} runs with libraries of custom operators ({shipped.options['custom_ops']}), and a bundle holds no "
+            "code. Name yours: --custom-ops=FILE, or a module that has get_library_path()."
+        )
+    given = [f"{name}={value}" for name, value in shipped.options.items() if "." in name]
+    if given and not trusted:
+        raise OnnxliteError(
+            f"{manifest.name} runs with options that ONNX Runtime and its providers read, and some of those name files that are "
+            f"loaded: {', '.join(given)}. If they are well, replay with --trust-options."
+        )
+    try:
+        return Runtime(custom_ops=libraries).restored(shipped.provider, shipped.options)
+    except msgspec.ValidationError as error:
+        raise OnnxliteError(f"the bundle's runtime makes no sense ({error}): it was changed.") from None
+
+
+def _spec(folder: Path, manifest: Manifest, runtime: Runtime) -> ModelSpec:
     conditions, kind = manifest.conditions, manifest.variant
     candidate = _inside(folder, manifest.files[bundle.CANDIDATE].file or "")
     sources: dict[str, Any] = {kind: candidate} if kind in KINDS else {"variants": {kind: candidate}}
@@ -259,7 +293,7 @@ def _spec(folder: Path, manifest: Manifest) -> ModelSpec:
         evaluation=_data(folder, manifest, batch_size),
         batch_size=conditions.batch_size,
         batched=conditions.batched,
-        threads=conditions.threads,
+        runtime=runtime,
         metric=conditions.metric if manifest.metric_is_built_in else "top1",
         output=conditions.output,
         scenarios=make_up_scenarios(manifest.scenarios, max(batch_size, FEWEST), manifest.seed),

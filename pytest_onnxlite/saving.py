@@ -10,14 +10,13 @@ from pytest_onnxlite import gitignore
 from pytest_onnxlite.accepting import accept
 from pytest_onnxlite.baseline import writing
 from pytest_onnxlite.baseline.accepted import Acceptance
-from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
+from pytest_onnxlite.baseline.fingerprint import Machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, EarlierRelease, OnMachine
-from pytest_onnxlite.baseline.runtime import machine_key
+from pytest_onnxlite.baseline.runtime import machine_here, machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
 from pytest_onnxlite.coverage.tally import Guarded, State, Tally
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.kinds import ONNX_RUNTIME
 from pytest_onnxlite.labels import label_of, labelled, unlabelled
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
@@ -211,9 +210,9 @@ def _plan(
         slower = {verdict.check for verdict in worse if verdict.against == RUNTIME}
         # What was measured under other conditions is no figure of today's.
         slower |= {v.check for record in records for v in record.verdicts if v.outcome is Outcome.NOT_COMPARABLE}
-        library = records[-1].runtime.library if records[-1].runtime else ONNX_RUNTIME
-        key = machine_key(before, library)
-        baseline = merge(before, fresh, measured, describe_machine(library), checks, gone, slower, key)
+        runtime = records[-1].runtime
+        key = machine_key(before, runtime)
+        baseline = merge(before, fresh, measured, machine_here(runtime), checks, gone, slower, key)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
         shared = tally.unjudged_of((model, variant)) if before is not None else []

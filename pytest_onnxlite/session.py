@@ -19,8 +19,9 @@ from pytest_onnxlite.coverage.scope import Collected
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run
+from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
 from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
-from pytest_onnxlite.stash import GUARD, or_fail, registry_of
+from pytest_onnxlite.stash import GUARD, RUNTIME, or_fail, registry_of
 from pytest_onnxlite.text import unknown
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class GuardSession:
         if self._guardian is None:
             from pytest_onnxlite.guard import make_guardian
 
-            self._guardian = make_guardian(self._settings, self._cache_dir(), self._progress, self._registry())
+            runtime = self._config.stash.get(RUNTIME, None)
+            self._guardian = make_guardian(self._settings, self._cache_dir(), self._progress, self._registry(), runtime)
         return self._guardian
 
     def _registry(self) -> Registry:
@@ -140,6 +142,8 @@ class GuardSession:
         ]
         if mistakes:
             self._refuse("\n".join(mistakes))
+        if any(GUARD in item.stash for item in items) and not has_onnx_runtime():
+            self._refuse(f"pytest-onnxlite: {NO_ONNX_RUNTIME}")
         # Skipped by pytest-benchmark a guard would not look; without its fixture, it tells what it could not measure.
         if self._config.pluginmanager.hasplugin("benchmark") and not self._skips_benchmarks:
             for item in timed:

@@ -60,6 +60,12 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
     ("suggest", True, "where the INT8 variant fails: search for a recipe that passes every limit of the test"),
     ("suggest-time", False, "seconds that such a search may take (default: 300)"),
     (
+        "runtime",
+        False,
+        "run every model as [tool.onnxlite.runtimes.NAME] of pyproject.toml says; its baselines are in a folder of their own, "
+        "@NAME in that of the baselines",
+    ),
+    (
         "processors",
         False,
         "count the accuracy of ONNX variants on these processors too, emulated where this is another: avx2,sse4,vnni",
@@ -93,6 +99,7 @@ METAVARS = {
     "processors": "NAMES",
     "processor-time": "SECONDS",
     "last-runtime": "DIR|auto",
+    "runtime": "NAME",
 }
 # What is a project's habit and not a run's: name, help, default.
 INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
@@ -149,6 +156,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         bundle_data: whether it holds the whole evaluation data.
         runtime_change: whether another runtime than the last release's is red: `report` or `fail`.
         rootdir: pytest's root folder, to which the tests' files are relative.
+        runtime: the name of the runtime that every model is run with; empty for each model's own.
     """
 
     mode: Mode
@@ -179,6 +187,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     bundle_data: bool = False
     runtime_change: str = "report"
     rootdir: Path = Path()
+    runtime: str = ""
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -195,14 +204,16 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         cache = read.text("cache") or "on"
         _refuse_contradictions(read, mode, cache)
         artefact_dir = config.getini("onnxlite_artefact_dir")
+        runtime = read.text("runtime")
+        apart = f"@{runtime}" if runtime else ""  # a store of its own
         return cls(
             mode=mode,
             accept=read.flag("accept") and not read.option("accept_only"),
             accept_only=_accept_only(read),
             reason=_reason(read.text("reason")),
             complete=read.flag("complete"),
-            baseline_dir=read.path("baseline_dir") or config.rootpath / "baselines",
-            artefact_dir=config.rootpath / str(artefact_dir) if artefact_dir else None,
+            baseline_dir=(read.path("baseline_dir") or config.rootpath / "baselines") / apart,
+            artefact_dir=config.rootpath / str(artefact_dir) / apart if artefact_dir else None,
             keep_artefact=bool(config.getini("onnxlite_keep_artefact")),
             cache=cache == "on",
             cache_dir=read.path("cache_dir") if cache == "on" else None,
@@ -224,6 +235,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             bundle_data=read.flag("bundle_data"),
             runtime_change=_runtime_change(str(config.getini("onnxlite_runtime_change"))),
             rootdir=config.rootpath,
+            runtime=runtime,
         )
 
     def accepts(self, check: str) -> bool:

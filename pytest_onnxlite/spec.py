@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.given import as_path, as_variants, require_name
 from pytest_onnxlite.metrics import Metric, as_metric
 from pytest_onnxlite.recipes import AnyRecipe, DynamicInt8, Recipe, StaticInt8
+from pytest_onnxlite.runtimes import Runtime as Runtime
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 
 __tracebackhide__ = hide_mistakes
@@ -209,16 +209,6 @@ class Dataset:
         return hash_inputs(self.x, self.y)
 
 
-class Runtime(msgspec.Struct, frozen=True):
-    """How a model's file is run, in production and wherever it is judged.
-
-    Args:
-        threads: intra-op threads.
-    """
-
-    threads: int = 1
-
-
 def _is_model(trained: Any) -> bool:
     return callable(trained) or any(callable(getattr(trained, name, None)) for name in ("predict", "predict_proba"))
 
@@ -246,7 +236,7 @@ class ModelSpec:
         batch_size: samples per inference in production; accuracy, latency and memory are judged at it.
         batched: whether the first dim of the model's inputs and outputs counts samples; where False, the model
             takes one sample as it is.
-        threads: ONNX Runtime's intra-op threads in production.
+        threads: intra-op threads in production; short for `runtime=Runtime(threads=...)`.
         output: the output that the metric reads, where the model has several.
         custom_objects: Keras layers or functions of yours, by the name they were saved under.
         onnx: a float ONNX file of your own; it is used as it is instead of being converted.
@@ -256,6 +246,7 @@ class ModelSpec:
             takes one as `onnxlite_variant`, parametrized by its name.
         scenarios: by name, what else the model is fed with where latency and memory are judged, such as
             `{"long": Scenario(length=512)}` for `onnxlite_latency(scenario="long")`.
+        runtime: how its files are run in production: providers, threads, options, custom operators.
 
     Raises:
         OnnxliteError: an unusable name, a file that is not there, nothing to guard, or a value out of range.
@@ -276,6 +267,7 @@ class ModelSpec:
     int8: str | os.PathLike[str] | None = None
     variants: Mapping[str, AnyRecipe | str | os.PathLike[str]] = field(default_factory=dict)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
+    runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
         require_name(self.name)
@@ -295,6 +287,8 @@ class ModelSpec:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise OnnxliteError(f"ModelSpec({self.name!r}): {key}={value!r}; expected a whole number from 1.")
+        object.__setattr__(self, "runtime", self._whole_runtime())
+        object.__setattr__(self, "threads", self.runtime.threads)
         if not self.batched and self.batch_size != 1:
             raise OnnxliteError(
                 f"ModelSpec({self.name!r}): batched=False is a model that takes one sample, and batch_size={self.batch_size} "
@@ -342,10 +336,25 @@ class ModelSpec:
         """How its named variants are made: by a recipe, or given as a file."""
         return {name: Path(how) if isinstance(how, (str, os.PathLike)) else how for name, how in self.variants.items()}
 
-    @property
-    def runtime(self) -> Runtime:
-        """How its files are run."""
-        return Runtime(threads=self.threads)
+    def run_with(self, table: Mapping[str, Any], folder: Path) -> ModelSpec:
+        """Return the same model with what a table of pyproject.toml says of its runtime; see `Runtime.with_fields`."""
+        runtime = self.runtime.with_fields(table, folder)
+        return replace(self, runtime=runtime, threads=runtime.threads)
+
+    def _whole_runtime(self) -> Runtime:
+        """Return how its files are run, with the threads, which can be said in two places."""
+        if not isinstance(self.runtime, Runtime):
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): runtime is a {type(self.runtime).__name__}; expected Runtime(...)."
+            )
+        if self.threads in (1, self.runtime.threads):
+            return self.runtime
+        if self.runtime.threads != 1:
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): threads={self.threads} and runtime=Runtime(threads={self.runtime.threads}); say it in "
+                "one place."
+            )
+        return self.runtime.with_threads(self.threads)
 
     def scenario(self, name: str) -> Scenario:
         """Return a scenario.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -18,6 +18,8 @@ Result = TypeVar("Result")
 
 # On pytest's config: the models that pyproject.toml declares, if it declares any.
 DECLARED: pytest.StashKey[DeclaredFile] = pytest.StashKey()
+# On it too: the table of the runtime that --onnxlite-runtime names.
+RUNTIME: pytest.StashKey[Mapping[str, Any]] = pytest.StashKey()
 _OWN: pytest.StashKey[Own] = pytest.StashKey()
 _REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
 # On a test: the limits it is judged by.

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -41,10 +42,11 @@ class Machine(msgspec.Struct, frozen=True):
         isa: the instruction sets by which ONNX Runtime picks its kernels.
         cpus: the CPUs that a process may use.
         onnxruntime: its version.
-        provider: its execution provider.
+        provider: its execution providers, in the order of preference.
         optimization: its optimization level.
         litert: LiteRT's version, for what that runs; ONNX Runtime's fields are empty then. Not set by versions that did
             not keep it.
+        options: further options that ONNX Runtime runs with, by name; not set where all are the default.
     """
 
     os: str = "unknown"
@@ -56,6 +58,7 @@ class Machine(msgspec.Struct, frozen=True):
     provider: str = "unknown"
     optimization: str = "unknown"
     litert: str | msgspec.UnsetType = msgspec.UNSET
+    options: Mapping[str, str] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def runtime_version(self) -> str:
@@ -72,11 +75,32 @@ class Machine(msgspec.Struct, frozen=True):
         return fingerprint(Machine(self.os, self.architecture, self.cpu, self.isa, self.cpus))
 
 
+def describe_machine(
+    library: str = ONNX_RUNTIME, provider: str = "", options: Mapping[str, str] | None = None
+) -> Machine:
+    """Return what this machine is, for files that a library runs.
+
+    Args:
+        library: the library.
+        provider: its execution providers, if they are not the default.
+        options: its options by name, but for those that are the default; threads do not count, which figures keep themselves.
+    """
+    here = _describe_machine(library)
+    if library != ONNX_RUNTIME:
+        return here
+    rest = {name: value for name, value in (options or {}).items() if name not in ("threads", "optimization")}
+    return msgspec.structs.replace(
+        here,
+        provider=provider or here.provider,
+        optimization=(options or {}).get("optimization", here.optimization),
+        options=rest or msgspec.UNSET,
+    )
+
+
 @lru_cache
-def describe_machine(library: str = ONNX_RUNTIME) -> Machine:
-    """Return what this machine is, for files that a library runs."""
+def _describe_machine(library: str) -> Machine:
     if library == LITERT:
-        here = describe_machine()
+        here = _describe_machine(ONNX_RUNTIME)
         version = version_of("ai-edge-litert")
         return msgspec.structs.replace(here, onnxruntime="", provider="", optimization="", litert=version)
     model = cpuinfo().get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.processor()

@@ -11,6 +11,7 @@ import msgspec
 
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import labelled, look_up, unlabelled
 
@@ -47,22 +48,6 @@ class Artefact(msgspec.Struct, frozen=True):
     sha256: str
     bytes: Count
     kept: bool
-
-
-class ShippedRuntime(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The runtime that a release ships with.
-
-    Attributes:
-        library: `onnxruntime` or `litert`.
-        version: its version.
-        provider: its execution provider; empty if it has none.
-        options: how the spec says the file is run, by name.
-    """
-
-    library: str
-    version: str
-    provider: str = ""
-    options: Mapping[str, str] = {}
 
 
 class EarlierRelease(msgspec.Struct, frozen=True):

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine
+from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.record import Artefact, KeptFile
+from pytest_onnxlite.baseline.runtime import machine_here, runtime_here
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.limit import Limit, RuledOut
 from pytest_onnxlite.checks.reference import Reference
@@ -28,7 +29,7 @@ from pytest_onnxlite.text import Shapes, listed
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
     from pytest_onnxlite.recipes import Recipe
-    from pytest_onnxlite.spec import Runtime
+    from pytest_onnxlite.runtimes import Runtime
     from pytest_onnxlite.variants.builder import Builder
     from pytest_onnxlite.variants.deadline import Budget
     from pytest_onnxlite.variants.variant import OnnxVariant, Variant
@@ -96,7 +97,7 @@ class Task(Generic[L]):
     @property
     def here(self) -> Machine:
         """What this machine is, for what runs the candidate."""
-        return describe_machine(self.builder.kind(self.variant.kind).runtime)
+        return machine_here(runtime_here(self.builder.kind(self.variant.kind), self.builder.spec.runtime))
 
     def last_variant(self) -> OnnxVariant | None:
         """Return the last release, to be run on the same samples; None where its file is not there or runs otherwise."""
@@ -132,7 +133,7 @@ class Task(Generic[L]):
         """How the model is run: as the spec says, with the limit's threads if it names any."""
         runtime = self.builder.spec.runtime
         threads = getattr(self.limit, "threads", None)
-        return msgspec.structs.replace(runtime, threads=int(threads)) if threads else runtime
+        return runtime.with_threads(int(threads)) if threads else runtime
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pytest_onnxlite.baseline.record import Baseline, ShippedRuntime
+from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.runtime import runtime_change, runtime_here, shipped_with
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.reference import SAVE, Absent
 from pytest_onnxlite.checks.verdict import Outcome
@@ -17,7 +18,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.environment import install, packages_of, require
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.spec import Runtime
+    from pytest_onnxlite.runtimes import Runtime
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ def last_runtime(task: Task[Any]) -> LastRuntime | Absent | None:
         return None
     if task.last_file is None:
         return _absent(task.no_last_file)
-    if (before.library, before.version) == (now.library, now.version) and not isinstance(where, Path):
+    if before.package == now.package and not isinstance(where, Path):
         return _found(task, before, None)
     if not where:
         return _absent(
-            f"that was {before.library} {before.version}, and here is {now.library} {now.version}. Name an environment that holds "
+            f"that was {before.package}, and here is {now.package}. Name an environment that holds "
             "it, a virtual environment or a folder of pip install --target: pytest --onnxlite-baseline "
             "--onnxlite-last-runtime=DIR; or let pip install it into the cache: --onnxlite-last-runtime=auto"
         )
@@ -67,7 +68,7 @@ def last_runtime(task: Task[Any]) -> LastRuntime | Absent | None:
         packages = packages_of(folder, before.library)
         require(packages, before.library, before.version)
     except OnnxliteError as error:
-        return _absent(f"that was {before.library} {before.version}. --onnxlite-last-runtime={where}: {error}")
+        return _absent(f"that was {before.package}. --onnxlite-last-runtime={where}: {error}")
     return _found(task, before, packages)
 
 
@@ -75,10 +76,11 @@ def _installed(task: Task[Any], before: ShippedRuntime) -> Path:
     """Return the folder that pip installed a runtime into, now or in an earlier run."""
 
     def build(folder: Path) -> None:
-        task.progress(f"installing {before.library} {before.version}, the last release's runtime")
-        install(before.library, before.version, folder)
+        task.progress(f"installing {before.package}, the last release's runtime")
+        install(before.library, before.version, folder, before.distribution)
 
-    return task.cached("runtime", {"library": before.library, "version": before.version, "python": _python()}, build)
+    inputs = {"library": before.distribution or before.library, "version": before.version, "python": _python()}
+    return task.cached("runtime", inputs, build)
 
 
 def _python() -> str:
@@ -89,15 +91,13 @@ def _python() -> str:
 
 def _found(task: Task[Any], before: ShippedRuntime, packages: Path | None) -> LastRuntime:
     """Return the last release's runtime, with the options that it was saved with, but for those that the marker names."""
-    from pytest_onnxlite.spec import Runtime
-
     try:
-        runtime = msgspec.convert(dict(before.options), Runtime, strict=False)
-    except msgspec.ValidationError:
+        runtime = task.builder.spec.runtime.restored(before.provider, before.options)
+    except (msgspec.ValidationError, OnnxliteError):
         runtime = task.runtime
     if getattr(task.limit, "threads", None):
-        runtime = msgspec.structs.replace(runtime, threads=task.runtime.threads)
-    name = f"{before.library} {before.version}"
+        runtime = runtime.with_threads(task.runtime.threads)
+    name = before.package
     if runtime.threads != task.runtime.threads:
         name += f", threads {runtime.threads}"
     return LastRuntime(name, packages, runtime)

@@ -82,7 +82,7 @@ def runtime_text(task: Task[Any]) -> str:
     change = runtime_change(before, now)
     if change:
         return f"Runtime changed {change}: ship the one that the release had, or find out what it does more."
-    version = f"{now.library} {now.version}" if now else "unknown"
+    version = now.package if now else "unknown"
     return (
         f"The runtime is {version}{', as it was' if before else ''}: look for another build of it, a patch, or a setting of "
         "its environment."

@@ -29,7 +29,7 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
     Returns:
         What could not be written although it was asked for.
     """
-    content = document.build(run, settings.mode, checks, _commit(settings.rootdir, environ))
+    content = document.build(run, settings.mode, checks, _commit(settings.rootdir, environ), settings.runtime)
     problems: list[str] = []
 
     def put(option: str, path: Path | None, text: str) -> None:

@@ -21,7 +21,7 @@ from pytest_onnxlite.report.trend import Series
 from pytest_onnxlite.run import Run, Unjudged
 from pytest_onnxlite.saving import Saved
 from pytest_onnxlite.settings import Mode
-from pytest_onnxlite.variants.cache import version_of
+from pytest_onnxlite.variants.cache import onnxruntime_distribution, version_of
 
 SCHEMA = 1
 # Digits beyond these are noise in every figure there is.
@@ -59,6 +59,7 @@ class Document:
         saved: what became of the baselines to be saved.
         coverage: how much of what is guarded it looked at; None if nothing was compared or saved, and in what earlier
             versions wrote.
+        runtime: the name of the runtime that every model was run with; empty for each model's own.
         commit: the commit of the project's repository; empty if it is not known.
         trend: the releases before, where they were asked for; in no file.
     """
@@ -76,17 +77,18 @@ class Document:
     saved: tuple[Saved, ...] = ()
     coverage: Coverage | None = None
     commit: str = ""
+    runtime: str = ""
     trend: tuple[Series, ...] = field(default=())
 
 
 def environment() -> dict[str, str]:
     """Return the versions that figures depend on; what is not installed is left out."""
-    found = {name: version_of(name) for name in _TOOLS}
+    found = {name: version_of(name) for name in (*_TOOLS, onnxruntime_distribution())}
     installed = {name: version for name, version in found.items() if version != "absent"}
     return {"python": platform.python_version(), **installed}
 
 
-def build(run: Run, mode: Mode, checks: Checks, commit: str = "") -> Document:
+def build(run: Run, mode: Mode, checks: Checks, commit: str = "", runtime: str = "") -> Document:
     """Return the document of a run, as it is read back from the file: a report is the same at once and later."""
     machine, records = describe_machine(), run.all_records()
     document = Document(
@@ -103,6 +105,7 @@ def build(run: Run, mode: Mode, checks: Checks, commit: str = "") -> Document:
         saved=tuple(run.saved),
         coverage=run.coverage,
         commit=commit,
+        runtime=runtime,
     )
     return parse(as_data(document), checks, "the report")
 
@@ -123,6 +126,7 @@ def as_data(document: Document) -> dict[str, Any]:
         "saved": msgspec.to_builtins(document.saved),
         "coverage": msgspec.to_builtins(document.coverage),
         "commit": document.commit,
+        "runtime": document.runtime,
     }
     plain: dict[str, Any] = json.loads(json.dumps(rounded(content), sort_keys=True, allow_nan=False))
     return plain
@@ -196,6 +200,7 @@ def parse(content: Mapping[str, Any], checks: Checks, where: str) -> Document:
                 "saved": content["saved"],
                 "coverage": content.get("coverage"),
                 "commit": content.get("commit", ""),
+                "runtime": content.get("runtime", ""),
             },
             Document,
         )

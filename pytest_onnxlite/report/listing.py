@@ -100,7 +100,9 @@ def _runtime(baseline: Baseline) -> str:
     """Return what the release ships with, as far as its baseline says."""
     # A kind of a project's own is not known here; what it was saved with is.
     found = shipped_with(baseline, KINDS.get(baseline.variant, KINDS["onnx"]))
-    return f"{found.library} {found.version}" if found is not None else "-"
+    if found is None:
+        return "-"
+    return ", ".join([found.package, *found.told])
 
 
 def _figures(baseline: Baseline, checks: Checks) -> dict[str, str]:

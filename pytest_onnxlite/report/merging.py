@@ -124,6 +124,7 @@ def _of_other_runs(shards: Shards) -> Iterator[str]:
             )
     told = {
         "commits": {name: shard.commit for name, shard in shards.items() if shard.commit},
+        "runtimes": {name: shard.runtime or "the models' own" for name, shard in shards.items()},
         "versions of pytest-onnxlite": {name: shard.version for name, shard in shards.items()},
     }
     tools = sorted({tool for shard in shards.values() for tool in shard.environment})

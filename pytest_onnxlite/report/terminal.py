@@ -124,6 +124,7 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
         for name, recipe in dict.fromkeys((record.name, record.recipe) for record in records)
         if ": " in recipe  # chosen here, or something was gone without
     ]
+    lines += _runtime_lines(records)
     lines += [] if verbosity is None else _shape_lines(records, checks, verbosity > 0)
     changes = {record.name: record.runtime_change for record in records if record.runtime_change}
     lines += [f"{name}: runtime changed {change} since the last release" for name, change in changes.items()]
@@ -159,6 +160,15 @@ def _drift(verdict: Verdict, checks: Checks) -> str:
     check, label = look_up(checks, verdict.check), label_of(verdict.check)
     text = check.drift(verdict) if check is not None else ""
     return f"{text} ({label})" if text and label else text
+
+
+def _runtime_lines(records: Sequence[Record]) -> list[str]:
+    """Say what is not run as ONNX Runtime runs a model if nobody asks for more."""
+    names: dict[str, list[str]] = {}
+    for record in records:
+        if record.runtime is not None and record.runtime.told:
+            names.setdefault(", ".join(record.runtime.told), []).append(record.name)
+    return [f"{listed(list(dict.fromkeys(own)))} runs with {text}" for text, own in names.items()]
 
 
 def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:

@@ -181,7 +181,8 @@ def _intro(document: Document, groups: Groups) -> str:
         document.mode, "not compared with baselines"
     )
     looked = f": {document.coverage.text}" if document.coverage is not None else ""
-    return f"{', '.join(parts)}, {mode}{looked}."
+    on = f", on the runtime {document.runtime}" if document.runtime else ""
+    return f"{', '.join(parts)}, {mode}{looked}{on}."
 
 
 def _machine(document: Document) -> str:
@@ -207,10 +208,9 @@ def _summary_row(key: tuple[str, str], group: Sequence[Record], names: Sequence[
 def _model_part(name: str, groups: Groups, checks: Checks) -> ModelPart:
     own = {variant: group for (model, variant), group in groups.items() if model == name}
     conditions = next(iter(own.values()))[0].conditions
-    texts = [
-        f"batch size {conditions.batch_size}",
-        f"{conditions.threads} thread{'s' if conditions.threads != 1 else ''}",
-    ]
+    threads = f"{conditions.threads} thread{'s' if conditions.threads != 1 else ''}"
+    runtimes = [r.runtime.told for group in own.values() for r in group if r.runtime is not None]
+    texts = [f"batch size {conditions.batch_size}", threads, *dict.fromkeys(text for told in runtimes for text in told)]
     if conditions.samples:
         texts.append(f"{conditions.samples:,} evaluation samples")
     texts.append(f"metric {conditions.metric}")

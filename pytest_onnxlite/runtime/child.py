@@ -22,6 +22,7 @@ if __name__ == "__main__":
 import msgspec
 
 import pytest_onnxlite  # noqa: F401  (before other packages come first: this one, and no other version of it)
+from pytest_onnxlite.errors import OnnxliteError
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -73,7 +74,9 @@ def _run(request: Request) -> Answer:
         argument = next(kind for name, kind in typing.get_type_hints(function).items() if name != "return")
         result = function(msgspec.msgpack.decode(request.argument, type=argument))
     except Exception as error:
-        return Answer(error=" ".join(f"{type(error).__name__}: {error}".split()))
+        # What we raise is written for a person; of the rest the type says what it is.
+        kind = "" if isinstance(error, OnnxliteError) else f"{type(error).__name__}: "
+        return Answer(error=" ".join(f"{kind}{error}".split()))
     return Answer(msgspec.Raw(msgspec.msgpack.encode(result)))
 
 

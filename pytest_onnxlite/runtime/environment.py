@@ -86,13 +86,13 @@ def _recorded(packages: Path, library: str) -> str:
     return next((found.version for found in metadata.distributions(name=distribution, path=[str(packages)])), "unknown")
 
 
-def install(library: str, version: str, folder: Path) -> None:
-    """Install a version of a library with pip, and what it needs, into an empty folder.
+def install(library: str, version: str, folder: Path, distribution: str = "") -> None:
+    """Install a version of a library with pip, and what it needs, into an empty folder; of a distribution if one is named.
 
     Raises:
         OnnxliteError: pip cannot; the text has its words.
     """
-    wanted = f"{_PACKAGES[library][0]}=={version}"
+    wanted = f"{distribution or _PACKAGES[library][0]}=={version}"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     try:
         done = subprocess.run(

@@ -5,11 +5,14 @@ Imports no library until it is used, so that a child process that measures memor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import unicode_of
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class TensorInfo:
 def open_session(
     path: Path, runtime: Runtime, entries: Mapping[str, str] | None = None, profile: Path | None = None
 ) -> Any:
-    """Open an `onnxruntime.InferenceSession` on the CPU, as models are judged.
+    """Open an `onnxruntime.InferenceSession` as a runtime says: the only place of the project that opens one.
 
     Args:
         path: the ONNX file.
@@ -48,24 +51,121 @@ def open_session(
         entries: further session configuration entries.
         profile: where to begin a profile's file, None for no profile.
 
-    Spinning is off because idle threads that spin make timings on shared machines bimodal.
+    Spinning is off, if the runtime does not ask for it, because idle threads that spin make timings on shared machines
+    bimodal.
 
     Raises:
+        NoProvider: a provider that is asked for is not there, or does not start.
         ValueError: the path is no Unicode.
         Exception: whatever ONNX Runtime raises for a file that it cannot load.
     """
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = runtime.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    require_providers(runtime, onnxruntime.get_available_providers())
+    options = _session_options(runtime, entries or {})
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    for key, value in {"session.intra_op.allow_spinning": "0", **(entries or {})}.items():
+    providers = [(name, dict(runtime.provider_options.get(name, {}))) for name in runtime.providers]
+    # Without fallback: on an error of a provider, ONNX Runtime's Python would go on with others, and tell nobody.
+    session = onnxruntime.InferenceSession(unicode_of(path), options, providers=providers, enable_fallback=0)
+    started = session.get_providers()
+    for name in runtime.providers:
+        if name not in started:
+            raise NoProvider(
+                f"{name} was asked for and did not start; ONNX Runtime runs the model with {', '.join(started)} instead. Look "
+                "for what that provider needs, such as a driver or a library: ONNX Runtime's own log says what is missing"
+            )
+    return session
+
+
+def _session_options(runtime: Runtime, entries: Mapping[str, str]) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = runtime.threads
+    options.inter_op_num_threads = runtime.inter_op_threads
+    options.log_severity_level = 3
+    level = "DISABLE_ALL" if runtime.optimization == "none" else f"ENABLE_{runtime.optimization.upper()}"
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
+    configured = {"session.intra_op.allow_spinning": "0"}
+    for key, value in runtime.session_options.items():
+        if "." in key:
+            configured[key] = value
+        elif key == "execution_mode":
+            options.execution_mode = getattr(onnxruntime.ExecutionMode, f"ORT_{value.upper()}")
+        else:
+            setattr(options, key, value == "True")
+    for key, value in {**configured, **entries}.items():
         options.add_session_config_entry(key, value)
-    return onnxruntime.InferenceSession(unicode_of(path), options, providers=["CPUExecutionProvider"])
+    for library in runtime.custom_ops:
+        options.register_custom_ops_library(library)
+    return options
+
+
+class NoProvider(OnnxliteError):
+    """An execution provider that is asked for is not there, or does not start."""
+
+
+def require_providers(runtime: Runtime, available: Sequence[str]) -> None:
+    """Check that the installed ONNX Runtime has the providers that are asked for.
+
+    Raises:
+        NoProvider: it lacks one.
+    """
+    missing = [name for name in runtime.providers if name not in available]
+    if missing:
+        raise NoProvider(
+            f"{missing[0]} was asked for, and the ONNX Runtime that is installed here has {', '.join(available)} alone. "
+            f"{_advice(list(filter(_is_installed, _DISTRIBUTIONS)))}"
+        )
+
+
+# Packages of one module, onnxruntime, each of which installs over the others.
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-qnn")
+
+
+def _is_installed(distribution: str) -> bool:
+    from importlib import metadata
+
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _advice(installed: Sequence[str]) -> str:
+    if len(installed) > 1:
+        return (
+            f"{' and '.join(installed)} are both installed, and each installs over the other: uninstall them, and install the one "
+            "that has the provider"
+        )
+    return "Install the package that has it, such as onnxruntime-gpu or onnxruntime-openvino, in place of onnxruntime"
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """The nodes that a provider runs, as ONNX Runtime recorded it: their names and operators, in pairs."""
+
+    provider: str
+    nodes: tuple[tuple[str, str], ...]
+
+
+def placements(path: Path, runtime: Runtime) -> list[Placement]:
+    """Return which provider runs which nodes of a model, after ONNX Runtime removed those that it computes ahead or not at all.
+
+    Raises:
+        See `open_session`.
+    """
+    session = open_session(path, runtime, {"session.record_ep_graph_assignment_info": "1"})
+    nodes: dict[str, list[tuple[str, str]]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        nodes.setdefault(part.ep_name, []).extend((node.name, _operator(node)) for node in part.get_nodes())
+    return [Placement(name, tuple(found)) for name, found in nodes.items()]
+
+
+def _operator(node: Any) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else str(node.op_type)
 
 
 def _infos(nodes: list[Any]) -> tuple[TensorInfo, ...]:

@@ -8,9 +8,10 @@ import msgspec
 
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.interpreter import open_interpreter
-from pytest_onnxlite.runtime.sessions import open_session, session_outputs
+from pytest_onnxlite.runtime.sessions import NoProvider, open_session, placements, session_outputs
 from pytest_onnxlite.runtime.values import as_arrays
-from pytest_onnxlite.spec import Runtime
+from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.text import shortened
 
 
 class TrialRequest(msgspec.Struct, frozen=True):
@@ -23,7 +24,11 @@ class TrialRequest(msgspec.Struct, frozen=True):
 
 
 def run(request: TrialRequest) -> None:
-    """Load the model, run it once and write the outputs, as `arrays.save` does."""
+    """Load the model, run it once and write the outputs, as `arrays.save` does.
+
+    Raises:
+        NoProvider: no provider that was asked for runs any node of it.
+    """
     path, feeds = Path(request.model), arrays.load(Path(request.feeds))
     if path.suffix == ".tflite":
         outputs = open_interpreter(path, request.runtime).run(feeds)
@@ -31,4 +36,19 @@ def run(request: TrialRequest) -> None:
         session = open_session(path, request.runtime)
         names = [info.name for info in session_outputs(session)]
         outputs, _ = as_arrays(names, session.run(names, feeds))
+        _require_placed(path, request.runtime)
     arrays.save(Path(request.outputs), outputs)
+
+
+def _require_placed(path: Path, runtime: Runtime) -> None:
+    """Refuse a runtime whose providers run nothing of a model: every figure would be another provider's."""
+    if runtime.is_on_cpu:
+        return
+    found = placements(path, runtime)
+    if found and not any(part.provider in runtime.wanted for part in found):
+        nodes = [f"{name or 'a node'} ({operator})" for part in found for name, operator in part.nodes]
+        raise NoProvider(
+            f"{' and '.join(runtime.wanted)} was asked for and runs no node of the model: all {len(nodes)} fall back to "
+            f"{' and '.join(part.provider for part in found)}: {shortened(nodes)}. Leave the provider out, or export the model "
+            "with operators that it has"
+        )

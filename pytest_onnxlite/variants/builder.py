@@ -24,12 +24,7 @@ from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.trained import TrainedVariant
-from pytest_onnxlite.variants.variant import (
-    OnnxVariant,
-    Outputs,
-    RuntimeVariant,
-    Variant,
-)
+from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
 
 Progress = Callable[[str], None]
 
@@ -388,12 +383,14 @@ class Builder:
     def _given(self, kind: str, path: Path) -> OnnxVariant:
         first_run.require_no_keras(path, kind, self.spec.name)
         first_run.accept(path, kind, self.spec, self.evaluation, self._cache, self._progress)
-        return self._open(kind, path)
+        return self._open(kind, path, has_run=True)
 
     def _given_tflite(self, kind: str, path: Path) -> TfliteVariant:
         variant = TfliteVariant(self.spec.name, kind, path, self.spec.runtime)
         first_run.accept_tflite(variant, self.spec, self.evaluation)
         return variant
 
-    def _open(self, kind: str, path: Path) -> OnnxVariant:
+    def _open(self, kind: str, path: Path, has_run: bool = False) -> OnnxVariant:
+        if not has_run:  # with this runtime: what is built is kept for every runtime
+            first_run.run_with_runtime(path, kind, self.spec, self.evaluation.x, self._cache)
         return OnnxVariant(self.spec.name, kind, path, self.spec.runtime, batched=self.spec.batched)

@@ -69,8 +69,17 @@ def version_of(distribution: str) -> str:
         return "absent"
 
 
-@lru_cache(maxsize=1)
+def onnxruntime_distribution() -> str:
+    """Return the name of the distribution that holds ONNX Runtime here: `onnxruntime`, or such as `onnxruntime-openvino`."""
+    return _said_by_onnxruntime("package_name") or "onnxruntime"
+
+
 def _onnxruntime_version() -> str:
+    return _said_by_onnxruntime("__version__")
+
+
+@lru_cache(maxsize=2)
+def _said_by_onnxruntime(what: str) -> str:
     """Return what the module says of itself, without importing it; empty if it says nothing.
 
     Several distributions hold that module (onnxruntime-gpu, -openvino, -directml), and each installs over the others.
@@ -85,9 +94,9 @@ def _onnxruntime_version() -> str:
                 text = Path(folder, name).read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
                 continue
-            versions = re.findall(r"""^__version__ = ["']([^"']+)["']""", text, re.MULTILINE)
-            if versions:
-                return str(versions[-1])
+            said = re.findall(rf"""^{what} = ["']([^"']+)["']""", text, re.MULTILINE)
+            if said:
+                return str(said[-1])
     return ""
 
 

@@ -16,7 +16,8 @@ from pytest_onnxlite.recipes import AnyRecipe, recipe_text
 from pytest_onnxlite.runtime import arrays, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
-from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, Runtime, take
+from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, take
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
@@ -72,6 +73,28 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
         raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
     found = run_once(path, spec.name, kind, feeds, spec.runtime)
     return found if spec.batched else {name: array[None] for name, array in found.items()}
+
+
+def runtime_key(runtime: Runtime) -> dict[str, Any]:
+    """Return what a cached first run depends on: nothing of the default runtime, whatever its threads."""
+    return {} if runtime.is_plain else {"runtime": [list(runtime.providers), runtime.options()]}
+
+
+def run_with_runtime(path: Path, kind: str, spec: ModelSpec, x: Inputs, cache: Cache) -> None:
+    """Run a file that was built here with the spec's runtime, once: it is kept for every runtime, and was run with some.
+
+    Raises:
+        OnnxliteError: see `run_first`.
+    """
+    if spec.runtime.is_plain:
+        return
+    inputs = {"model": hash_model(path), "onnxruntime": version_of("onnxruntime"), **runtime_key(spec.runtime)}
+
+    def run(folder: Path) -> None:
+        run_first(path, kind, spec, x)
+        (folder / "ran").write_text(f"{path.name} was loaded and run\n")
+
+    cache.entry("first-run-with", inputs, run, ["ran"])
 
 
 def _require_room(infos: tuple[TensorInfo, ...], name: str, kind: str, model: str) -> None:
@@ -166,6 +189,7 @@ def accept(
         "batched": spec.batched,
         "data": data.sha256,
         "onnxruntime": version_of("onnxruntime"),
+        **runtime_key(spec.runtime),
     }
 
     def check(folder: Path) -> None:

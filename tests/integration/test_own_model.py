@@ -434,7 +434,7 @@ def onnxlite_int8(onnxlite_model):
     from pytest_onnxlite.variants.variant import OnnxVariant
     return OnnxVariant("beta", "int8", FILES / "beta.onnx", Runtime(threads=2))
 """,
-        ["threads=2)", "threads=1)", "differ in how they are run."],
+        ["2 threads)", "1 thread)", "differ in how they are run."],
     ),
     "what another model's test left in a global": (
         """

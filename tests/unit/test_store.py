@@ -18,8 +18,9 @@ from msgspec import Struct, structs
 
 from pytest_onnxlite.baseline import unfinished
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
-from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, OnMachine, ShippedRuntime
+from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, OnMachine
 from pytest_onnxlite.baseline.runtime import machine_key
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.baseline.unfinished import NAME, digest
 from pytest_onnxlite.baseline.writing import Entry, as_text, left_behind, save, saving
@@ -363,7 +364,8 @@ def test_a_machine_is_known_by_what_runs_the_file() -> None:
         machines = {key: OnMachine(onnx if key == old else tflite, {}) for key in keys}
         runtime = ShippedRuntime("litert", version) if version else None
         artefact = Artefact("a", "0", 1, True)
-        return machine_key(Baseline("digits", "tflite", artefact, machines=machines, runtime=runtime), library)
+        now = ShippedRuntime(library, "9.9")
+        return machine_key(Baseline("digits", "tflite", artefact, machines=machines, runtime=runtime), now)
 
     # What was saved before LiteRT's version was kept counts, unless LiteRT is known to have changed.
     assert found("litert", "", old) == old

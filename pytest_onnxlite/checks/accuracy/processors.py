@@ -48,6 +48,11 @@ def measure(
     """
     empty = Elsewhere(processor, TEXTS[processor], of=len(builder.evaluation), limit=time_left(seconds))
     try:
+        if not variant.runtime.is_on_cpu:
+            raise OnnxliteError(
+                f"only ONNX Runtime's own kernels are run on other processors, and {' and '.join(variant.runtime.wanted)} runs "
+                "this model."
+            )
         way = way_to(processor)
         empty = replace(empty, place=way.text, runs_on=way.runs_on, emulated=way.emulated)
         if not way.emulated:

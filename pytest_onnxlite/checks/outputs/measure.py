@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.record import Baseline, KeptFile
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.determinism import require_repeatable
@@ -69,7 +68,7 @@ def measure(task: Task[OutputsLimit]) -> Found:
         last=last,
         runtime=runtime,
         incomparable=incomparable,
-        here=describe_machine(),
+        here=task.here,
         there=released.section.machine if released is not None else None,
     )
 
@@ -152,7 +151,7 @@ def _record(
     path = task.keep(recording.encode(rows, _some(outputs, rows)), ".npz")
     sha256 = hash_file(path)
     file = KeptFile(KeptFile.name(task.variant.kind, NAME, sha256, ".npz"), sha256, path.stat().st_size)
-    return Recording(file, str(path), len(rows), describe_machine(), lowest)
+    return Recording(file, str(path), len(rows), task.here, lowest)
 
 
 def _is_as_before(found: Comparison) -> bool:
