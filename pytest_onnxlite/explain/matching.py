@@ -7,6 +7,7 @@ integers are called `<tensor>_quantized`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ Array = npt.NDArray[Any]
 
 _CARRIERS = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 _NO_PRODUCTS = _CARRIERS | {"Cast", "Concat", "Gather", "Shape", "Size"}
+# What ONNX Runtime's quantizer adds to the name of a product whose weights it writes in blocks.
+_IN_BLOCKS = re.compile(r"_Q[248]$")
 _CLIPS = frozenset({"Clip", "Relu"})
 
 
@@ -148,7 +151,8 @@ def is_integer_node(index: Index, node: onnx.NodeProto) -> bool:
 
 def float_name(node: onnx.NodeProto) -> str:
     """Return the name that a node of a quantized graph had before."""
-    return str(node.name).removesuffix("_quant")
+    name = str(node.name)
+    return _IN_BLOCKS.sub("", name) if node.op_type == "MatMulNBits" else name.removesuffix("_quant")
 
 
 def match(reference: Index, candidate: Index) -> list[Pair]:

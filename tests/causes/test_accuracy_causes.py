@@ -196,12 +196,31 @@ BESIDE_FLOAT = {
         r"^hidden \(MatMul\) adds the largest error .*Its output is (7\.9\d|8\.\d+|8) times the float model's",
         (r"recipe exclude=", r"per_channel=True"),
     ),
+    "blocks": Cause(
+        "weights in blocks of 4 bits, some of whose scales are six times as large",
+        r"^hidden \(MatMul\) adds the largest error",
+        (r"exclude=", r"per_channel", r"[Cc]alibrat", r"no layer stands out", r"hidden_Q4"),
+    ),
     "uneven": Cause(
         "an output column with a wrong scale, of a class with 80 % of the samples",
         r"^head.* adds the largest error",
         (r"training data or labels", r"no layer stands out"),
     ),
 }
+
+
+def in_blocks(source: Path, target: Path) -> Path:
+    """The net with weights in blocks of 4 bits, of which every second unit of the hidden layer has a scale six times as large."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), bits=4, block_size=32, is_symmetric=True)
+    quantizer.process()
+    model = quantizer.model.model
+    scales = weights_of(model)["w1_scales"].copy()
+    scales[::2] *= 6
+    set_weight(model, "w1_scales", scales)
+    onnx.save(model, target)
+    return target
 
 
 def off_by_column(int8: Path, target: Path) -> Path:
@@ -235,6 +254,7 @@ def beside_float(files: dict[str, Any]) -> dict[str, Seed]:
         "masked": Seed({"onnx": mask_path}, masks, calibration=masks[:100], recipe=STATIC),
         "outlier": Seed({"onnx": files["outlier"]}, X, Y, calibration=X[:100], recipe="StaticInt8(per_channel=False)"),
         "scaled": Seed(net | {"int8": files["scaled"]}, X, metric="cosine"),
+        "blocks": Seed(net | {"int8": in_blocks(files["net"], files["folder"] / "blocks.onnx")}, X, Y),
         "uneven": Seed(net | {"int8": column}, many, labels),
     }
 
@@ -245,6 +265,8 @@ def test_what_int8_loses_beside_float_is_laid_to_what_was_broken(
     write(project.path, beside_float)
     said = read(project.run("--onnxlite-report=report.json", "--onnxlite-html=report.html"), project.path)
     hold(BESIDE_FLOAT, said)
+    # What is advised is what there is for that format.
+    assert "Quantize its weights anew in smaller blocks or in 8 bits, or leave" in said["blocks"].message
     page = (project.path / "report.html").read_text()
     assert structure_faults(page) == []
     assert network_faults(page) == []

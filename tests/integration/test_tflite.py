@@ -114,6 +114,19 @@ def test_the_graph_marker_is_for_onnx(project: Project) -> None:
     result.stderr.fnmatch_lines(["*onnxlite_graph does not support tflite; it supports onnx and int8*"])
 
 
+def test_what_is_advised_for_integers_is_what_the_converter_takes(project: Project) -> None:
+    project_of(project, "tflite_int8", "@pytest.mark.onnxlite_accuracy(max_drop=0.02)")
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace("data['x'][:100]", "data['x'][:100] * 0.1"))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*Calibrate with more data like the evaluation data (calibration=), leave calibration= out*"]
+    )
+    for foreign in ("exclude=", "per_channel", "reduce_range", "recipe"):
+        assert foreign not in result.stdout.str()
+
+
 @pytest.mark.alone
 def test_a_ratio_is_to_the_float_tflite_model(project: Project) -> None:
     project_of(project, "tflite_int8", "@pytest.mark.onnxlite_latency(max_ratio=0.0011)")
