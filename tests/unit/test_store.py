@@ -419,6 +419,11 @@ IMPOSSIBLE: dict[str, tuple[str, str, str]] = {
     "a first size that is nothing": ('"size": {"bytes": 6}', '"size": null', r"first.size: expected `object`"),
     "a first accuracy without counts": ('"correct": 5, ', "", r"first.accuracy: either 'correct' or 'value'"),
     "operators as text": ('"Conv": 1', '"Conv": "one"', r"graph.operators\[...\]: expected `int`"),
+    "operators that were added fewer than none": (
+        '"operators": {"Conv": 1}',
+        '"operators": {"Conv": 1}, "quantization": {"added": {"Cast": -1}}',
+        r"graph.quantization.added\[...\]: expected `int` >= 0",
+    ),
     "nesting without end": ('"model"', '"deep": ' + "[" * 1500 + "]" * 1500 + ', "model"', "is not JSON"),
     "a lone surrogate": ('"test-cpu"', '"\\ud800"', "is not JSON"),
     "a name with NUL": ('"a.onnx"', '"a\\u0000.onnx"', "is no file's name"),

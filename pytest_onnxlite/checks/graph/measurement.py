@@ -15,8 +15,8 @@ from pytest_onnxlite.lint import Finding, Signature
 class OperatorChange:
     """Operators that appeared, and that went, with how many of each."""
 
-    added: Mapping[str, int] = field(default_factory=dict)
-    removed: Mapping[str, int] = field(default_factory=dict)
+    added: Mapping[str, Count] = field(default_factory=dict)
+    removed: Mapping[str, Count] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
