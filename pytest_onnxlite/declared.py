@@ -7,7 +7,7 @@ imported when such a test runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,8 @@ _KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "runtime", "scenarios", "variants",
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 # How alike two names are of which one is the other misspelt, from 0 to 1.
 _ALIKE = 0.85
+# A table of models that was put somewhere else, such as [tool.pytest.onnxlite.models.NAME].
+_DEEPEST = 3
 _APART = "Limits of one check on one variant are told apart by label=."
 _TYPES = {str: "a string", int: "a whole number", bool: "true or false"}
 
@@ -170,17 +172,25 @@ def _require_no_misspelt(path: Path, content: Mapping[str, Any]) -> None:
     """Refuse a table that is nearly called `tool.onnxlite` and holds models: nobody would read it."""
     from difflib import get_close_matches
 
-    for prefix, tables in (("tool.", content.get("tool", {})), ("", content)):
-        for name, table in tables.items():
-            plain = re.sub("[-_]", "", name.lower()).removeprefix("pytest")
-            if f"{prefix}{name}" == f"tool.{ROOT}" or not get_close_matches(plain, [ROOT], cutoff=_ALIKE):
-                continue
-            keys = [key for key, value in table.items() if isinstance(value, dict)] if isinstance(table, dict) else []
-            if any(get_close_matches(key.lower(), ["models", "runtimes"], cutoff=_ALIKE) for key in keys):
-                raise UsageMistake(
-                    f"{path.name}: [{prefix}{name}] seems to declare models or runtimes, and nobody reads a table of that name. Call it "
-                    f"[tool.{ROOT}.models.NAME] or [tool.{ROOT}.runtimes.NAME]."
-                )
+    for place, table in _tables(content, _DEEPEST):
+        plain = re.sub("[-_]", "", place[-1].lower()).removeprefix("pytest")
+        if place == ("tool", ROOT) or not get_close_matches(plain, [ROOT], cutoff=_ALIKE):
+            continue
+        keys = [key for key, value in table.items() if isinstance(value, dict)]
+        if any(get_close_matches(key.lower(), ["models", "runtimes"], cutoff=_ALIKE) for key in keys):
+            raise UsageMistake(
+                f"{path.name}: [{'.'.join(place)}] seems to declare models or runtimes, and nobody reads a table of that "
+                f"name. Call it [tool.{ROOT}.models.NAME] or [tool.{ROOT}.runtimes.NAME]."
+            )
+
+
+def _tables(content: Mapping[str, Any], deep: int) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Return the tables of a file, so many levels deep, each with its place."""
+    for name, table in content.items():
+        if isinstance(table, dict):
+            yield (name,), table
+            if deep > 1:
+                yield from (((name, *place), inner) for place, inner in _tables(table, deep - 1))
 
 
 def _require_keys(where: str, table: object, keys: Iterable[str]) -> None:

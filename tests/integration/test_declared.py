@@ -446,6 +446,8 @@ def test_collecting_them_imports_nothing_heavy(declare: Write) -> None:
         "tool.pytest_onnxlite.models",
         "tool.OnnxLite.model",
         "onnxlite.models",
+        "tools.onnxlite.models",
+        "tool.pytest.onnxlite.models",
     ],
 )
 def test_a_table_that_is_nearly_called_ours_is_an_error_where_something_is_asked_of_us(
