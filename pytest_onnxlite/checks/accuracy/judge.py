@@ -20,6 +20,7 @@ from pytest_onnxlite.checks.accuracy.measurement import (
     AccuracySection,
     FirstAccuracy,
     Recount,
+    Rescore,
     Score,
 )
 from pytest_onnxlite.checks.reference import ACCEPT, SAVE, Absent, Reference, absent, missing
@@ -286,7 +287,9 @@ def _judge_baseline(
     evidence = _evidence(limit, loss, saved=saved, lost_since_first=since)
     outcome, message = _decide(limit, found, loss, had, _interval_text(limit, found, loss))
     if outcome is Outcome.FAIL:
-        message += f"{text}\n{_today(found, saved)}If the loss is meant, accept it with: {SAVE} --onnxlite-accept"
+        message += (
+            f"{text}\n{_today(found, saved, baseline)}If the loss is meant, accept it with: {SAVE} --onnxlite-accept"
+        )
     elif -loss.amount > loss.allowed + loss.slack:
         gained = f"{-loss.amount:g} more right" if isinstance(found, Accuracy) else f"{-loss.amount:.4g} better"
         outcome, message = Outcome.IMPROVED, f"{gained} than the last release."
@@ -339,19 +342,34 @@ def _since_first(found: Accuracy | Score, baseline: Baseline) -> tuple[float | N
     return loss, f"\nSince the first release: {loss:+.4g}."
 
 
-def _today(found: Accuracy | Score, saved: AccuracySection) -> str:
+def _today(found: Accuracy | Score, saved: AccuracySection, baseline: Baseline) -> str:
     """Say whether the model lost it, or the machine and the runtime: what the last release's file answers today."""
     if found.last is None:
         return (
             "The last release's file is not there to be counted again today: the model may have changed, or the data's "
             "preparation, the machine or ONNX Runtime. Keep the file (onnxlite_keep_artefact) to tell which. "
         )
-    now, was = (
-        (found.last.correct, saved.correct) if isinstance(found.last, Recount) else (found.last.value, saved.value)
-    )
+    if isinstance(found, Accuracy) and isinstance(found.last, Recount) and saved.correct is not None:
+        now, was = float(found.last.correct), float(saved.correct)
+        by_machine, by_model = was - now, now - found.correct
+    elif isinstance(found, Score) and isinstance(found.last, Rescore) and saved.value is not None:
+        now, was = found.last.value, saved.value
+        by_machine, by_model = (was - now if found.higher_is_better else now - was), found.loss(now)
+    else:
+        return ""
     if now == was:
         return "The last release's file still has that today: it is the model that changed. "
-    return (
-        f"The last release's own file has {now:.6g} today, not {was:.6g}: part of the loss comes from the machine or from "
-        "ONNX Runtime, not from the model. "
-    )
+    text = f"The last release's own file has {now:.6g} here, and {was:.6g} where it was saved{_saved_with(baseline)}: "
+    if by_machine < 0:
+        return f"{text}the loss is the model's, and the machine or its runtime hides {-by_machine:.4g} of it. "
+    if by_model <= 0:
+        return f"{text}the loss is the machine's or its runtime's, not the model's. "
+    return f"{text}{by_machine:.4g} of the loss is the machine's or its runtime's, {by_model:.4g} the model's. "
+
+
+def _saved_with(baseline: Baseline) -> str:
+    """Return where a release was saved, as far as its baseline says: ` (aarch64, onnxruntime 1.24.4)`."""
+    machines = {found.description.architecture for found in baseline.machines.values()}
+    runtime = baseline.runtime
+    parts = [*(machines if len(machines) == 1 else ()), *([f"{runtime.library} {runtime.version}"] if runtime else ())]
+    return f" ({', '.join(parts)})" if parts else ""
