@@ -9,7 +9,8 @@ import pytest
 from judging import only
 
 from pytest_onnxlite.baseline.fingerprint import Machine
-from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine, ShippedRuntime
+from pytest_onnxlite.baseline.record import Artefact, Baseline, OnMachine
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Recount
