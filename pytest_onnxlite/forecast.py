@@ -6,10 +6,8 @@ sum, of one sign and with |w1| + |w2| > 128, can exceed them.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
@@ -25,6 +23,7 @@ from pytest_onnxlite.text import first_line, percent
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
+from pytest_onnxlite.workspace import working_folder
 
 
 def remark(
@@ -96,9 +95,9 @@ def _try(
 ) -> tuple[str, SaturationTrial | None]:
     recipe = replace(recipe, weight_type="auto")
     progress(f"trying {recipe_text(recipe)} against saturation")
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+    with working_folder() as folder:
         try:
-            other = builder.with_recipe(recipe, Path(folder))
+            other = builder.with_recipe(recipe, folder)
             made = other.made_by(recipe, kind)
             rated = accuracy.measure(other, made, batch_size)
             left = count_saturation(made.path)

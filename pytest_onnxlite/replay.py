@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.variant import Variant
+from pytest_onnxlite.workspace import working_folder
 
 _NO_SAMPLES = "its samples are not in the bundle (--onnxlite-bundle-data puts them in)."
 _NOT_HERE = "what it was compared with is not in the bundle."
@@ -70,8 +70,8 @@ def replay(folder: Path, say: Callable[[str], None], libraries: Sequence[str] = 
     runtime = _runtime(manifest, libraries, trusted)
     for line in _differences(manifest):
         say(line)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as cache:
-        found = _judge(folder, manifest, runtime, Path(cache), say)
+    with working_folder() as cache:
+        found = _judge(folder, manifest, runtime, cache, say)
     shown = Record(
         manifest.test,
         manifest.model,

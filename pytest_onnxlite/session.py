@@ -23,6 +23,7 @@ from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
 from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
 from pytest_onnxlite.stash import GUARD, RUNTIME, or_fail, registry_of
 from pytest_onnxlite.text import unknown
+from pytest_onnxlite.workspace import own_folder
 
 if TYPE_CHECKING:
     from pytest_onnxlite.checks.check import Clock
@@ -95,7 +96,7 @@ class GuardSession:
             folder = Path(self._worker.workerinput["onnxlite_folder"])
             folder.mkdir(mode=0o700, exist_ok=True)
             return folder
-        folder = Path(tempfile.mkdtemp(prefix="onnxlite-"))
+        folder = Path(tempfile.mkdtemp(dir=own_folder()))
         self._config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         return folder
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +27,7 @@ from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import Budget
 from pytest_onnxlite.variants.running import batches
 from pytest_onnxlite.variants.variant import Variant
+from pytest_onnxlite.workspace import working_folder
 
 if TYPE_CHECKING:
     from pytest_onnxlite.guard import Guardian
@@ -302,8 +301,8 @@ def _completed(
         if budget.left <= 0:
             break
         progress(f"measuring {attempt.recipe}, the nearest by {attempt.stopped_by}")
-        with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-            other = builder.with_recipe(recipes[attempt.recipe], Path(folder))
+        with working_folder() as folder:
+            other = builder.with_recipe(recipes[attempt.recipe], folder)
             try:
                 with time_limit(budget.left):
                     found[found.index(attempt)] = trials.complete(other, attempt, budget)
@@ -316,8 +315,8 @@ def _completed(
 
 def _attempt(builder: Builder, recipe: Recipe, judge: Callable[[Builder, Budget], Judged], budget: Budget) -> Attempt:
     code = recipe_text(recipe)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        other = builder.with_recipe(recipe, Path(folder))
+    with working_folder() as folder:
+        other = builder.with_recipe(recipe, folder)
         try:
             found = judge(other, budget)
         except OutOfTime:

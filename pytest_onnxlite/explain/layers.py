@@ -11,7 +11,6 @@ Runs in a child process (`runtime.childprocess`), since a graph that is taken ap
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from pytest_onnxlite.lint.operators import WEIGHTED
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Runtime
+from pytest_onnxlite.workspace import working_folder
 
 _FORCED = "__onnxlite_own"
 # Runs of the outer graph from which a subgraph's are taken.
@@ -73,8 +73,8 @@ def analyse(request: LayersRequest) -> Analysis:
     for key, array in arrays.load(Path(request.feeds)).items():
         number, _, name = key.partition(" ")
         runs.setdefault(int(number), {})[name] = array
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        return _analyse(request, list(runs.values()), _Sessions(Path(folder), request.runtime))
+    with working_folder() as folder:
+        return _analyse(request, list(runs.values()), _Sessions(folder, request.runtime))
 
 
 def _analyse(request: LayersRequest, runs: Sequence[Feeds], sessions: _Sessions) -> Analysis:

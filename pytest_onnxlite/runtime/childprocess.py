@@ -21,6 +21,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import not_unicode
 from pytest_onnxlite.runtime import forking
 from pytest_onnxlite.runtime.child import NO_MORE, Answer, Request, to_message
+from pytest_onnxlite.workspace import environment_of_children
 
 _SCRIPT = Path(__file__).with_name("child.py")
 _TIMEOUT = 600.0
@@ -177,7 +178,7 @@ def _started(processor: str, packages: Path | None) -> subprocess.Popen[bytes]:
     # Packages may lie in a cache whose files are known by their hashes: nothing is written there.
     command = [*before, sys.executable, "-B", str(_SCRIPT), *([str(packages)] if packages else [])]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment_of_children())
 
 
 class _Answers:

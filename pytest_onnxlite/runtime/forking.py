@@ -13,6 +13,7 @@ from typing import IO
 
 from pytest_onnxlite import processors
 from pytest_onnxlite.runtime.forkserver import FILES, READY
+from pytest_onnxlite.workspace import environment_of_children
 
 _SCRIPT = Path(__file__).with_name("forkserver.py")
 # Seconds that imports may take.
@@ -95,7 +96,9 @@ class _Server:
         with theirs:
             number, none = theirs.fileno(), subprocess.DEVNULL
             command = [sys.executable, "-B", str(_SCRIPT), str(number)]
-            self._process = subprocess.Popen(command, pass_fds=[number], stdin=none, stdout=none, stderr=none)
+            self._process = subprocess.Popen(
+                command, pass_fds=[number], stdin=none, stdout=none, stderr=none, env=environment_of_children()
+            )
         atexit.register(self.close)
         self._control.settimeout(_PATIENCE)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import ctypes
 import sys
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import open_runner, open_session, session_runner
 from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.workspace import working_folder
 
 # ONNX Runtime plans its memory on the first run and allocates by that plan from the second on.
 _MIN_RUNS = 3
@@ -173,8 +173,8 @@ def _count_node_bytes(
     """Let ONNX Runtime count what each node allocates in one run (CPU, since 1.22)."""
     if path.suffix == ".tflite":
         return None, []
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        stats = Path(folder) / "nodes.csv"
+    with working_folder() as folder:
+        stats = folder / "nodes.csv"
         session = open_session(path, runtime, {"session.collect_node_memory_stats_to_file": str(stats)})
         run = session_runner(session, feeds)
         run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pytest_onnxlite.variants.half import save
 from pytest_onnxlite.variants.quantization import restore
 from pytest_onnxlite.variants.refusals import match_exclusions
 from pytest_onnxlite.variants.silence import silence
+from pytest_onnxlite.workspace import libraries_folder
 
 
 def quantize(source: Path, recipe: WeightOnly, model: str, target: Path) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def quantize(source: Path, recipe: WeightOnly, model: str, target: Path) -> dict
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     before = load_graph(source)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
-        prepared, large, notes = preparation.prepare_all(source, before, Path(folder), model)
+    with libraries_folder() as folder, silence():
+        prepared, large, notes = preparation.prepare_all(source, before, folder, model)
         proto = preparation.split_gemms(prepared, large)
         excluded = match_exclusions(proto, recipe.exclude, "exclude", model, before)
         whole = onnx.load(prepared)

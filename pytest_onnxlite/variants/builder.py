@@ -25,6 +25,7 @@ from pytest_onnxlite.variants.litert import TfliteVariant
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.trained import TrainedVariant
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
+from pytest_onnxlite.workspace import own_folder
 
 Progress = Callable[[str], None]
 
@@ -129,7 +130,7 @@ class Builder:
         return self._open(kind.name, path)
 
     def _new_folder(self) -> Path:
-        self._folders.append(tempfile.TemporaryDirectory(prefix="onnxlite-"))
+        self._folders.append(tempfile.TemporaryDirectory(dir=own_folder(), ignore_cleanup_errors=True))
         return Path(self._folders[-1].name)
 
     def accuracy_reference(self) -> Variant | None:

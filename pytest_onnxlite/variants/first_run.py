@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
 from pytest_onnxlite.variants.variant import Outputs
+from pytest_onnxlite.workspace import working_folder
 
 if TYPE_CHECKING:
     from pytest_onnxlite.lint.finding import Finding
@@ -47,8 +47,8 @@ def run_once(path: Path, model: str, kind: str, feeds: dict[str, Array], runtime
     Raises:
         OnnxliteError: it cannot be loaded or run, or the process dies of it.
     """
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        given, made = Path(folder) / "feeds.npz", Path(folder) / "outputs.npz"
+    with working_folder() as folder:
+        given, made = folder / "feeds.npz", folder / "outputs.npz"
         arrays.save(given, feeds)
         try:
             ask(trial.run, trial.TrialRequest(str(path), str(given), str(made), runtime), fork=True)

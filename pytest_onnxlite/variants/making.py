@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from pytest_onnxlite.runtime.sessions import to_feeds
 from pytest_onnxlite.spec import ModelSpec, take
 from pytest_onnxlite.variants import first_run, float_faults
 from pytest_onnxlite.variants.variant import OnnxVariant
+from pytest_onnxlite.workspace import working_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -125,8 +125,8 @@ def _write(source: Path, recipe: AnyRecipe, model: str, path: Path, calibration:
 
     if not half.is_half(load_graph(source)):
         return quantize(source)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        wide = Path(folder) / source.name
+    with working_folder() as folder:
+        wide = folder / source.name
         half.to_float32(source, wide)
         decided = quantize(wide)
     note = "the float model is in half precision: it was quantized from its values in float32"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pytest_onnxlite.text import counted
 from pytest_onnxlite.variants import preparation, refusals, tying
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.silence import silence
+from pytest_onnxlite.workspace import libraries_folder
 
 # Weights and zero points that the quantizer writes as int8 whatever type it is asked for (seen with ONNX Runtime 1.32).
 _ALWAYS_INT8 = {"DynamicQuantizeLSTM": (1, 9, 2, 11), "QLinearConv": (3, 5)}
@@ -72,8 +72,8 @@ def quantize(
         if calibration is None:
             raise refusals.uncalibrated(recipe, model)
         left_out = _require_runs(calibration, source.name, model)
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder, silence():
-        prepared, large, notes = preparation.prepare_all(source, before, Path(folder), model)
+    with libraries_folder() as folder, silence():
+        prepared, large, notes = preparation.prepare_all(source, before, folder, model)
         if isinstance(recipe, StaticInt8):
             notes += preparation.raise_opset(prepared, model)
             proto = onnx.load(prepared, load_external_data=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +59,7 @@ from pytest_onnxlite.spec import count_samples, take
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.deadline import OutOfTime
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant
+from pytest_onnxlite.workspace import working_folder
 
 Found = Accuracy | Score
 
@@ -287,8 +287,8 @@ def compare_layers(reference: Path, variant: OnnxVariant, case: Case[Found]) -> 
     for number, start in enumerate(chosen):
         for name, array in variant.feeds(take(x, slice(start, start + step))).items():
             feeds[f"{number} {name}"] = array
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        path = Path(folder) / "feeds.npz"
+    with working_folder() as folder:
+        path = folder / "feeds.npz"
         arrays.save(path, feeds)
         seconds = max(case.budget.left / 2, 1.0)
         request = LayersRequest(str(reference), str(variant.path), str(path), case.task.runtime, seconds)

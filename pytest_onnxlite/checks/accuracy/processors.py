@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pytest_onnxlite.variants import elsewhere
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import OutOfTime, time_left
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs
+from pytest_onnxlite.workspace import working_folder
 
 # Seconds that starting the child and writing the answers may take beyond the limit.
 _GRACE = 60.0
@@ -98,7 +98,7 @@ def _run(
     total = count_samples(feeds)
     order = spread(total, batch_size)
     handed = order[: _most(feeds, total, batch_size)]
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+    with working_folder() as folder:
         request = elsewhere.RunRequest(
             name=variant.model,
             kind=variant.kind,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pytest_onnxlite.recipes import AnyRecipe, Float16, Recipe, StaticInt8, leav
 from pytest_onnxlite.spec import Inputs, count_samples, take
 from pytest_onnxlite.text import listed, percent
 from pytest_onnxlite.variants.deadline import OutOfTime
+from pytest_onnxlite.workspace import working_folder
 
 Found = Accuracy | Score
 
@@ -178,8 +178,8 @@ def figure_text(found: Found) -> str:
 
 
 def _measure(case: Case[Found], recipe: AnyRecipe, calibration: Inputs | None = None) -> tuple[Found, int]:
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        builder = case.task.builder.with_recipe(recipe, Path(folder), calibration)
+    with working_folder() as folder:
+        builder = case.task.builder.with_recipe(recipe, folder, calibration)
         variant = builder.made_by(recipe, case.task.variant.kind)
         found = accuracy.measure(builder, variant, case.task.batch_size)
         size = variant.size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
 from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.workspace import working_folder
 
 # Pairs of blocks from one pair of processes: for this many seconds, within these numbers. A process costs more than a
 # session, and asks to be used for longer.
@@ -84,8 +84,8 @@ def compare(
     Raises:
         OnnxliteError: a process cannot load or run a model.
     """
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        path = Path(folder) / "feeds.npz"
+    with working_folder() as folder:
+        path = folder / "feeds.npz"
         arrays.save(path, dict(feeds))
         bench = _Processes(candidate, reference, path)
         try:

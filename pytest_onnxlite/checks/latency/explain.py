@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from pytest_onnxlite.text import first_line, percent, time_text
 from pytest_onnxlite.variants.deadline import Budget
 from pytest_onnxlite.variants.running import batch_at
 from pytest_onnxlite.variants.variant import OnnxVariant
+from pytest_onnxlite.workspace import working_folder
 
 # Sessions of each model, taken in turns, each profiled for so long and so often.
 _TURNS = 3
@@ -211,9 +211,9 @@ def _profile(
     path: Path, feeds: Mapping[str, Array], runtime: Runtime, times: dict[tuple[str, str], list[float]], most: float
 ) -> int:
     """Add the times of a fresh session's kernels, made in `most` seconds; returns how many inferences were made."""
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+    with working_folder() as folder:
         try:
-            session = open_session(path, runtime, profile=Path(folder) / "profile")
+            session = open_session(path, runtime, profile=folder / "profile")
             run = session_runner(session, feeds)
             begin = time.perf_counter()
             warmups = runs = 0

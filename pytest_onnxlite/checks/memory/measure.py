@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pytest_onnxlite.runtime import arrays, peak
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.variants.running import shapes_of
+from pytest_onnxlite.workspace import working_folder
 
 # Two children that agree settle a figure, of three at least: now and then, in about one of a hundred, an allocator
 # lays things out so that the peak is some MiB higher. Before a difference is believed, as many are asked again.
@@ -56,8 +56,8 @@ def _measure(
     runtime: Runtime,
     last: LastRuntime | None,
 ) -> Memory:
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        path = Path(folder) / "feeds.npz"
+    with working_folder() as folder:
+        path = folder / "feeds.npz"
         arrays.save(path, dict(feeds))
         own = _Children(candidate, path, runtime)
         if reference is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, soak
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.workspace import working_folder
 
 
 def run_often(model: Path, feeds: Sequence[Mapping[str, Array]], runtime: Runtime, runs: int) -> Soak:
@@ -25,10 +25,10 @@ def run_often(model: Path, feeds: Sequence[Mapping[str, Array]], runtime: Runtim
     Raises:
         OnnxliteError: the child could not load or run it, or took too long.
     """
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+    with working_folder() as folder:
         files = []
         for number, batch in enumerate(feeds[: runs + 1]):
-            files.append(Path(folder) / f"feeds-{number}.npz")
+            files.append(folder / f"feeds-{number}.npz")
             arrays.save(files[-1], dict(batch))
         request = soak.SoakRequest(str(model), runtime, tuple(map(str, files)), runs)
         try:

@@ -1,0 +1,82 @@
+"""What a process needs for a while lies in one folder, and a dead process's is removed by the next one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_onnxlite import workspace
+
+# A process that makes its folder and waits to be killed.
+HOLDS = "from pytest_onnxlite.workspace import own_folder; print(own_folder(), flush=True); input()"
+
+
+def holder(place: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A process that has its folder in that place."""
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def age(folder: Path) -> None:
+    long_ago = time.time() - 3600
+    os.utime(folder, (long_ago, long_ago))
+
+
+def test_the_folder_of_a_process_that_was_killed_goes_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    dead, left = holder(tmp_path)
+    living, used = holder(tmp_path)
+    (left / "feeds.npz").write_bytes(b"data")
+    dead.kill()
+    dead.communicate()
+    other = tmp_path / "onnxlite-of-somebody"
+    other.mkdir()
+    for folder in (used, other):
+        age(folder)
+    workspace.remove_left(tmp_path)
+    assert left.is_dir(), "a folder may be so young that it is not locked yet"
+    age(left)
+    workspace.remove_left(tmp_path)
+    assert not left.exists()
+    assert used.is_dir()
+    assert other.is_dir(), "it has no lock, and may be anybody's"
+    living.communicate("\n")
+    assert not used.exists(), "a process removes its own as it ends"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_nothing_behind_a_link_is_removed(tmp_path: Path) -> None:
+    dead, left = holder(tmp_path)
+    dead.kill()
+    dead.communicate()
+    target = left.rename(tmp_path / "elsewhere")
+    left.symlink_to(target)
+    age(target)
+    workspace.remove_left(tmp_path)
+    assert (target / "lock").is_file()
+
+
+def test_what_children_write_lies_in_the_folder_of_their_parent() -> None:
+    code = (
+        "import tempfile; from pytest_onnxlite.workspace import own_folder; print(own_folder(), tempfile.gettempdir())"
+    )
+    environment = workspace.environment_of_children()
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [str(workspace.own_folder())] * 2
+    assert workspace.own_folder().is_dir()
+
+
+def test_libraries_write_into_a_folder_that_is_gone_afterwards() -> None:
+    before = tempfile.gettempdir()
+    with workspace.libraries_folder() as folder:
+        assert Path(tempfile.mkdtemp(prefix="ort.quant.")).parent == folder
+    assert not folder.exists()
+    assert tempfile.gettempdir() == before
