@@ -64,6 +64,11 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
     found = run.coverage = wording.describe(tally, {name: own.digest for name, own in held.items()})
     if stopped:
         run.findings += _stopped(run, found, settings)
+    elif settings.complete and found.not_judged:
+        run.findings.append(
+            f"--onnxlite-complete asks for a full run, and these guarded tests judged nothing: {shortened(found.not_judged)}. "
+            "They were skipped, and no baseline names them. Let them run, and save; or take their markers away."
+        )
     elif settings.complete and found.state == "partial":
         run.findings.append(
             f"--onnxlite-complete asks for a full run, and this one is {found.text}. Let every guarded test run: leave "
@@ -78,7 +83,7 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
     run.findings += [left] if left else []
     if found.state != "partial" and not stopped:
         run.remarks += [released.remark(store.folder, paths) for paths in [released.unnamed(store)] if paths]
-    run.remarks += wording.remarks(found)
+    run.remarks += [*wording.remarks(found), *wording.not_judged(found)]
 
 
 def _stopped(run: Run, found: wording.Coverage, settings: Settings) -> list[str]:

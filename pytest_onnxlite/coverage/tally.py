@@ -76,6 +76,7 @@ class Tally:
         guards: the same by each test that a baseline names.
         left_out: guarded tests that were collected and not run.
         removed: those of them that were removed without pytest's being told.
+        not_judged: guarded tests that ran, judged nothing, and that no baseline names.
         looked: by model and variant, the checks that were judged.
     """
 
@@ -84,6 +85,7 @@ class Tally:
     guards: tuple[Guarded, ...]
     left_out: tuple[str, ...]
     removed: tuple[str, ...]
+    not_judged: tuple[str, ...]
     looked: Mapping[Name, Collection[str]]
 
     def of(self, *states: State) -> dict[Name, list[str]]:
@@ -159,7 +161,12 @@ class Assessor:
                     reasons.setdefault(name, reason)
         left_out = tuple(test for test in self._collected.came if test not in self._ran)
         removed = tuple(test for test in left_out if test in self._collected.removed)
-        return Tally(states, reasons, tuple(guards), left_out, removed, self._looked)
+        not_judged = tuple(
+            test
+            for test in self._collected.came
+            if test not in self._named and test not in self._judged and self._of_unjudged(test) is State.NOT_JUDGED
+        )
+        return Tally(states, reasons, tuple(guards), left_out, removed, not_judged, self._looked)
 
     def _guards(self, name: Name, check: str) -> list[Guarded]:
         """Return what became of a check by each test that the baseline names.

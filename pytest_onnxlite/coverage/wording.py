@@ -21,6 +21,7 @@ class Coverage:
         not_looked: what of them was not looked at.
         left_out: guarded tests that were collected and not run.
         removed: those of them that were removed without pytest's being told.
+        not_judged: guarded tests that ran, judged nothing, and that no baseline names.
     """
 
     state: Literal["full", "partial", "missing"] = "full"
@@ -29,6 +30,7 @@ class Coverage:
     not_looked: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    not_judged: tuple[str, ...] = ()
 
     @property
     def if_partial(self) -> str:
@@ -51,7 +53,7 @@ def describe(tally: Tally, digests: Mapping[Name, str]) -> Coverage:
     text = f"{looked} of {counted(len(tally.states), 'baseline')} looked at"
     names = {f"{model}/{variant}": digest for (model, variant), digest in digests.items()}
     text = f"partial: {text}" if kind == "partial" else text
-    return Coverage(kind, text, names, tuple(_places(tally, unseen)), tally.left_out, tally.removed)
+    return Coverage(kind, text, names, tuple(_places(tally, unseen)), tally.left_out, tally.removed, tally.not_judged)
 
 
 def _places(tally: Tally, found: Mapping[Name, Sequence[str]]) -> Iterator[str]:
@@ -85,6 +87,13 @@ def remarks(coverage: Coverage) -> list[str]:
             f"guarded tests that a plugin or a conftest.py removed, without telling pytest: {shortened(coverage.removed)}"
         )
     return lines
+
+
+def not_judged(coverage: Coverage) -> list[str]:
+    """Say which tests look as if they guarded something, and do not: nothing was saved of them, and nothing was judged."""
+    if not coverage.not_judged:
+        return []
+    return [f"guarded tests that judged nothing, and that no baseline names: {shortened(coverage.not_judged)}"]
 
 
 def findings(tally: Tally) -> list[str]:

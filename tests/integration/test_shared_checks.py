@@ -168,3 +168,17 @@ def test_shards_must_have_judged_by_each_of_them(
     capsys.readouterr()
     assert main(["merge", "1.json", "2.json"]) == 1
     assert f"no shard looked at {BY_STRICT}" in capsys.readouterr().out.replace("\\", "")
+
+
+def test_a_new_test_that_judges_nothing_is_told(shared: Project) -> None:
+    tests(shared, LOOSE, STRICT, "@pytest.mark.skip" + STRICT.replace("test_strict", "test_new"))
+    result = shared.compare()
+    assert result.ret == 0, said(result)
+    line = "guarded tests that judged nothing, and that no baseline names: test_release.py::test_new"
+    result.stdout.fnmatch_lines([line])
+    complete = shared.compare("--onnxlite-complete")
+    assert complete.ret == 1
+    assert "asks for a full run, and these guarded tests judged nothing: test_release.py::test_new" in said(complete)
+    # Where it runs, there is nothing to tell.
+    tests(shared, LOOSE, STRICT, STRICT.replace("test_strict", "test_new"))
+    assert "judged nothing" not in said(shared.compare("--onnxlite-complete"))
