@@ -195,3 +195,27 @@ def misfit_of(check: str, limit: Limit, kind: Kind, registry: Registry) -> str:
         good = [name for name, row in registry.kinds.items() if found.supports(row)]
         return f"{marker_of(check)} does not support {kind.name}; it supports {listed(good)}."
     return limit.misfit(kind)
+
+
+def disturbed_text(tests: Sequence[str], checks: Sequence[str], mode: str, workers: int) -> str:
+    """Say that tests measure what other processes at work disturb, and what to type.
+
+    Args:
+        tests: the tests.
+        checks: the checks that are disturbed.
+        mode: what the run is for.
+        workers: how many processes pytest-xdist runs.
+    """
+    more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+    text = (
+        f"{tests[0]}{more}: {listed(checks)} cannot be measured while pytest-xdist runs other tests at the same time. Nothing was "
+        "run. "
+    )
+    if mode == "save":  # one run measures all of a new file, or nothing is saved of it
+        return f"{text}Save without -n:\n  pytest --onnxlite-save-baseline"
+    command, markers = "pytest --onnxlite-baseline", [marker_of(check) for check in checks]
+    return (
+        f"{text}Measure without -n, and judge the rest with it:\n"
+        f'  {command} -m "{" or ".join(markers)}"\n'
+        f'  {command} -n {workers} -m "{" and ".join(f"not {marker}" for marker in markers)}"'
+    )

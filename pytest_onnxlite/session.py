@@ -16,7 +16,7 @@ import pytest
 
 from pytest_onnxlite.collected import Collecting, scope_of
 from pytest_onnxlite.coverage.scope import Collected
-from pytest_onnxlite.markers import Guard
+from pytest_onnxlite.markers import Guard, disturbed_text
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run
 from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
@@ -170,21 +170,9 @@ class GuardSession:
             return
         measured = [item for item in session.items if GUARD in item.stash and item.stash[GUARD].needs_quiet]
         if measured:
-            self._refuse(
-                f"{measured[0].nodeid}{f' and {len(measured) - 1} more' if len(measured) > 1 else ''}: latency and memory "
-                "cannot be measured while pytest-xdist runs other tests at the same time. Nothing was run. "
-                + self._without_workers(self._worker.workerinput["workercount"])
-            )
-
-    def _without_workers(self, workers: int) -> str:
-        if self._settings.mode == "save":  # one run measures all of a new file, or nothing is saved of it
-            return "Save without -n:\n  pytest --onnxlite-save-baseline"
-        command = "pytest --onnxlite-baseline"
-        return (
-            "Measure without -n, and judge the rest with it:\n"
-            f'  {command} -m "onnxlite_latency or onnxlite_memory"\n'
-            f'  {command} -n {workers} -m "not onnxlite_latency and not onnxlite_memory"'
-        )
+            loud = [name for name, check in self._registry().checks.items() if check.needs_quiet]
+            workers = self._worker.workerinput["workercount"]
+            self._refuse(disturbed_text([item.nodeid for item in measured], loud, self._settings.mode, workers))
 
     def _refuse(self, text: str) -> NoReturn:
         """End the run before a test runs; a worker's exception would be a crash, so that the controller raises it."""

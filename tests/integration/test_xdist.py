@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from onnx_models import dense
-from projects import Project
+from onnx_models import dense, wide
+from projects import DISTURBED, UNEXPLAINED, Project
 
 Make = Callable[..., Project]
 
@@ -23,13 +24,10 @@ def said(result: pytest.RunResult) -> str:
 
 
 @pytest.mark.parametrize("mode", ["--onnxlite-baseline", "--onnxlite-save-baseline"])
-@pytest.mark.parametrize("marker", ["onnxlite_latency", "onnxlite_memory"])
-def test_what_needs_quiet_stops_before_running_and_says_what_to_type(
-    digits_project: Make, mode: str, marker: str
-) -> None:
+def test_what_needs_quiet_stops_before_running_and_says_what_to_type(digits_project: Make, mode: str) -> None:
     project = digits_project(
         test=f"""import pytest
-@pytest.mark.{marker}
+@pytest.mark.onnxlite_latency
 def test_release(onnxlite_int8): pass
 {SIZE}
 def test_size(onnxlite_int8): pass
@@ -40,10 +38,11 @@ def test_other(): open("ran", "w")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stderr.str()
     assert text.count("ERROR: ") == 1
-    assert "ERROR: test_release.py::test_release: latency and memory cannot be measured while pytest-xdist" in text
+    assert f"ERROR: test_release.py::test_release: {DISTURBED} cannot be measured while pytest-xdist" in text
     if mode == "--onnxlite-baseline":
-        assert f'pytest {mode} -m "onnxlite_latency or onnxlite_memory"' in text
-        assert f'pytest {mode} -n 2 -m "not onnxlite_latency and not onnxlite_memory"' in text
+        markers = [f"onnxlite_{check}" for check in DISTURBED.split(" and ")]
+        assert f'pytest {mode} -m "{" or ".join(markers)}"' in text
+        assert f'pytest {mode} -n 2 -m "not {" and not ".join(markers)}"' in text
     else:  # of a new file all is measured in one run, or nothing is saved
         assert "Save without -n:\n  pytest --onnxlite-save-baseline\n" in text
     assert "Traceback" not in said(result)
@@ -64,6 +63,23 @@ def test_size(onnxlite_int8): pass
     project.compare("-n2", "-m", "not onnxlite_latency and not onnxlite_memory").assert_outcomes(passed=1)
     # Under -n without a baseline to compare with, a test suite goes on as it always does.
     project.run("-n2").assert_outcomes(passed=1, skipped=1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other processes at work disturb it elsewhere")
+def test_memory_is_judged_in_the_workers(project: Project, tmp_path: Path) -> None:
+    markers = {"growth": "", "budget": "max='200 MiB'", "red": "max='1 MiB'"}
+    tests = [
+        f"@pytest.mark.onnxlite_memory({m})\ndef test_{name}(onnxlite_onnx): pass\n" for name, m in markers.items()
+    ]
+    x = np.ones((2, 1, 64, 64), np.float32)
+    project.write({"onnx": wide(tmp_path / "model.onnx", 64)}, x, test="\n".join(["import pytest", *tests]))
+    project.save("-k", "growth")
+    project.compare("-n2").assert_outcomes(passed=2, failed=1)
+    # Twice as many maps are alive at once.
+    project.replace("onnx.onnx", wide(tmp_path / "wider.onnx", 128))
+    result = project.compare(UNEXPLAINED, "-n2", "--dist=loadfile", "-k", "growth")
+    result.assert_outcomes(failed=1)
+    assert "needs more memory than the last release" in said(result)
 
 
 def test_a_mistake_in_a_marker_is_told_once_and_is_no_crash(pytester: pytest.Pytester) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -45,7 +46,8 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
     reasons = MemoryReasons
     per_machine = True
     conditions = ("batch_size", "threads", "shapes")
-    needs_quiet = True
+    # On Linux: 0 of 200 alarms at 3 % while four times as much wanted to run as there are processors.
+    needs_quiet = not sys.platform.startswith("linux")
     order = 40
 
     def supports(self, kind: Kind) -> bool:
