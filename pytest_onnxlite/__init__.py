@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.runtimes import Runtime
     from pytest_onnxlite.scenarios import Scenario
     from pytest_onnxlite.spec import Dataset, ModelSpec
+    from pytest_onnxlite.stateful import Stateful
     from pytest_onnxlite.variants.variant import Variant
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Outcome",
     "Runtime",
     "Scenario",
+    "Stateful",
     "StaticInt8",
     "Task",
     "Variant",
@@ -69,6 +71,7 @@ _HOMES = {
     "Outcome": "pytest_onnxlite.checks.verdict",
     "Scenario": "pytest_onnxlite.scenarios",
     "Runtime": "pytest_onnxlite.runtimes",
+    "Stateful": "pytest_onnxlite.stateful",
     "StaticInt8": "pytest_onnxlite.recipes",
     "Task": "pytest_onnxlite.checks.check",
     "Variant": "pytest_onnxlite.variants.variant",

@@ -24,6 +24,7 @@ from pytest_onnxlite.recipes import AnyRecipe, Recipe
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.stateful import Stateful
 from pytest_onnxlite.text import listed, twin, unknown
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _FILES = ("trained", "onnx", "int8")
 _DATA = {"data": ("file", "x", "y", "slices", "labels"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
-_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "runtime", "scenarios", "variants", "judge")
+_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "runtime", "scenarios", "state", "variants", "judge")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 # How alike two names are of which one is the other misspelt, from 0 to 1.
 _ALIKE = 0.85
@@ -220,6 +221,11 @@ def _model(
         arguments["recipe"] = _recipe(f"{where} recipe", table["recipe"], Recipe)
     if "runtime" in table:
         arguments["runtime"] = named_runtime(folder, where, table["runtime"], runtimes)
+    if "state" in table:
+        try:
+            arguments["stateful"] = Stateful(table["state"])
+        except OnnxliteError as error:
+            raise UsageMistake(f"{where} state: {error}") from None
     data = {
         key: _data_file(folder, f"{where} {key}", table[key], names) for key, names in _DATA.items() if key in table
     }

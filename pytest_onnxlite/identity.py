@@ -140,4 +140,5 @@ def _content(spec: ModelSpec) -> tuple[Any, ...]:
         for name, found in sorted(spec.scenarios.items())
     ]
     files = spec.onnx, spec.int8, tuple(spec.variants.items()), spec.recipe, calibration, data
-    return *files, spec.batch_size, spec.runtime, spec.batched, spec.output, spec.rating, scenarios
+    how = spec.batch_size, spec.runtime, spec.batched, spec.output, spec.rating
+    return *files, *how, scenarios, spec.stateful

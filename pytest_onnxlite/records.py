@@ -40,6 +40,7 @@ class Conditions:
     metric: str
     samples: int | None
     output: str | None
+    state: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ DECLARED_KEYS = frozenset(
         "recipe",
         "runtime",
         "scenarios",
+        "state",
     }
 ) | {"variants", "judge"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -32,6 +32,7 @@ from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.samples import FEWEST, make_up, make_up_scenarios
 from pytest_onnxlite.settings import PROCESSORS, Settings
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, count_samples
+from pytest_onnxlite.stateful import Stateful
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.external import hash_model
@@ -296,6 +297,7 @@ def _spec(folder: Path, manifest: Manifest, runtime: Runtime) -> ModelSpec:
         runtime=runtime,
         metric=conditions.metric if manifest.metric_is_built_in else "top1",
         output=conditions.output,
+        stateful=Stateful(conditions.state) if conditions.state else None,
         scenarios=make_up_scenarios(manifest.scenarios, max(batch_size, FEWEST), manifest.seed),
         **sources,
     )

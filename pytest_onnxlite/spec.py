@@ -19,6 +19,7 @@ from pytest_onnxlite.metrics import Metric, as_metric
 from pytest_onnxlite.recipes import AnyRecipe, DynamicInt8, Recipe, StaticInt8
 from pytest_onnxlite.runtimes import Runtime as Runtime
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
+from pytest_onnxlite.stateful import Stateful
 
 __tracebackhide__ = hide_mistakes
 
@@ -247,6 +248,7 @@ class ModelSpec:
         scenarios: by name, what else the model is fed with where latency and memory are judged, such as
             `{"long": Scenario(length=512)}` for `onnxlite_latency(scenario="long")`.
         runtime: how its files are run in production: providers, threads, options, custom operators.
+        stateful: that the ONNX files are run step by step, and what their state is.
 
     Raises:
         OnnxliteError: an unusable name, a file that is not there, nothing to guard, or a value out of range.
@@ -268,6 +270,7 @@ class ModelSpec:
     variants: Mapping[str, AnyRecipe | str | os.PathLike[str]] = field(default_factory=dict)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
+    stateful: Stateful | None = None
 
     def __post_init__(self) -> None:
         require_name(self.name)
@@ -321,6 +324,8 @@ class ModelSpec:
                 path = as_path(getattr(self, key), f"ModelSpec({self.name!r}) {key}")
                 object.__setattr__(self, key, path)
         where = f"ModelSpec({self.name!r})"
+        if self.stateful is not None and not isinstance(self.stateful, Stateful):
+            raise OnnxliteError(f"{where}: stateful={self.stateful!r}; expected Stateful(state=...).")
         scenarios = {
             name: scenario
             if scenario.inputs is None

@@ -272,6 +272,43 @@ def attention(path: Path, heads: int, width: int = 8) -> Path:
     )
 
 
+def lstm_step(path: Path, wrong: bool = False, slow: bool = False) -> Path:
+    """One step of an LSTM, (batch, 4) to (batch, 3), its state among inputs and outputs; wired wrong, or slow, if asked."""
+    hidden, width, rng = 8, 4, np.random.default_rng(0)
+    return save_graph(
+        path,
+        [
+            helper.make_node("Unsqueeze", ["x", "zero"], ["step"], name="step"),
+            helper.make_node("LSTM", ["step", "w", "r", "b", "", "h_in", "c_in"], ["", "h", "c"], hidden_size=hidden),
+            helper.make_node("Squeeze", ["h", "zero"], ["seen"], name="seen"),
+            *(
+                helper.make_node("Sin", ["seen" if n == 0 else f"s{n}"], [f"s{n + 1}"], name=f"s{n}")
+                for n in range(100 * slow)
+            ),
+            helper.make_node("MatMul", ["s100" if slow else "seen", "v"], ["score"], name="score"),
+            helper.make_node("Identity", ["c" if wrong else "h"], ["h_out"], name="keep_h"),
+            helper.make_node("Identity", ["c"], ["c_out"], name="keep_c"),
+        ],
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", width]),
+            helper.make_tensor_value_info("h_in", TensorProto.FLOAT, [1, "batch", hidden]),
+            helper.make_tensor_value_info("c_in", TensorProto.FLOAT, [1, "batch", hidden]),
+        ],
+        [
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch", 3]),
+            helper.make_tensor_value_info("h_out", TensorProto.FLOAT, [1, "batch", hidden]),
+            helper.make_tensor_value_info("c_out", TensorProto.FLOAT, [1, "batch", hidden]),
+        ],
+        {
+            "w": rng.normal(size=(1, 4 * hidden, width)).astype(np.float32),
+            "r": rng.normal(size=(1, 4 * hidden, hidden)).astype(np.float32),
+            "b": rng.normal(size=(1, 8 * hidden)).astype(np.float32),
+            "v": rng.normal(size=(hidden, 3)).astype(np.float32),
+            "zero": np.array([0], np.int64),
+        },
+    )
+
+
 def tied(
     path: Path, words: int = 200, width: int = 32, *, gemm: bool = False, bias: bool = False, seed: int = 0
 ) -> Path:

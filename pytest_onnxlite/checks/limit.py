@@ -76,6 +76,7 @@ GROWTH = number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
 TOTAL = number(0.0, 10.0, "a number from 0 to 10 (0.1 is 10 %)")
 FLAG = Argument(bool, "True or False")
 _LABEL = Argument(str, LABEL_SAYS, form=LABEL)
+SEQUENCE = "sequence"
 SCENARIO = Argument(str, f"the name of a scenario of the model: {LABEL_SAYS}", form=LABEL)
 # Where the last release runs: in its own runtime; elsewhere, if nothing is said, in today's.
 RUNTIME = Argument(str, "'last': the last release in its own runtime", choices=("last",))
@@ -163,9 +164,10 @@ def parse_limit(limit: type[Limit], arguments: Mapping[str, object], where: str,
             values[name] = _LABEL.accept(where, name, value)
         elif value is not None or limit.arguments[name].type in (bool, tuple):
             values[name] = limit.arguments[name].accept(where, name, value)
-    if limit.arguments.get("scenario") is SCENARIO and values.get("scenario"):
+    if limit.arguments.get("scenario") is SCENARIO:
         # So that markers for several scenarios stand on one test.
-        values.setdefault("label", values["scenario"])
+        label = "-".join(filter(None, [values.get("scenario"), SEQUENCE if values.get("per") == SEQUENCE else ""]))
+        values = {"label": label, **values} if label else values
     return limit(**limit.filled(values))
 
 

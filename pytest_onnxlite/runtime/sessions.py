@@ -14,6 +14,7 @@ import msgspec
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import unicode_of
+from pytest_onnxlite.runtime.sequences import sequence_runner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -375,7 +376,11 @@ def session_runner(session: Any, feeds: Mapping[str, npt.NDArray[Any]]) -> Calla
     Raises:
         ValueError: the feeds are none of this model's.
     """
-    fed = _fed(feeds, session_inputs(session))
+    infos, names = session_inputs(session), [info.name for info in session_outputs(session)]
+    runner = sequence_runner(feeds, infos, names, lambda fed: session.run(None, fed))
+    if runner is not None:
+        return runner
+    fed = _fed(feeds, infos)
     return lambda: session.run(None, fed)
 
 

@@ -23,6 +23,7 @@ from pytest_onnxlite.variants.code import Unhashable
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
 from pytest_onnxlite.variants.silence import silence
+from pytest_onnxlite.variants.stateful import open_onnx
 from pytest_onnxlite.variants.trained import TrainedVariant
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
 from pytest_onnxlite.workspace import own_folder
@@ -394,4 +395,4 @@ class Builder:
     def _open(self, kind: str, path: Path, has_run: bool = False) -> OnnxVariant:
         if not has_run:  # with this runtime: what is built is kept for every runtime
             first_run.run_with_runtime(path, kind, self.spec, self.evaluation.x, self._cache)
-        return OnnxVariant(self.spec.name, kind, path, self.spec.runtime, batched=self.spec.batched)
+        return open_onnx(self.spec, kind, path)

@@ -14,12 +14,14 @@ from pytest_onnxlite.lint.protobuf import is_quantized, load_graph
 from pytest_onnxlite.recipes import AnyRecipe, recipe_text
 from pytest_onnxlite.runtime import arrays, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
+from pytest_onnxlite.runtime.sequences import first_state, require_inputs, steps_of
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
 from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, take
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
+from pytest_onnxlite.variants.stateful import sequence_inputs
 from pytest_onnxlite.variants.variant import Outputs
 from pytest_onnxlite.workspace import working_folder
 
@@ -68,10 +70,17 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
     try:
         infos = tuple(_info(value) for value in graph.input if value.name not in stored)
         _require_room(infos, path.name, kind, spec.name)
-        feeds = one_run(to_feeds(take(x, slice(batch_of(spec, x, infos))), infos, spec.batched), spec.batched)
+        feeds = _first_feeds(spec, x, infos)
     except ValueError as error:
         raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
     found = run_once(path, spec.name, kind, feeds, spec.runtime)
+    if spec.stateful is not None:
+        state = set(spec.stateful.state.values())
+        return {
+            name: np.expand_dims(array, min(1, array.ndim)) if spec.batched else array[None, None]
+            for name, array in found.items()
+            if name not in state
+        }
     return found if spec.batched else {name: array[None] for name, array in found.items()}
 
 
@@ -95,6 +104,51 @@ def run_with_runtime(path: Path, kind: str, spec: ModelSpec, x: Inputs, cache: C
         (folder / "ran").write_text(f"{path.name} was loaded and run\n")
 
     cache.entry("first-run-with", inputs, run, ["ran"])
+
+
+def _first_feeds(spec: ModelSpec, x: Inputs, infos: tuple[TensorInfo, ...]) -> dict[str, Array]:
+    """Return what a file is fed with in its first run: of sequences, the first step.
+
+    Raises:
+        ValueError: the samples do not fit.
+    """
+    if spec.stateful is None:
+        return one_run(to_feeds(take(x, slice(batch_of(spec, x, infos))), infos, spec.batched), spec.batched)
+    require_inputs(infos, spec.stateful.state)
+    asked = sequence_inputs(infos, spec.stateful, batched=spec.batched)
+    feeds = one_run(to_feeds(first_of(spec, x, batch_of(spec, x, asked)), asked, spec.batched), spec.batched)
+    step = next(steps_of(feeds, 1 if spec.batched else 0))
+    return {**step, **first_state(infos, spec.stateful.state, step)}
+
+
+def first_of(spec: ModelSpec, x: Inputs, count: int) -> Inputs:
+    """Return the first samples; of sequences, their first step."""
+    found = take(x, slice(count))
+    if spec.stateful is None:
+        return found
+    if isinstance(found, Mapping):
+        return {name: _first_step(array) for name, array in found.items()}
+    return _first_step(found)
+
+
+def _first_step(array: Array) -> Array:
+    if array.dtype == object:
+        return np.stack([sample[:1] for sample in array])
+    if array.ndim < 2:
+        raise ValueError(
+            f"Stateful asks for a sequence for each sample, (N, steps, ...); the data has shape {array.shape}"
+        )
+    return array[:, :1]
+
+
+def require_no_state(spec: ModelSpec, what: str, instead: str) -> None:
+    """Refuse what is not done with a model that has a state.
+
+    Raises:
+        OnnxliteError: the spec says that it has one.
+    """
+    if spec.stateful is not None:
+        raise OnnxliteError(f"ModelSpec({spec.name!r}): {what} does not support a model with a state. {instead}")
 
 
 def _require_room(infos: tuple[TensorInfo, ...], name: str, kind: str, model: str) -> None:
@@ -190,6 +244,7 @@ def accept(
         "data": data.sha256,
         "onnxruntime": version_of("onnxruntime"),
         **runtime_key(spec.runtime),
+        **({} if spec.stateful is None else {"state": dict(spec.stateful.state)}),
     }
 
     def check(folder: Path) -> None:

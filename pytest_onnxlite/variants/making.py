@@ -71,6 +71,7 @@ def calibration_of(spec: ModelSpec, recipe: AnyRecipe, source: OnnxVariant) -> C
     samples = spec.calibration
     if samples is None or not isinstance(recipe, StaticInt8):
         return None
+    first_run.require_no_state(spec, "a static recipe", "Give recipe=DynamicInt8(), or a file of your own as int8=.")
     try:
         to_feeds(take(samples, slice(1)), source.inputs_info, spec.batched)
     except ValueError as error:
@@ -108,7 +109,7 @@ def make(
         first_run.require_sound(path, source.path, decided["excluded"], spec.name, recipe)
         found = first_run.run_first(path, name, spec, x)
         samples = first_run.batch_of(spec, x, source.inputs_info)
-        expected = source.run(take(x, slice(samples)), samples)
+        expected = source.run(first_run.first_of(spec, x, samples), samples)
         first_run.require_same_outputs(expected, found, spec.name, name, values=False)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime.sequences import without_mark
 from pytest_onnxlite.spec import Array, Inputs, count_samples, take
 from pytest_onnxlite.text import Shapes
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.scenario_inputs import inputs_of
+from pytest_onnxlite.variants.stateful import StatefulVariant
 from pytest_onnxlite.variants.variant import RuntimeVariant, Variant
 
 # A dim that is not so much larger than in any shape chosen so far is no reason for one more.
@@ -22,11 +24,17 @@ Feeds = dict[str, Array]
 
 def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
     """Return the shapes of what a model is fed with in one run, by input."""
-    return {name: tuple(map(int, array.shape)) for name, array in feeds.items()}
+    return {name: tuple(map(int, array.shape)) for name, array in without_mark(feeds).items()}
 
 
 def batches(
-    builder: Builder, variant: Variant, batch_size: int, scenario: str = "", every_shape: bool = False
+    builder: Builder,
+    variant: Variant,
+    batch_size: int,
+    scenario: str = "",
+    every_shape: bool = False,
+    *,
+    sequence: bool = False,
 ) -> tuple[RuntimeVariant, list[Feeds]]:
     """Return a variant with the feeds of one batch for each shape that counts, and close every session of the model.
 
@@ -39,6 +47,7 @@ def batches(
         batch_size: samples in a batch.
         scenario: the spec's scenario that says what it is fed with; the evaluation data where empty.
         every_shape: return a batch of each shape that there is, the longest first.
+        sequence: whether a run is all steps of a model with a state, and not the last one.
 
     Raises:
         OnnxliteError: no runtime runs the variant, there are fewer samples than the batch needs, or there is no such
@@ -47,7 +56,7 @@ def batches(
     if not isinstance(variant, RuntimeVariant):
         raise OnnxliteError(f"{variant.model} {variant.kind}: no runtime loads it, so that it cannot be measured.")
     if scenario:
-        found = _batches_of(builder, variant, batch_size, scenario, every_shape)
+        found = _batches_of(builder, variant, batch_size, scenario, _feeding(variant, sequence), every_shape)
         builder.release()
         variant.release()
         return variant, found
@@ -57,14 +66,36 @@ def batches(
             f"{variant.model} {variant.kind}: a batch of {batch_size} needs as many evaluation samples; there are "
             f"{count_samples(data)}."
         )
-    found = [variant.feeds(_take_rows(data, rows)) for rows in rows_to_run(data, batch_size, every_shape)]
+    feeds_of = _feeding(variant, sequence)
+    found = [feeds_of(_take_rows(data, rows)) for rows in rows_to_run(data, batch_size, every_shape)]
     builder.release()
     variant.release()
     return variant, found
 
 
+def _feeding(variant: RuntimeVariant, sequence: bool) -> Callable[[Inputs], Feeds]:
+    """Return what makes the feeds of a run from samples.
+
+    Raises:
+        OnnxliteError: all steps are asked for of a model without a state.
+    """
+    if not sequence:
+        return variant.feeds
+    if not isinstance(variant, StatefulVariant):
+        raise OnnxliteError(
+            f"{variant.model} {variant.kind}: per='sequence' times all steps of a model with a state, and the model has none: give "
+            "ModelSpec(stateful=Stateful(...)), or leave per= out."
+        )
+    return variant.sequence_feeds
+
+
 def _batches_of(
-    builder: Builder, variant: RuntimeVariant, batch_size: int, name: str, every_shape: bool
+    builder: Builder,
+    variant: RuntimeVariant,
+    batch_size: int,
+    name: str,
+    feeds_of: Callable[[Inputs], Feeds],
+    every_shape: bool,
 ) -> list[Feeds]:
     """Return the batches of a scenario, each of which the variant has run once: a shape may be new to it."""
     scenario = builder.spec.scenario(name)
@@ -74,7 +105,7 @@ def _batches_of(
         found = [_take_rows(data, rows) for rows in rows_to_run(data, batch_size, every_shape)]
         for batch in found:
             variant.answer(batch, batch_size)
-        return [variant.feeds(batch) for batch in found]
+        return [feeds_of(batch) for batch in found]
     except OnnxliteError as error:
         model = f"{variant.model} {variant.kind}: "
         reason = str(error).removeprefix(model).rstrip(".")
@@ -82,14 +113,14 @@ def _batches_of(
 
 
 def batch_at(
-    builder: Builder, variant: Variant, batch_size: int, shapes: Shapes, scenario: str = ""
+    builder: Builder, variant: Variant, batch_size: int, shapes: Shapes, scenario: str = "", *, sequence: bool = False
 ) -> tuple[RuntimeVariant, Feeds]:
     """Return the batch of these shapes among those of `batches`; the first if there is none.
 
     Raises:
         OnnxliteError: see `batches`.
     """
-    running, found = batches(builder, variant, batch_size, scenario)
+    running, found = batches(builder, variant, batch_size, scenario, sequence=sequence)
     return running, next((feeds for feeds in found if shapes_of(feeds) == shapes), found[0])
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from digits import load_digits
 from emulation import JUDGED_ON
-from onnx_models import attention, save_graph
+from onnx_models import attention, lstm_step, save_graph
 from projects import REPOSITORY, Digits
 
 PAGE = REPOSITORY / "docs" / "models.md"
@@ -81,6 +81,7 @@ def test_an_example_runs_as_it_stands(
     shutil.copyfile(digits.trained, models / "digits.keras")
     voice(models / "voice.onnx")
     attention(models / "sentences.onnx", 2)
+    lstm_step(models / "listener.onnx")
     if title in TENSORFLOW:
         doubled(models / "doubled.keras")
     assert set(sections()) >= TENSORFLOW | JUDGED

@@ -24,8 +24,6 @@ X = np.ones((3, 8, 8), np.float32)
 
 def write(project: Project, model: Path, markers: str, spec: str = SHORT_AND_LONG, x: object = X) -> None:
     project.write({"onnx": model}, x, variant="onnx", markers=markers, spec=spec)
-    conftest = project.path / "conftest.py"
-    conftest.write_text(conftest.read_text().replace("ModelSpec, StaticInt8", "ModelSpec, Scenario, StaticInt8"))
 
 
 @pytest.mark.alone

@@ -68,6 +68,8 @@ def measure(
 def _emulate(
     builder: Builder, variant: OnnxVariant, way: Way, batch_size: int, read: accuracy.Read, empty: Elsewhere
 ) -> Elsewhere:
+    if builder.spec.stateful is not None:
+        raise OnnxliteError("a model with a state is run on this processor alone.")
     rows, outputs, answer, cut = _run(builder, variant, way, batch_size, empty.limit)
     for name, array in outputs.items():
         try:

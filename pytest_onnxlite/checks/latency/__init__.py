@@ -95,7 +95,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         # A scenario that the model cannot take is told wherever it is named.
         if isinstance(task.reference, Absent) and needs_baseline and not task.scenario_name:
             return _not_measured(task.reference)
-        variant, found = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
+        variant, found = batches(
+            task.builder, task.variant, task.batch_size, task.scenario_name, sequence=limit.is_per_sequence
+        )
         if isinstance(task.reference, Absent) and needs_baseline:
             return _not_measured(task.reference)
         changed = changed_scenario(task, LatencySection, list(map(shapes_of, found)))

@@ -62,7 +62,9 @@ def explain_latency(case: Case[Latency]) -> Explanation:
     case.task.progress(f"profiling {variant.model} {variant.kind} and {name}")
     evidence = case.verdict.evidence
     shapes = evidence.shapes if isinstance(evidence, LatencyEvidence) else case.found.shapes
-    _, feeds = batch_at(case.task.builder, variant, case.task.batch_size, shapes, case.task.scenario_name)
+    task = case.task
+    sequence = task.limit.is_per_sequence
+    _, feeds = batch_at(task.builder, variant, task.batch_size, shapes, task.scenario_name, sequence=sequence)
     named = variant.kind == "int8" or variant.kind in case.task.builder.spec.variants
     made_from = case.task.builder.made_from(variant.kind) if named else None
     sources = [made_from.path] if made_from is not None else []

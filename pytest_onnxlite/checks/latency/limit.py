@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pytest_onnxlite.checks.limit import FLAG, RUNTIME, SCENARIO, TOTAL, Argument, Limit, number, whole
+from pytest_onnxlite.checks.limit import FLAG, RUNTIME, SCENARIO, SEQUENCE, TOTAL, Argument, Limit, number, whole
 from pytest_onnxlite.checks.quantity import SECONDS
 from pytest_onnxlite.kinds import Kind
 
@@ -26,6 +26,7 @@ class LatencyLimit(Limit):
         absolute: if the last release's file was not kept, and no float model can stand in, compare with the
             saved seconds, on a machine of the same fingerprint.
         scenario: what the model is fed with, of `ModelSpec(scenarios=...)`; its evaluation data where empty.
+        per: of a model with a state, whether the last step is timed, or `sequence`: all of them.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
         max_time: seconds after which measuring longer is given up.
@@ -42,6 +43,7 @@ class LatencyLimit(Limit):
         "max_ratio": number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
         "absolute": FLAG,
         "scenario": SCENARIO,
+        "per": Argument(str, "'step' or 'sequence'", choices=("step", SEQUENCE)),
         "batch_size": whole(1),
         "threads": whole(1),
         "max_time": number(0.5, 3600.0, "seconds, from 0.5 to 3600"),
@@ -55,12 +57,18 @@ class LatencyLimit(Limit):
     max_ratio: float | None = None
     absolute: bool = False
     scenario: str = ""
+    per: str = "step"
     batch_size: int | None = None
     threads: int | None = None
     max_time: float = 120.0
     max: float | None = None
     budget_machine: str | None = None
     runtime: str = ""
+
+    @property
+    def is_per_sequence(self) -> bool:
+        """Whether all steps of a model with a state are timed."""
+        return self.per == SEQUENCE
 
     @classmethod
     def filled(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
