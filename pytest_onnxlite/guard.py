@@ -373,7 +373,7 @@ class Guardian:
                 Budget(self._settings.suggest_time),
                 self._progress,
                 declared_in,
-                suggest.in_the_way(reasons),
+                reasons,
             )
         except Exception as error:  # whatever is wrong with it, the verdicts stand
             return Suggestion(f"The search for a recipe failed: {type(error).__name__}: {first_line(error)}")

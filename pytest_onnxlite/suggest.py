@@ -239,7 +239,7 @@ def search(
     budget: Budget,
     progress: Callable[[str], None],
     declared_in: str = "",
-    preface: str = "",
+    reasons: Sequence[Explanation] = (),
 ) -> Suggestion:
     """Search for a recipe that passes.
 
@@ -251,9 +251,12 @@ def search(
         budget: how long to search.
         progress: is told what begins.
         declared_in: the table of pyproject.toml that declares the model; empty where a fixture does.
-        preface: what is to be said before all else.
+        reasons: why limits are broken. If calibration is the first cause, no other recipe that calibrates is tried.
     """
     spec = builder.spec
+    preface = in_the_way(reasons)
+    # A file of the user's was calibrated elsewhere: what the spec gives may be good.
+    is_spoilt = bool(preface) and spec.int8 is None
     current = spec.recipe or builder.recipe[0]
     tried: list[Attempt] = []
     first = [current] if spec.int8 is not None else []
@@ -264,6 +267,8 @@ def search(
     for recipe in (*first, *neighbours(current, spec.calibration is not None, nodes, operators)):
         if budget.left <= reserve:
             break
+        if is_spoilt and isinstance(recipe, StaticInt8):
+            continue
         recipes[recipe_text(recipe)] = recipe
         hopeless = trials.rule_out(builder, recipe)
         if hopeless is not None:
@@ -284,7 +289,8 @@ def search(
     if passes is None:
         tried = _completed(builder, trials, tried, recipes, budget, progress)
     found = _result(tried, passes, budget, ended, paste_text(spec, passes, declared_in) if passes else "")
-    return dataclasses.replace(found, text=preface + found.text)
+    alone = "Only recipes without calibration were tried. " if is_spoilt else ""
+    return dataclasses.replace(found, text=preface + alone + found.text)
 
 
 def _completed(

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
+from pytest_onnxlite.explain.forced_graphs import FORCED, force, with_outputs
 from pytest_onnxlite.explain.layer import INPUT, Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.matching import Index, Pair, float_name, is_integer_node, match
 from pytest_onnxlite.explain.noise import HIGHEST, Floats, NoiseSums, decibel, spread_of
@@ -32,11 +32,12 @@ from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.workspace import working_folder
 
-_FORCED = "__onnxlite_own"
 # Runs of the outer graph from which a subgraph's are taken.
 _INNER_RUNS = 8
 # A range is left by rounding alone; beyond this share of a step values are cut off.
 _ROUNDING = 1.0
+# What lies below a range that begins at 0 counts from this share of it on.
+_BELOW = 0.2
 _CHANNELS_FIRST = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization"})
 _CHANNELS_LAST = frozenset({"GRU", "Gemm", "LSTM", "LayerNormalization", "MatMul", "RNN"})
 
@@ -139,7 +140,7 @@ class _Comparison:
             name for subgraph, _ in self._subgraphs for name in subgraph.wanted() if name in self._reference.producers
         }
         names = list(dict.fromkeys([*(pair.name for pair in self._pairs), *sorted(wanted)]))
-        reference = self._sessions.open(_with_outputs(self._scope.reference, names))
+        reference = self._sessions.open(with_outputs(self._scope.reference, names))
         forced: Any = None
         cumulative: Any = None
         extra: list[str] = []
@@ -149,9 +150,9 @@ class _Comparison:
             if forced is None:
                 self._keep_floats(values)
                 extra = self._inner_names()
-                forced = self._sessions.open(_forced(self._scope.candidate, self._pairs, extra))
+                forced = self._sessions.open(force(self._scope.candidate, self._pairs, extra))
                 cumulative = self._sessions.open(
-                    _with_outputs(self._scope.candidate, [pair.candidate for pair in self._pairs])
+                    with_outputs(self._scope.candidate, [pair.candidate for pair in self._pairs])
                 )
             given = {
                 pair.candidate: pair.scale.quantize(values[pair.name]) if pair.scale else values[pair.name]
@@ -159,7 +160,7 @@ class _Comparison:
             }
             accepted = {value.name for value in forced.get_inputs()}
             fed = {name: value for name, value in {**candidate_feeds, **given}.items() if name in accepted}
-            own = forced.run([pair.candidate + _FORCED for pair in self._pairs] + extra, fed)
+            own = forced.run([pair.candidate + FORCED for pair in self._pairs] + extra, fed)
             theirs = cumulative.run([pair.candidate for pair in self._pairs], candidate_feeds)
             for sums, pair, one, other in zip(self._sums, self._pairs, own, theirs, strict=False):
                 one, other = self._as_read(pair, one), self._as_read(pair, other)
@@ -239,8 +240,9 @@ class _Comparison:
                 sums.values += values.size
                 self._note_clipping(sums, Pair(name, name), values)
                 # Within the graph a range that begins at 0 may do the work of a Relu; here it cuts off what it is fed.
-                if scale.low == 0 < scale.high:
-                    sums.highest = max(sums.highest, 1 - sums.least / scale.high)
+                below = -sums.least / scale.high if scale.low == 0 < scale.high else 0.0
+                if below > _BELOW:
+                    sums.highest = max(sums.highest, 1 + below)
 
     def _note_reaches(self, values: Mapping[str, Array]) -> None:
         for name in {
@@ -365,36 +367,3 @@ def _add_range(layer: Layer, sums: NoiseSums) -> None:
     """Add how values fit into the range of their integers."""
     layer.clipped, layer.reach = sums.clipped / sums.values, sums.highest
     layer.low, layer.high, layer.least, layer.most = sums.low, sums.high, sums.least, sums.most
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    # Declared shapes may be of a tensor that becomes an input now.
-    del copy.graph.value_info[:]
-    return copy
-
-
-def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Return a copy that gives out tensors from within."""
-    copy = _copy(model)
-    given = {value.name for value in copy.graph.output}
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in given)
-    return copy
-
-
-def _forced(model: onnx.ModelProto, pairs: Sequence[Pair], extra: Sequence[str]) -> onnx.ModelProto:
-    """Return a copy in which every matched tensor is fed, and what would have computed it is given out."""
-    copy = _copy(model)
-    graph = copy.graph
-    kinds = {pair.candidate: pair.scale.dtype if pair.scale else "float32" for pair in pairs}
-    for node in graph.node:
-        for position, name in enumerate(node.output):
-            if name in kinds:
-                node.output[position] = name + _FORCED
-    del graph.output[:]
-    graph.output.extend(onnx.ValueInfoProto(name=name + _FORCED) for name in kinds)
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in extra)
-    for name, kind in kinds.items():
-        graph.input.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), None))
-    return copy

@@ -166,6 +166,11 @@ BESIDE_FLOAT = {
         r"^\d+\.\d % of the values of input x lie beyond .*: calibration saw no values below 0\. .* gives back \d+ of the \d+",
         BLAMED,
     ),
+    "bytes": Cause(
+        "static INT8 that was calibrated on pixels from 0 to 255, evaluated on pixels around 0",
+        r"^the values of input x use 0\.\d % of the range .* calibration saw values \d+\.\d times as large\. .* gives back \d+ of",
+        BLAMED,
+    ),
     "raw": Cause(
         "static INT8 that was calibrated on pixels from 0 to 255, evaluated on 0 to 1",
         r"^the values of input x use 0\.4 % of the range .* calibration saw values 2\d\d\.\d times as large\..* gives back",
@@ -248,6 +253,7 @@ def beside_float(files: dict[str, Any]) -> dict[str, Seed]:
         "fifth": Seed(net, X, Y, calibration=X[:100] * 0.2, recipe=STATIC),
         "zeros": Seed(net, X, Y, calibration=X[:20] * 0, recipe=STATIC),
         "shifted": Seed({"onnx": files["centred"]}, X - 0.5, Y, calibration=np.abs(X[:100] - 0.5), recipe=STATIC),
+        "bytes": Seed({"onnx": files["centred"]}, X - 0.5, Y, calibration=np.abs(X[:100]) * 127, recipe=STATIC),
         "raw": Seed(net, X, Y, calibration=X[:100] * 255, recipe=STATIC),
         "one_class": Seed(net, X, Y, calibration=ones * 0.5, recipe=STATIC),
         "detector": Seed({"onnx": detector_path}, boxes, calibration=boxes[:100], recipe=STATIC),

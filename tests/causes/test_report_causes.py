@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 from cause import Cause
 from onnx import TensorProto, helper
+from patterns import fitted, pictures
 
 from pytest_onnxlite.checks.accuracy.causes import Evidence, OneSided, rank_causes
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
@@ -228,6 +229,12 @@ CALIBRATION = Cause(
 )
 
 
+SPOILT = Cause(
+    "a fifth of the range in calibration, and a search for a recipe",
+    r"^First the calibration: \d+\.\d % of the values of input x lie beyond .*\. Recipes are second to that\.$",
+)
+
+
 def explained(evidence: Evidence) -> Explanation:
     first = rank_causes(evidence)[0]
     return Explanation(first.text, kind=first.kind, short=first.short)
@@ -243,6 +250,21 @@ def test_calibration_is_said_before_any_recipe() -> None:
     assert "Ranges of activations" not in text
 
 
+def test_no_time_goes_into_recipes_whose_calibration_is_to_blame(project: Project, tmp_path: Path) -> None:
+    x, y = pictures(200)
+    spec = "recipe=StaticInt8(), calibration=data['x'][:50] * np.float32(0.2)"
+    markers = "@pytest.mark.onnxlite_accuracy(max_drop=0.02)"
+    project.write({"onnx": fitted(tmp_path / "a.onnx")}, x, y, markers=markers, spec=spec)
+    record, text = run(project, "--onnxlite-suggest")
+    suggestion = record["suggestion"]
+    first, second = suggestion["text"].splitlines()[:2]
+    SPOILT.hold(first, text)
+    assert second.startswith(
+        "  Only recipes without calibration were tried. This passes every limit of the test (tried, 1 in"
+    )
+    assert [attempt["recipe"] for attempt in suggestion["tried"]] == ["DynamicInt8()"]
+
+
 def test_a_few_nodes_in_float_are_tried_with_unsigned_weights() -> None:
     texts = [recipe_text(recipe) for recipe in neighbours(StaticInt8(), True, ["a", "b", "c", "d"], ["Conv"])]
     for wanted in (
@@ -253,4 +275,4 @@ def test_a_few_nodes_in_float_are_tried_with_unsigned_weights() -> None:
         assert texts.index(wanted) < 30, texts[:30]
 
 
-CAUSES = [RENAMED, INPUT, KEEP, VNNI, HOPELESS, NEAREST, MISFIT, CALIBRATION]
+CAUSES = [RENAMED, INPUT, KEEP, VNNI, HOPELESS, NEAREST, MISFIT, CALIBRATION, SPOILT]
