@@ -82,11 +82,14 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         from pytest_onnxlite.checks.latency import measure as timing
         from pytest_onnxlite.checks.latency.apart import with_last_release
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
+        from pytest_onnxlite.checks.latency.cold import judge_cold
         from pytest_onnxlite.checks.latency.cure import cure_for
         from pytest_onnxlite.checks.latency.references import best_reference, saved_at, siblings_of
         from pytest_onnxlite.checks.latency.timer import Timer
         from pytest_onnxlite.variants.running import batches, shapes_of
 
+        if task.limit.phase:
+            return judge_cold(task)
         last = last_runtime(task)
         if isinstance(last, Absent):
             task, last = replace(task, reference=last, last_file=None), None
@@ -181,7 +184,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def explain(self, case: Case[Latency]) -> Explanation | None:
         """Say which operators and nodes take longer; what the runtime did, or a number allows, is in no node's time."""
-        if case.verdict.against in (FIRST, RUNTIME, LIMIT):
+        if case.verdict.against in (FIRST, RUNTIME, LIMIT) or case.found.phase:
             return None
         from pytest_onnxlite.checks.latency.explain import explain_latency
 

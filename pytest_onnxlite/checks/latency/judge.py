@@ -266,7 +266,7 @@ def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Ver
     if outcome is Outcome.FAIL:
         drift = "" if since is None else f" Since the first release: {since:.2f}x."
         text = (
-            f"{figure} per inference, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
+            f"{figure} {found.per}, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
             f"(max_slowdown={limit.max_slowdown}, {_conditions(found)}).\n{text}{drift}\n"
             f"{together(comparison.runtime)}"
             "Look for operators that were added or that lost their fused or quantized form; if the cost is meant, "

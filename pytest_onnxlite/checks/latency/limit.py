@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,8 @@ from pytest_onnxlite.kinds import Kind
 
 # What `max_slowdown` is where each side has a process and a runtime of its own. Measured by benchmarks/runtime_study.py.
 APART = 0.1
+# What it is where each start has a process of its own. Measured by benchmarks/cold_start_study.py.
+COLD = 0.15
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class LatencyLimit(Limit):
             needs no baseline.
         absolute: if the last release's file was not kept, and no float model can stand in, compare with the
             saved seconds, on a machine of the same fingerprint.
+        phase: what is timed instead of an inference, each time in a fresh process: `load`, creating a session, or `first`, its
+            first run; `max_slowdown` is 0.15 then, if it is not given.
         scenario: what the model is fed with, of `ModelSpec(scenarios=...)`; its evaluation data where empty.
         per: of a model with a state, whether the last step is timed, or `sequence`: all of them.
         batch_size: samples per inference; the spec's where None.
@@ -42,6 +46,7 @@ class LatencyLimit(Limit):
         "max_slowdown_total": TOTAL,
         "max_ratio": number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
         "absolute": FLAG,
+        "phase": Argument(str, "'load' or 'first'", choices=("load", "first")),
         "scenario": SCENARIO,
         "per": Argument(str, "'step' or 'sequence'", choices=("step", SEQUENCE)),
         "batch_size": whole(1),
@@ -56,6 +61,7 @@ class LatencyLimit(Limit):
     max_slowdown_total: float | None = None
     max_ratio: float | None = None
     absolute: bool = False
+    phase: str = ""
     scenario: str = ""
     per: str = "step"
     batch_size: int | None = None
@@ -73,12 +79,26 @@ class LatencyLimit(Limit):
     @classmethod
     def filled(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Two processes differ by more than two sessions of one: see docs/latency.md."""
-        return {"max_slowdown": APART, **values} if values.get("runtime") else values
+        default = COLD if values.get("phase") else APART if values.get("runtime") else None
+        return values if default is None else {"max_slowdown": default, **values}
+
+    @classmethod
+    def spread(cls, values: Mapping[str, Any], where: str) -> Sequence[Mapping[str, Any]]:
+        """A phase is the label, so that it stands next to the time of an inference and has its own baseline."""
+        phase, scenario = values.get("phase"), values.get("scenario")
+        if not phase or values.get("label") is not None:
+            return [values]
+        return [{**values, "label": ":".join(str(part) for part in (phase, scenario) if part)}]
 
     def misfit(self, kind: Kind) -> str:
         """A float model has no float model to compare with, and a machine is named for a time."""
         if self.budget_machine is not None and self.max is None:
             return f"budget_machine={self.budget_machine!r} names the machine that max= is for: give max= too."
+        others = [name for name in ("max", "max_ratio", "absolute", "runtime") if getattr(self, name)]
+        if self.phase and others:
+            return (
+                f"phase={self.phase!r} is compared with the last release's alone, and {others[0]}= is not judged by it."
+            )
         if self.max_ratio is None or kind.has_float_model or kind.build is not None:
             return ""
         return f"max_ratio= compares with the {kind.name} variant, and that is the one it judges here."

@@ -70,6 +70,7 @@ class Latency:
         others: the same at the other shapes that count, where samples differ in shape; this one is the longest.
         pace: seconds that the machine takes for a fixed piece of work, see `pace`; None where a report does not say.
         fast: seconds of one inference in the fast tenth of the blocks; None where a report does not say.
+        phase: what was timed instead of an inference, each time in a fresh process: `load` or `first`; empty for none.
     """
 
     seconds: float
@@ -84,6 +85,12 @@ class Latency:
     others: tuple[Latency, ...] = ()
     pace: float | None = None
     fast: float | None = None
+    phase: str = ""
+
+    @property
+    def per(self) -> str:
+        """What a time is of, as it is told."""
+        return {"load": "to create a session", "first": "for the first run"}.get(self.phase, "per inference")
 
     @property
     def each(self) -> tuple[Latency, ...]:

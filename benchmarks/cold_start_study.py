@@ -1,0 +1,93 @@
+"""How often `onnxlite_latency(phase=...)` is red of a model against itself, and against one with more nodes.
+
+    python benchmarks/cold_start_study.py OUT.jsonl --rounds 200
+    python benchmarks/cold_start_study.py OUT.jsonl --table
+
+Each round starts candidate and last release in turns, in fresh processes, and judges them as the check does. Rounds add up
+in the file. Run it while nothing else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from study_models import feeds_of, make_models, with_extra_work
+
+from pytest_onnxlite.baseline.record import Artefact, Baseline
+from pytest_onnxlite.checks.latency.cold import Starts
+from pytest_onnxlite.checks.latency.judge import judge_latency
+from pytest_onnxlite.checks.latency.limit import COLD, LatencyLimit
+from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Latency
+from pytest_onnxlite.checks.latency.schedule import Plan
+from pytest_onnxlite.checks.verdict import BASELINE
+from pytest_onnxlite.runtime import arrays
+from pytest_onnxlite.spec import Runtime
+
+
+def judge(candidate: Path, reference: Path, feeds: Path, phase: str) -> dict[str, object]:
+    """Compare two files once, and return what came of it."""
+    began = time.perf_counter()
+    limit = LatencyLimit(phase=phase, max_slowdown=COLD, max_time=60.0)
+    starts = Starts(candidate, reference, feeds, Runtime(), phase)
+    found = starts.take_turns(Plan(LAST_RELEASE, 1 + COLD, COLD, 1, False, limit.max_time))
+    times = tuple(starts.seconds)
+    latency = Latency(median(times), times, len(times), 1, 1, 1, {BASELINE: found}, phase=phase)
+    baseline = Baseline("study", "onnx", Artefact("study.onnx", "0" * 64, 1, kept=True))
+    (verdict,) = judge_latency(limit, latency, baseline)
+    return {
+        "phase": phase,
+        "outcome": str(verdict.outcome),
+        "ratio": median(found.first),
+        "replicates": len(found.first),
+        "seconds": time.perf_counter() - began,
+        "load": os.getloadavg()[0],
+    }
+
+
+def measure(out: Path, rounds: int, nodes: int) -> None:
+    """Judge each phase of twins and of a slower model; appends."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = next(model for model in make_models(folder) if "batch" not in model.name)
+        slower = with_extra_work(model, folder / "slower.onnx", nodes)
+        arrays.save(folder / "x.npz", feeds_of(model))
+        for _ in range(rounds):
+            for candidate, kind in ((model, "twin"), (slower, f"{nodes} nodes more")):
+                for phase in ("load", "first"):
+                    row = judge(candidate.path, model.path, folder / "x.npz", phase)
+                    with out.open("a") as file:
+                        file.write(json.dumps({"kind": kind, "model": model.name, **row}) + "\n")
+
+
+def table(out: Path) -> None:
+    """Print how often each was red."""
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    print("| against | phase | compared | fail | inconclusive | ratios | seconds | load |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    for kind, phase in sorted({(row["kind"], row["phase"]) for row in rows}):
+        own = [row for row in rows if (row["kind"], row["phase"]) == (kind, phase)]
+        fails, unsure = (sum(row["outcome"] == outcome for row in own) for outcome in ("fail", "inconclusive"))
+        ratios = sorted(row["ratio"] for row in own)
+        seconds, load = (median(row[name] for row in own) for name in ("seconds", "load"))
+        print(
+            f"| {kind} | {phase} | {len(own)} | {fails} | {unsure} | {ratios[0]:.2f} to {ratios[-1]:.2f} | {seconds:.0f} | "
+            f"{load:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=400)
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    if not given.table:
+        measure(given.out, given.rounds, given.nodes)
+    table(given.out)

@@ -1,0 +1,156 @@
+"""The cold start: creating a session, or its first run, of candidate and last release in turns, each in a fresh process."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from statistics import median
+
+from pytest_onnxlite.checks.check import Judged, Task
+from pytest_onnxlite.checks.last_inputs import with_last_that_runs
+from pytest_onnxlite.checks.latency.judge import NAME, judge_latency
+from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
+from pytest_onnxlite.checks.latency.limit import LatencyLimit
+from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency, LatencySection
+from pytest_onnxlite.checks.latency.references import most_today
+from pytest_onnxlite.checks.latency.schedule import Plan, take_turns
+from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.scenario import changed_scenario
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime import arrays, timing
+from pytest_onnxlite.runtime.childprocess import Child, ChildError
+from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.variants.running import batches, shapes_of
+
+# Processes of each side that make one replicate, and replicates of a candidate that is timed alone.
+_ROUNDS, _ALONE = 1, 8
+
+
+def judge_cold(task: Task[LatencyLimit]) -> Judged[Latency]:
+    """Time the phase that the marker names, at the longest shape, and judge it by the ratio to the last release's."""
+    reference, saves = task.reference, task.mode == "save"
+    if isinstance(reference, Absent) and not saves:
+        return _not_measured(reference)
+    if task.clock.missing:
+        return _not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
+    variant, found = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
+    reference = changed_scenario(task, LatencySection, list(map(shapes_of, found))) or reference
+    if not isinstance(reference, Absent):
+        task = with_last_that_runs(task, found)
+        reference = _with_file(task)
+    if isinstance(reference, Absent) and not saves:
+        return _not_measured(reference)
+    task.progress(f"starting {task.name} in fresh processes")
+    last = None if isinstance(reference, Absent) else task.last_file
+    latency = against_last(task.limit, measure(task, variant.path, last, found[0]))
+    verdicts = judge_latency(task.limit, latency, reference, file=task.sha256)
+    totals = [] if isinstance(reference, Absent) else judge_total(task.limit, latency, reference, task.sha256)
+    return Judged(latency, [*totals, *verdicts])
+
+
+def _not_measured(why: Absent) -> Judged[Latency]:
+    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
+
+
+def _with_file(task: Task[LatencyLimit]) -> Reference:
+    """Return the baseline if its file is there to be started, or why there is nothing to compare with."""
+    if isinstance(task.reference, Absent) or task.last_file is not None:
+        return task.reference
+    return Absent(Outcome.NOT_COMPARABLE, task.no_last_file)
+
+
+def measure(task: Task[LatencyLimit], candidate: Path, last: Path | None, feeds: Mapping[str, Array]) -> Latency:
+    """Time the phase of a candidate, and of the last release between.
+
+    Raises:
+        OnnxliteError: a process cannot load or run a model.
+    """
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
+        path = Path(folder) / "feeds.npz"
+        arrays.save(path, dict(feeds))
+        bench = Starts(candidate, last or candidate, path, task.runtime, task.limit.phase)
+        comparisons = {}
+        try:
+            if last is not None:
+                limit = task.limit
+                plan = Plan(LAST_RELEASE, most_today(task), limit.max_slowdown, _ROUNDS, False, limit.max_time)
+                comparisons[BASELINE] = replace(bench.take_turns(plan), fastest=bench.fastest)
+            else:
+                for _ in range(_ALONE * _ROUNDS):
+                    bench.time_candidate()
+        except ChildError as error:
+            raise OnnxliteError(f"starting {candidate.name} in a fresh process failed: {error}.") from None
+    return Latency(
+        seconds=median(bench.seconds),
+        sessions=tuple(bench.seconds),
+        rounds=len(bench.seconds),
+        iterations=1,
+        batch_size=task.batch_size,
+        threads=task.runtime.threads,
+        comparisons=comparisons,
+        duration=time.perf_counter() - start,
+        shapes=shapes_of(feeds),
+        phase=task.limit.phase,
+    )
+
+
+class Starts:
+    """Fresh processes, one at a time, in each of which a model is started; a `Bench` as `take_turns` needs it."""
+
+    def __init__(self, candidate: Path, reference: Path, feeds: Path, runtime: Runtime, phase: str) -> None:
+        self._candidate, self._reference = candidate, reference
+        self._feeds, self._runtime, self._phase = feeds, runtime, phase
+        self.seconds: list[float] = []
+        self.fastest = inf
+
+    def take_turns(self, plan: Plan) -> Comparison:
+        """Time both in turns until the bounds decide."""
+        turns = take_turns(self, plan, random.Random())
+        try:
+            next(turns)
+            while True:
+                turns.send(self.time_candidate())
+        except StopIteration as stop:
+            found: Comparison = stop.value
+            return found
+
+    def _start(self, model: Path) -> float:
+        with Child(fork=True) as child:
+            found = child.ask(timing.start_up, timing.OpenRequest(str(model), str(self._feeds), self._runtime))
+        return found.load if self._phase == "load" else found.first
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Nothing: each start has a process of its own."""
+
+    def open_self_pair(self) -> None:
+        """Nothing either."""
+
+    def time_candidate(self) -> float:
+        """Start the candidate, and keep its seconds."""
+        self.seconds.append(self._start(self._candidate))
+        return self.seconds[-1]
+
+    def time_reference(self) -> float:
+        """Start the reference."""
+        seconds = self._start(self._reference)
+        self.fastest = min(self.fastest, seconds)
+        return seconds
+
+    def time_reference_twin(self) -> float:
+        """Start the reference for itself to be compared with."""
+        return self._start(self._reference)
+
+    def rest(self, seconds: float) -> None:
+        """Do nothing for a while."""
+        time.sleep(seconds)
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return time.perf_counter()
