@@ -23,6 +23,8 @@ from pytest_onnxlite.variants.float_faults import infinite_biases
 
 # How the quantizer calls the scale of a tensor.
 _SCALE = "_scale"
+# How ONNX Runtime says that it has no operator of a name.
+_UNREGISTERED = re.compile(r"([\w.]+:\w+)\(-?\d+\) is not a registered function/op")
 # How it says that it does not know a tensor's data type.
 _UNTYPED = re.compile(r"Unable to find data type for (?:weight_name|tensor)=?\s*'([^']*)'")
 
@@ -47,6 +49,13 @@ def cannot_quantize(error: Exception, proto: onnx.ModelProto, name: str, recipe:
             f"{model}: {name} cannot be quantized: {_no_type(untyped[1], proto)} Leave in float what reads it with "
             f"ModelSpec(recipe={kind}(exclude={_nodes_at(proto, untyped[1])})), export the model with operators that onnx knows, "
             "or give an INT8 file of your own as int8=."
+        )
+    unregistered = _UNREGISTERED.search(str(error))
+    if unregistered:
+        return OnnxliteError(
+            f"{model}: {name} cannot be quantized with {kind}: to calibrate, ONNX Runtime's quantizer runs the model in sessions of its "
+            f"own, which load no library of custom operators ({unregistered[1]}). Use DynamicInt8(), which runs nothing, or give an "
+            "INT8 file of your own as int8=."
         )
     said = first_line(error).rstrip(".")
     meant = _nodes_meant(proto, said)

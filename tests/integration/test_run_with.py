@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError, Runtime, StaticInt8
+from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.cache import Cache
 
 from onnx_models import dense, quantize
 from projects import UNEXPLAINED, Project
@@ -72,6 +77,20 @@ def test_a_model_with_custom_operators_is_guarded_in_every_session(project: Proj
     assert "Time in operators (profiled" in report
     (record,) = json.loads(report)["records"]
     assert record["runtime"]["options"]["custom_ops"] == record["baseline"]["runtime"]["options"]["custom_ops"]
+
+
+@needs_extensions
+def test_a_model_with_custom_operators_is_quantized_where_nothing_is_run(tmp_path: Path) -> None:
+    source, runtime = custom(tmp_path / "a.onnx"), Runtime(custom_ops=["onnxruntime_extensions"])
+    spec = ModelSpec("m", onnx=source, evaluation=Dataset(X, Y), calibration=X, recipe=DynamicInt8(), runtime=runtime)
+    found = Builder(spec, Cache(tmp_path / "cache"), lambda _: None).int8.predict(X)
+    assert isinstance(found, np.ndarray)
+    assert (found.argmax(axis=1) == Y).mean() > 0.9
+    static = Builder(replace(spec, recipe=StaticInt8()), Cache(tmp_path / "cache"), lambda _: None)
+    with pytest.raises(
+        OnnxliteError, match=r"load no library of custom operators \(ai.onnx.contrib:NegPos\)\. Use DynamicInt8"
+    ):
+        _ = static.int8
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
