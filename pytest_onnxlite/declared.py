@@ -291,12 +291,10 @@ def _data_file(folder: Path, where: str, value: Any, keys: tuple[str, ...]) -> D
 
 def _named(folder: Path, where: str, table: Mapping[str, Any]) -> dict[str, AnyRecipe | Path]:
     """Return the variants that have names of their own: `variants` may also be a list, which picks."""
-    given = table.get("variants", [])
-    if isinstance(given, list):
+    given = table.get("variants")
+    if not isinstance(given, dict):
         return {}
     where = f"{where} variants"
-    if not isinstance(given, dict) or not given:
-        raise UsageMistake(f"{where}={given!r}; expected a list of names, or a table of recipes and files by name.")
     found: dict[str, AnyRecipe | Path] = {}
     for name, made in given.items():
         problem = problem_of_name(name, found)
@@ -330,9 +328,10 @@ def _limits(
     if "judge" in table and not named:
         raise UsageMistake(f"{where}: judge picks among variants with names, and there are none; use variants = [...].")
     key = "judge" if named else "variants"
+    more = "" if named else ", or a table of recipes and files by name"
     variants = table.get(key, judged)
     if not isinstance(variants, list) or not variants or not all(kind in kinds for kind in variants):
-        raise UsageMistake(f"{where}: {key}={variants!r}; expected a list of {listed(kinds)}.")
+        raise UsageMistake(f"{where}: {key}={variants!r}; expected a list of {listed(kinds)}{more}.")
     found: dict[tuple[str, str], DeclaredLimit] = {}
     for check in registry.checks:
         for declared in _limits_of(f"{where} {check}", table.get(check), check, variants, registry, kinds):

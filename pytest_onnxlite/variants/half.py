@@ -17,7 +17,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, load_graph, nodes, subgraphs, tensors
 from pytest_onnxlite.recipes import Float16, recipe_text
 from pytest_onnxlite.text import first_line, shortened
-from pytest_onnxlite.variants.preparation import IN_ONE_FILE
+from pytest_onnxlite.variants.preparation import IN_ONE_FILE, settle
 from pytest_onnxlite.variants.refusals import match_exclusions
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.silence import silence
@@ -28,6 +28,8 @@ LARGEST = float(np.finfo(np.float16).max)
 STANDS_FOR_INFINITY = 1e9
 # How the converter calls the tensors behind the casts that it puts around what stays in float32.
 _TO_FLOAT, _TO_HALF = "_cast_to_fp32", "_cast_to_fp16"
+# And the casts behind inputs.
+_INPUT = "graph_input_cast"
 
 
 def convert(source: Path, recipe: Float16, model: str, target: Path) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def convert(source: Path, recipe: Float16, model: str, target: Path) -> dict[str
 
     before = load_graph(source)
     proto, notes = _with_shapes(source, target)
+    settle(proto, model)
     _name_nodes(proto)
     kept = _inside(proto, match_exclusions(proto, recipe.keep, "keep", model))
     weights = [t for t in tensors(proto) if t.data_type == TensorProto.FLOAT]
@@ -70,7 +73,7 @@ def convert(source: Path, recipe: Float16, model: str, target: Path) -> dict[str
             f"{model}: ONNX Runtime's converter to half precision fails on {source.name}: {first_line(error)}. Leave nodes in "
             "float32 with Float16(keep=[...]), or give a file of your own in variants=."
         ) from None
-    _settle(proto)
+    _settle(proto, before)
     drop_unused_opsets(proto)
     proto.doc_string, proto.graph.doc_string = before.doc_string, before.graph.doc_string
     save(_sorted(proto), target)
@@ -155,14 +158,26 @@ def _own_copies(proto: onnx.ModelProto, kept: set[str]) -> None:
                     node.input[slot] = own
 
 
-def _settle(proto: onnx.ModelProto) -> None:
+def _settle(proto: onnx.ModelProto, before: onnx.ModelProto) -> None:
     """Put the casts into the graphs that they belong to, and take out those that only lose precision between two that are kept."""
     _move_casts(proto.graph)
     for graph in graphs(proto.graph):
         _join(graph)
-    # What was inferred for the converter need not be in the file, and it forgets that some of it changed.
+    declared = {value.name for graph in graphs(before.graph) for value in graph.value_info}
     for graph in graphs(proto.graph):
-        del graph.value_info[:]
+        _declare(graph, declared)
+
+
+def _declare(graph: onnx.GraphProto, declared: set[str]) -> None:
+    """Keep the shapes that the source declares; what was inferred for the converter need not be in the file."""
+    made = {name for node in graph.node for name in node.output} - {value.name for value in graph.output}
+    kept = [
+        value
+        for value in graph.value_info
+        if value.name in made and value.name.removesuffix(_TO_HALF).removesuffix(_TO_FLOAT) in declared
+    ]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
 
 
 def _move_casts(top: onnx.GraphProto) -> None:
@@ -193,7 +208,12 @@ def _is_added(node: onnx.NodeProto) -> bool:
 
 def _join(graph: onnx.GraphProto) -> None:
     """Let a node in float32 read what another gave in float32, in the place of its half precision cast back."""
-    halves = {node.output[0]: node.input[0] for node in graph.node if _is_cast(node, TensorProto.FLOAT16)}
+    casts = {node.output[0]: node for node in graph.node if _is_cast(node, TensorProto.FLOAT16)}
+    halves = {name: node.input[0] for name, node in casts.items() if _is_added(node) or node.name.startswith(_INPUT)}
+    # The model's own, of whole numbers for one, give float32 as they did.
+    for node in graph.node:
+        if _is_cast(node, TensorProto.FLOAT) and node.input[0] in casts and node.input[0] not in halves:
+            node.input[0] = casts[node.input[0]].input[0]
     outputs = {value.name for value in graph.output}
     same = {
         node.output[0]: halves[node.input[0]]

@@ -199,3 +199,49 @@ def test_a_recipe_that_does_nothing_is_an_error(tmp_path, call, message):
     onnx.save(finish([relu], [value("x", ["N", 2])], [value("y", ["N", 2])], []), b)
     with pytest.raises(OnnxliteError, match=message):
         call(a, b)
+
+
+def test_whole_numbers_that_are_cast_for_what_stays_in_float32_come_to_it_in_float32(tmp_path):
+    # Range stays in float32 by itself; in half precision its end would be rounded from 2,048 on.
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"], "shape"),
+        helper.make_node("Gather", ["shape", "axis"], ["width"], "gather", axis=0),
+        helper.make_node("Cast", ["width"], ["end"], "cast", to=FLOAT),
+        helper.make_node("Range", ["start", "end", "delta"], ["places"], "range"),
+        helper.make_node("Add", ["x", "places"], ["moved"], "add"),
+        helper.make_node("Transpose", ["moved"], ["y"], "turn", perm=[1, 0]),
+    ]
+    numbers = {"start": np.array(0.5, np.float32), "delta": np.array(1, np.float32), "axis": np.array(1, np.int64)}
+    stored = [initializer(name, array) for name, array in numbers.items()]
+    model = finish(nodes, [value("x", ["N", "W"])], [value("y", ["W", "N"])], stored)
+    model = onnx.shape_inference.infer_shapes(model)
+    half_model = changed_half(tmp_path, lambda model: None, source=model)
+    assert check_graph(half_model, model) == []
+    end = next(n for n in half_model.graph.node if n.op_type == "Range").input[1]
+    cast = next(n for n in half_model.graph.node if n.output[0] == end)
+    assert (cast.op_type, list(cast.input)) == ("Cast", ["width"])
+    declared = {value.name for value in half_model.graph.value_info}
+    assert declared >= {"shape", "moved"}
+
+
+def test_weights_of_long_ago_that_are_listed_as_inputs_are_converted(tmp_path):
+    old = copy(dense())
+    old.ir_version = 3
+    old.graph.input.extend(value(t.name, list(t.dims)) for t in old.graph.initializer)
+    model = changed_half(tmp_path, lambda model: None, source=old)
+    assert tensor(model, "w1").data_type == onnx.TensorProto.FLOAT16
+    assert [f for f in check_graph(model, old) if f.severity == "error"] == []
+
+
+def test_the_fill_of_a_shape_is_compared_in_half_precision(tmp_path):
+    fill = onnx.numpy_helper.from_array(np.array([0.1], np.float32))
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"], "shape"),
+        helper.make_node("ConstantOfShape", ["shape"], ["filled"], "fill", value=fill),
+        helper.make_node("Add", ["x", "filled"], ["y"], "add"),
+    ]
+    model = finish(nodes, [value("x", ["N", 8])], [value("y", ["N", 8])], [])
+    half_model = changed_half(tmp_path, lambda model: None, source=model)
+    assert check_graph(half_model, model) == []
+    half_model.graph.node[2].attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(np.array([0.2], np.float16)))
+    assert codes(check_graph(half_model, model)) & {"OLX803", "OLX805"}

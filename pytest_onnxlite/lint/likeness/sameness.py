@@ -11,6 +11,7 @@ from pytest_onnxlite.lint.likeness.alignment import shallow
 from pytest_onnxlite.lint.likeness.rewrites import AFFINE, affine, build, one_number
 from pytest_onnxlite.lint.likeness.tensors import Tensor
 from pytest_onnxlite.lint.likeness.terms import INPUT, PARAMETER, Term, plain
+from pytest_onnxlite.lint.model_index import Array
 
 _AXES = frozenset({"axis", "axes"})
 _FEW = 1e-6
@@ -127,7 +128,7 @@ def is_neutral(value: Any) -> bool:
 def same(name: str, one: Any, other: Any, rank: int | None) -> bool:
     """Tell whether two values of an attribute are the same; axes may be counted from either end."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and bool(np.array_equal(one.data(), other.data()))
+        return one.shape == other.shape and _same_numbers(one.data(), other.data())
     if name in _AXES:
         return bool(_axes(one, rank, other) == _axes(other, rank, one))
     if isinstance(one, float) or isinstance(other, float):
@@ -135,6 +136,13 @@ def same(name: str, one: Any, other: Any, rank: int | None) -> bool:
     if isinstance(one, tuple) and isinstance(other, tuple) and any(isinstance(item, float) for item in one):
         return len(one) == len(other) and all(same("", a, b, None) for a, b in zip(one, other, strict=True))
     return bool(one == other)
+
+
+def _same_numbers(one: Array, other: Array) -> bool:
+    """Tell whether two tensors hold the same numbers, of which one may have been rounded to half precision."""
+    if one.dtype != other.dtype and np.float16 in (one.dtype, other.dtype):
+        return bool(np.array_equal(one.astype(np.float16), other.astype(np.float16)))
+    return bool(np.array_equal(one, other))
 
 
 def _axes(value: Any, rank: int | None, other: Any) -> Any:
