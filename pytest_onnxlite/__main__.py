@@ -5,6 +5,7 @@ elsewhere, and the graph checks as a linter.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--log", action="store_true", help="list what was accepted when, from the files and git's history"
     )
+    schema = commands.add_parser("schema", help="print the JSON Schema of a baseline, or of the JSON report")
+    schema.add_argument("of", choices=["baseline", "report"])
     replay = commands.add_parser("replay", help="judge a failure again, from the folder that --onnxlite-bundle wrote")
     replay.add_argument("folder", type=Path, metavar="DIR")
     replay.add_argument(
@@ -188,6 +191,14 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0 if sound else 1
 
 
+def _schema(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.registry import Registry
+    from pytest_onnxlite.schemas import SCHEMAS
+
+    _say(json.dumps(SCHEMAS[arguments.of](Registry.load().checks), indent=1, sort_keys=True))
+    return 0
+
+
 def _replay(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.replay import replay
 
@@ -245,6 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
         "merge": _merge,
         "show": _show,
         "replay": _replay,
+        "schema": _schema,
         "lint": _lint,
         "explain": _explain,
     }

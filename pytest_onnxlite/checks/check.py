@@ -320,6 +320,11 @@ class Check(ABC, Generic[L, M]):
 
     # -- reading back ------------------------------------------------------------------------------------
 
+    @property
+    def forms(self) -> tuple[Any, ...]:
+        """The types that a measurement has in a report."""
+        return (self.found,)
+
     def read_found(self, content: object) -> Any:
         """Return a measurement from JSON data.
 

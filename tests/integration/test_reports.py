@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -323,6 +324,11 @@ def test_what_a_report_says_is_text_and_no_markup(reported: Reported) -> None:
     assert Outline(text).text.count(evil) >= 4
     shown = markdown.render(read(document), CHECKS)
     assert "<script>" not in re.sub(r"^```text\n.*?^```", "", shown, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_it_keeps_to_the_published_schema(reported: Reported) -> None:
+    schema = json.loads((REPOSITORY / "docs" / "schemas" / "report.schema.json").read_text())
+    assert [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(reported.document)] == []
 
 
 def test_explanations_are_shown_everywhere(reported: Reported) -> None:

@@ -152,6 +152,11 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
             return kept
         return FirstAccuracy(total=now.total, data_sha256=now.data_sha256, correct=now.correct, value=now.value)
 
+    @property
+    def forms(self) -> tuple[Any, ...]:
+        """Counted answers, or a metric's value."""
+        return (Accuracy, Score)
+
     def read_found(self, content: Any) -> Found:
         """Return counts or a score from JSON data."""
         return read(content)
