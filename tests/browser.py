@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from select import select
+from select import POLLHUP, POLLIN, poll
 from time import monotonic
 from typing import Any
 
@@ -84,7 +84,10 @@ class Browser:
     def _read(self) -> dict[str, Any]:
         end = monotonic() + _TIMEOUT
         while b"\0" not in self._buffer:
-            if not select([self._receive], [], [], max(end - monotonic(), 0))[0]:
+            # Not select(), which knows no file beyond the 1,024th.
+            waiting = poll()
+            waiting.register(self._receive, POLLIN | POLLHUP)
+            if not waiting.poll(1000 * max(end - monotonic(), 0)):
                 raise TimeoutError("the browser does not answer")
             part = os.read(self._receive, 1 << 20)
             if not part:

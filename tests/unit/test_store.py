@@ -580,7 +580,7 @@ from pytest_onnxlite.last_release import load_last
 folder, role, until = Path(sys.argv[2]), sys.argv[3], time.monotonic() + float(sys.argv[4])
 store = BaselineStore(folder / "baselines", CHECKS)
 done, wrong = 0, []
-while time.monotonic() < until:
+while time.monotonic() < until or done < 2:  # however slow the machine is
     if role == "read":
         last = load_last(store, "digits", "int8", "compare")
         if not isinstance(last.reference, Baseline) or last.file is None:
