@@ -12,7 +12,8 @@ from pytest_onnxlite.kinds import Kind
 
 # What `max_slowdown` is where each side has a process and a runtime of its own. Measured by benchmarks/runtime_study.py.
 APART = 0.1
-# What it is where each start has a process of its own. Measured by benchmarks/cold_start_study.py.
+# What it is where each start has a process of its own, and each pair of starts is one ratio: chosen wider, and not yet counted on
+# a quiet machine (benchmarks/cold_start_study.py counts).
 COLD = 0.15
 
 
