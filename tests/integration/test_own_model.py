@@ -316,7 +316,9 @@ def test_all_layouts_in_one_run_in_any_order(mixed: TwoModels, order: str) -> No
 
 def test_each_model_is_saved_in_its_own_folder(two: TwoModels) -> None:
     # Beta is saved as well: a release that breaks a limit against its float model is not, whatever is accepted.
-    write(two.path, {name: text.replace("max_drop=0.02", "max_drop=0.995") for name, text in LAYOUTS["folders"].items()})
+    write(
+        two.path, {name: text.replace("max_drop=0.02", "max_drop=0.995") for name, text in LAYOUTS["folders"].items()}
+    )
     two.run("--onnxlite-save-baseline", order="beta alpha")
     for name in ("alpha", "beta"):
         (kept,) = two.path.glob(f"baselines/{name}/*.onnx")
