@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest_onnxlite.baseline.accepted import DROPPED, MOST_KEPT, Acceptance, Overridden
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.checks.check import NONE, Check
+from pytest_onnxlite.checks.check import Check
+from pytest_onnxlite.checks.figures import NONE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.coverage.tally import Guarded
 from pytest_onnxlite.labels import label_of, labelled, look_up

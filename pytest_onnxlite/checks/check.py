@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -17,11 +17,11 @@ from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.record import Artefact, KeptFile
 from pytest_onnxlite.baseline.runtime import machine_here, runtime_here
 from pytest_onnxlite.checks.blocks import Block
+from pytest_onnxlite.checks.figures import Figure, History, Trend
 from pytest_onnxlite.checks.limit import Limit, RuledOut
 from pytest_onnxlite.checks.reference import Reference
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.lint.finding import Finding
 from pytest_onnxlite.settings import Mode, Settings
 from pytest_onnxlite.text import Shapes, listed
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", bound=Limit)
 M = TypeVar("M")
-# A figure that is not there, in a table.
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -159,41 +157,6 @@ class Judged(Generic[M]):
 
     found: M | None
     verdicts: Sequence[Verdict]
-
-
-@dataclass(frozen=True)
-class History:
-    """A figure as texts: in the first release, in the last release, today, how it changed, and what is allowed."""
-
-    first: str
-    last: str
-    today: str
-    change: str
-    allowed: str
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of one kind of variant, measured or known along with a measured one: its value, its text, and a remark."""
-
-    kind: str
-    value: float
-    text: str
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class Trend:
-    """A figure over the releases: a key, what it is called, its value, and how values are written."""
-
-    key: str
-    label: str
-    value: float
-    text: Callable[[float], str]
-
-    def with_label(self, label: str) -> Trend:
-        """Return it as the figure of a marker with a label."""
-        return replace(self, key=labelled(self.key, label), label=labelled(self.label, label))
 
 
 class Check(ABC, Generic[L, M]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pytest_onnxlite.checks.check import Trend
+from pytest_onnxlite.checks.figures import Trend
 from pytest_onnxlite.text import NOISE
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_onnxlite.checks.check import NONE, History, Trend
+from pytest_onnxlite.checks.figures import NONE, History, Trend
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.labels import known, label_of, labelled
 from pytest_onnxlite.records import Checks, Record

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, decode, parse
-from pytest_onnxlite.checks.check import Trend
+from pytest_onnxlite.checks.figures import Trend
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import known, label_of, labelled, unlabelled
 from pytest_onnxlite.records import Checks

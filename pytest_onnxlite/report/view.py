@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_onnxlite.checks.check import Figure
+from pytest_onnxlite.checks.figures import Figure
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.labels import in_order, known, label_of

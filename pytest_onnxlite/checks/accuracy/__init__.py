@@ -22,7 +22,8 @@ from pytest_onnxlite.checks.accuracy.measurement import (
 )
 from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons
 from pytest_onnxlite.checks.blocks import Block
-from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
+from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block
-from pytest_onnxlite.checks.check import (
-    NONE,
-    Case,
-    Check,
-    Figure,
-    History,
-    Judged,
-    Task,
-    Trend,
-)
+from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.last_runtime import last_runtime
 from pytest_onnxlite.checks.latency.drawn import evidence_of, ratio_plots
 from pytest_onnxlite.checks.latency.judge import (

@@ -8,16 +8,8 @@ from dataclasses import replace
 
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, bars
-from pytest_onnxlite.checks.check import (
-    NONE,
-    Case,
-    Check,
-    Figure,
-    History,
-    Judged,
-    Task,
-    Trend,
-)
+from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.last_runtime import last_runtime
 from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, SINCE_SAVED, SINCE_SAVED_FLOOR, judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit

@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest_onnxlite.baseline.record import KeptFile
 from pytest_onnxlite.checks.blocks import Block, Table
-from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
+from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.outputs.judge import NAME, judge_outputs
 from pytest_onnxlite.checks.outputs.limit import OutputsLimit
 from pytest_onnxlite.checks.outputs.measurement import Found, OutputsEvidence, OutputsSection, decibel_text

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.checks.blocks import Block, Table, bars
-from pytest_onnxlite.checks.check import NONE, Case, Check, Figure, History, Judged, Task, Trend
+from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.limit import RuledOut
 from pytest_onnxlite.checks.size.judge import NAME, judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
