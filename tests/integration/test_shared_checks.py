@@ -62,7 +62,7 @@ def test_each_of_them_must_judge(shared: Project) -> None:
     }
     assert shared.compare("--onnxlite-complete").ret == 0
     for name, text, why in (
-        ("skipped", "@pytest.mark.skip" + STRICT, "test_strict judged nothing; it was skipped"),
+        ("skipped", "@pytest.mark.skip" + STRICT, "test_strict judged nothing; it was skipped (unconditional skip)"),
         ("deleted", "", "test_strict was not collected, or its marker is gone"),
         (
             "without its marker",
