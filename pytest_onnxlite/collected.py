@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Sequence
 from fnmatch import fnmatch
 from functools import partial
@@ -33,6 +34,12 @@ class Collecting:
         self._hidden: list[str] = []
         self._spared: list[str] = []
         self._deselected: set[str] = set()
+        self._elsewhere: list[str] = []
+
+    def pytest_collect_file(self, file_path: Path) -> None:
+        """Take down what declares models for another root than pytest's."""
+        if file_path.name == "pyproject.toml" and _declares_for_another_root(file_path, self._config):
+            self._elsewhere.append(str(file_path))
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Take it down; it gets its markers later."""
@@ -97,7 +104,31 @@ class Collecting:
         removed = tuple(test for test in came if test not in known)
         # By this name pytest itself leaves out what passed last time, file by file, while it collects.
         last_failed = self._config.pluginmanager.hasplugin("lfplugin-collskip")
-        return Collected(came, dict(self._refused), tuple(self._hidden), tuple(self._spared), last_failed, removed)
+        elsewhere = dict.fromkeys((*_declaring_above(self._config), *self._elsewhere))
+        return Collected(
+            came, dict(self._refused), tuple(self._hidden), tuple(self._spared), last_failed, removed, tuple(elsewhere)
+        )
+
+
+def _declares_for_another_root(path: Path, config: pytest.Config) -> bool:
+    """Tell whether a pyproject.toml declares models and is not the one that is read."""
+    declared = config.stash.get(DECLARED, None)
+    if path in (config.rootpath / "pyproject.toml", config.inipath, declared and declared.path):
+        return False
+    try:
+        return re.search(rb"^\s*\[\s*tool\s*\.\s*onnxlite\b", path.read_bytes(), re.M) is not None
+    except OSError:
+        return False
+
+
+def _declaring_above(config: pytest.Config) -> list[str]:
+    """Return the files that declare models for another root, in the folders between the arguments and pytest's root."""
+    given = [config.invocation_params.dir, *(_resolved(argument, config)[0] for argument in config.args)]
+    folders = dict.fromkeys(
+        folder for path in given for folder in (path, *path.parents) if folder.is_relative_to(config.rootpath)
+    )
+    found = (folder / "pyproject.toml" for folder in folders)
+    return [str(path) for path in found if path.is_file() and _declares_for_another_root(path, config)]
 
 
 def _guard_of(item: pytest.Item, registry: Registry) -> Guard | None:

@@ -76,14 +76,16 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
             "addopts, or be a plugin or a hook of a conftest.py."
         )
     if settings.mode == "compare":
-        run.findings += [*wording.nothing_guarded(tally, judged, run.unjudged), *wording.findings(tally)]
+        run.findings += [*wording.nothing_guarded(tally, judged, run.unjudged, scope), *wording.findings(tally)]
     elif not run.findings:
-        _save(run, settings, checks, tally)
+        _save(run, settings, checks, tally, scope)
     left = left_behind(store)
     run.findings += [left] if left else []
     if found.state != "partial" and not stopped:
         run.remarks += [released.remark(store.folder, paths) for paths in [released.unnamed(store)] if paths]
+    told = "\n".join(run.findings)
     run.remarks += [*wording.remarks(found), *wording.not_judged(found)]
+    run.remarks += [line for line in wording.elsewhere(scope) if line not in told]
 
 
 def _stopped(run: Run, found: wording.Coverage, settings: Settings) -> list[str]:
@@ -95,15 +97,12 @@ def _stopped(run: Run, found: wording.Coverage, settings: Settings) -> list[str]
     return [] if run.started else ["the run was stopped before a guarded test ran: nothing was judged."]
 
 
-def _save(run: Run, settings: Settings, checks: Checks, tally: Tally) -> None:
+def _save(run: Run, settings: Settings, checks: Checks, tally: Tally, scope: Scope) -> None:
     run.saved = save_all(run.all_records(), list(run.unjudged), settings, checks, tally)
     run.remarks += hidden_by_git(run.saved, settings, checks)
     run.findings += [f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"]
     if not run.saved and not run.unjudged:
-        run.findings.append(
-            "nothing was saved: no test of this run judged a model. Mark a test that takes a variant, such as "
-            "@pytest.mark.onnxlite_accuracy on a test with the argument onnxlite_int8."
-        )
+        run.findings.append(f"nothing was saved: no test of this run judged a model. {wording.how_to_guard(scope)}")
 
 
 def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosity: int) -> list[tuple[str, str]]:

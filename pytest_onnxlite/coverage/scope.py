@@ -24,6 +24,7 @@ class Collected:
         spared: paths that an option or a plugin kept from being collected.
         last_failed: whether `--lf` left out what passed last time, which it does without telling.
         removed: guarded tests that were removed after they had been collected, without pytest's being told.
+        elsewhere: files that declare models, and that nobody reads: they are not at pytest's root.
     """
 
     came: Mapping[str, Asks] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Collected:
     spared: tuple[str, ...] = ()
     last_failed: bool = False
     removed: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     def and_also(self, other: Collected) -> Collected:
         """Return what either of two processes collected."""
@@ -42,6 +44,7 @@ class Collected:
             (*self.spared, *(path for path in other.spared if path not in self.spared)),
             self.last_failed or other.last_failed,
             (*self.removed, *(test for test in other.removed if test not in self.removed)),
+            (*self.elsewhere, *(path for path in other.elsewhere if path not in self.elsewhere)),
         )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from pytest_onnxlite.coverage.scope import Scope
 from pytest_onnxlite.coverage.tally import Guarded, Name, State, Tally
 from pytest_onnxlite.text import counted, shortened
 
@@ -137,12 +139,35 @@ def findings(tally: Tally) -> list[str]:
     return found
 
 
-def nothing_guarded(tally: Tally, judged: Collection[str], failed: Collection[str]) -> Iterable[str]:
-    """Say so where no test of a run judged a model, and none was left out."""
+def nothing_guarded(
+    tally: Tally, judged: Collection[str], failed: Collection[str], scope: Scope | None = None
+) -> Iterable[str]:
+    """Say so where no test of a run judged a model, and none was left out; and name what declares models and was not reached."""
     partial = tally.left_out or any(state.is_partial for own in tally.states.values() for state in own.values())
     if not judged and not failed and not partial:
-        yield (
-            "nothing was guarded: no test of this run judged a model. Mark a test that takes a variant, such as "
-            "@pytest.mark.onnxlite_accuracy on a test with the argument onnxlite_int8, and check that it is not "
-            "skipped or deselected."
+        yield f"nothing was guarded: no test of this run judged a model. {how_to_guard(scope)}"
+
+
+def how_to_guard(scope: Scope | None) -> str:
+    """Say what a run needs that guards nothing."""
+    if scope is not None and scope.declared and not any(map(scope.reach.holds, scope.declared)):
+        return (
+            f"{scope.reach.declaring} declares models ([tool.onnxlite]), and what this run was given does not reach it. Run pytest "
+            f"in {scope.reach.root} without arguments, or name the models: pytest onnxlite"
         )
+    if scope is not None and scope.collected.elsewhere:
+        return elsewhere(scope)[0]
+    return (
+        "Mark a test that takes a variant, such as @pytest.mark.onnxlite_accuracy on a test with the argument onnxlite_int8, "
+        "and check that it is not skipped or deselected; or declare the model in pyproject.toml, in a table "
+        "[tool.onnxlite.models.NAME]."
+    )
+
+
+def elsewhere(scope: Scope) -> list[str]:
+    """Say which files declare models that nobody reads."""
+    return [
+        f"{path} declares models ([tool.onnxlite]) and is not read, since pytest's root is {scope.reach.root}. Judge them in a run "
+        f"of their own: pytest -c {path} {Path(path).parent}"
+        for path in scope.collected.elsewhere
+    ]

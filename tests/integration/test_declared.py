@@ -476,3 +476,45 @@ def test_declared_models_whose_names_differ_by_case_alone_are_an_error(declare: 
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "[tool.onnxlite.models.Digits]: differs from 'digits' by case alone" in result.stderr.str()
+
+
+DECLARES = '[tool.onnxlite.models.m]\nonnx = "m.onnx"\nsize = {variant = "onnx"}\n'
+
+
+def test_models_that_a_run_does_not_reach_are_named(pytester: pytest.Pytester) -> None:
+    """A package's below another root, and those of the root where a run is started in a folder below it."""
+    package = pytester.mkdir("package")
+    (package / "pyproject.toml").write_text(DECLARES)
+    (pytester.mkdir("package/tests") / "test_other.py").write_text("def test_other(): pass\n")
+    pytester.makefile(".ini", pytest="[pytest]\n")
+    (pytester.path / "test_root.py").write_text("def test_root(): pass\n")
+    elsewhere = (
+        f"{package / 'pyproject.toml'} declares models ([tool.onnxlite]) and is not read, since pytest's root is"
+    )
+    command = f"pytest -c {package / 'pyproject.toml'} {package}"
+    for options in (["--onnxlite-baseline"], ["--onnxlite-save-baseline"], ["--onnxlite-baseline", "package/tests"]):
+        result = pytester.runpytest(*options)
+        assert result.ret == 1
+        assert elsewhere in said(result)
+        assert said(result).count(command) == 1
+    # What is told is what judges them.
+    assert "<OnnxliteCheck size>" in said(pytester.runpytest("--collect-only", *command.split()[1:]))
+    # In the root's own file they are read, and only out of reach.
+    (pytester.path / "pytest.ini").unlink()
+    (pytester.path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n" + DECLARES)
+    (package / "pyproject.toml").unlink()
+    result = pytester.runpytest("--onnxlite-baseline", "package/tests")
+    assert result.ret == 1
+    assert f"{pytester.path / 'pyproject.toml'} declares models ([tool.onnxlite]), and what this run was given" in said(
+        result
+    )
+    assert "<OnnxliteCheck size>" in said(pytester.runpytest("--collect-only", "onnxlite"))
+
+
+def test_a_table_of_another_tool_below_is_not_ours(pytester: pytest.Pytester) -> None:
+    (pytester.mkdir("package") / "pyproject.toml").write_text(
+        '[tool.onnxlitening]\nx = 1\n[tool.other]\ny = "tool.onnxlite"\n'
+    )
+    pytester.makefile(".ini", pytest="[pytest]\n")
+    pytester.makepyfile("def test_root(): pass")
+    assert "package" not in said(pytester.runpytest("--onnxlite-baseline"))
