@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite.errors import OnnxliteError
+
 PREFIX = "onnxlite-"
 _LOCK = "lock"
 # For children, where their parent keeps its own: they need no lock, and what one leaves goes with the parent's.
@@ -33,17 +35,26 @@ class _Own:
 
 
 def own_folder() -> Path:
-    """Return this process's folder; made when first asked for, after those of dead processes were removed."""
+    """Return this process's folder; made when first asked for, after those of dead processes were removed.
+
+    Raises:
+        OnnxliteError: nothing can be written for a while anywhere.
+    """
     parent = os.environ.get(_OF_PARENT)
     if parent and Path(parent).is_dir():
         return Path(parent)
     if _Own.folder is None or _Own.process != os.getpid() or not _Own.folder.is_dir():
         from filelock import FileLock
 
-        remove_left(Path(tempfile.gettempdir()))
-        _Own.folder, _Own.process = Path(tempfile.mkdtemp(prefix=PREFIX)), os.getpid()
-        _Own.lock = FileLock(_Own.folder / _LOCK, thread_local=False)
-        _Own.lock.acquire()
+        try:
+            remove_left(Path(tempfile.gettempdir()))
+            _Own.folder, _Own.process = Path(tempfile.mkdtemp(prefix=PREFIX)), os.getpid()
+            _Own.lock = FileLock(_Own.folder / _LOCK, thread_local=False)
+            _Own.lock.acquire()
+        except OSError as error:
+            raise OnnxliteError(
+                f"no temporary folder can be written: {error.strerror or error}. Make room, or name another with TMPDIR."
+            ) from None
         atexit.register(_remove, _Own.folder, _Own.lock, os.getpid())
     return _Own.folder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_onnxlite import workspace
+from pytest_onnxlite import OnnxliteError, workspace
 
 # A process that makes its folder and waits to be killed.
 HOLDS = "from pytest_onnxlite.workspace import own_folder; print(own_folder(), flush=True); input()"
@@ -80,3 +80,12 @@ def test_libraries_write_into_a_folder_that_is_gone_afterwards() -> None:
         assert Path(tempfile.mkdtemp(prefix="ort.quant.")).parent == folder
     assert not folder.exists()
     assert tempfile.gettempdir() == before
+
+
+def test_a_place_where_nothing_can_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace._Own, "folder", None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(
+        OnnxliteError, match=r"no temporary folder can be written: No such file or directory. Make room"
+    ):
+        workspace.own_folder()
