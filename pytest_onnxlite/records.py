@@ -255,9 +255,11 @@ class _Reader:
         self._checks = checks
 
     def record(self, data: Any) -> Record:
-        plain = {name: data[name] for name in ("test", "model", "variant", "broken_baseline", "recipe", "file", "line")}
+        texts = {name: data[name] for name in ("test", "model", "variant", "recipe", "file")}
         return Record(
-            **msgspec.convert(plain, dict[str, str | int | None]),  # type: ignore[arg-type]
+            **msgspec.convert(texts, dict[str, str]),
+            broken_baseline=msgspec.convert(data["broken_baseline"], str | None),
+            line=msgspec.convert(data["line"], int),
             artefact=msgspec.convert(data["artefact"], JudgedFile),
             conditions=msgspec.convert(data["conditions"], Conditions),
             limits={name: self._limit(name, value) for name, value in data["limits"].items()},

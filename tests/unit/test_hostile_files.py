@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -19,6 +20,7 @@ from hostile import Fortress, command, digests, red_project
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite import Dataset, OnnxliteError
+from pytest_onnxlite.checks.accuracy.answers import Confusion
 from pytest_onnxlite.lint import GraphError, check_graph
 
 from onnx_models import lookup
@@ -88,6 +90,27 @@ def test_a_report_with_what_no_reader_takes_is_refused(red: Path, tmp_path: Path
         assert not refused.passed
         assert not refused.crashed
         assert "report.json is not JSON" in refused.text
+
+
+@pytest.mark.parametrize(("field", "bad"), [("variant", None), ("test", 7), ("line", None), ("broken_baseline", 1)])
+def test_a_report_whose_record_has_a_field_of_a_wrong_kind_is_refused(
+    red: Path, tmp_path: Path, field: str, bad: object
+) -> None:
+    path, content = tmp_path / "report.json", json.loads((red / "red.json").read_text())
+    content["records"][1][field] = bad
+    path.write_text(json.dumps(content))
+    refused = command("report", path)
+    assert not refused.passed
+    assert not refused.crashed
+    assert "lacks what a report holds" in refused.text
+
+
+def test_a_table_of_answers_has_a_row_for_each_label_and_a_column_for_each_answer() -> None:
+    sound = {"labels": [3, 5], "answers": [3], "reference": [[9, 0], [0, 4]], "candidate": [[8, 1], [0, 4]]}
+    assert msgspec.convert(sound, Confusion).candidate == ((8, 1), (0, 4))
+    for bad in ([[8, 1]], [[8, 1], []], [[8, 1], [0, 4, 0]]):
+        with pytest.raises(msgspec.ValidationError, match="a row for each label"):
+            msgspec.convert({**sound, "candidate": bad}, Confusion)
 
 
 @pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names there are Unicode")

@@ -106,6 +106,12 @@ class Confusion:
     reference: tuple[tuple[int, ...], ...]
     candidate: tuple[tuple[int, ...], ...]
 
+    def __post_init__(self) -> None:
+        """Refuse a table whose rows and columns are not those of its labels and answers; reports are read from files."""
+        for rows in (self.reference, self.candidate):
+            if len(rows) != len(self.labels) or any(len(row) != len(self.answers) + 1 for row in rows):
+                raise ValueError("expected a row for each label, and a column for each answer and for all others")
+
 
 @dataclass(frozen=True)
 class Answers:
