@@ -282,21 +282,7 @@ class ModelSpec:
             _ = self.rating
         except ValueError as error:
             raise OnnxliteError(f"ModelSpec({self.name!r}): {error}") from None
-        if self.recipe is not None and not isinstance(self.recipe, (DynamicInt8, StaticInt8)):
-            raise OnnxliteError(
-                f"ModelSpec({self.name!r}): recipe={self.recipe!r}; expected DynamicInt8(...) or StaticInt8(...)."
-            )
-        for key in ("batch_size", "threads"):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise OnnxliteError(f"ModelSpec({self.name!r}): {key}={value!r}; expected a whole number from 1.")
-        object.__setattr__(self, "runtime", self._whole_runtime())
-        object.__setattr__(self, "threads", self.runtime.threads)
-        if not self.batched and self.batch_size != 1:
-            raise OnnxliteError(
-                f"ModelSpec({self.name!r}): batched=False is a model that takes one sample, and batch_size={self.batch_size} "
-                "runs several at once; leave one of the two out."
-            )
+        self._take_how_it_runs()
         variants = as_variants(self.variants, f"ModelSpec({self.name!r})")
         object.__setattr__(self, "variants", variants)
         has_file = any(isinstance(made, Path) for made in variants.values())
@@ -323,6 +309,28 @@ class ModelSpec:
             if getattr(self, key) is not None:
                 path = as_path(getattr(self, key), f"ModelSpec({self.name!r}) {key}")
                 object.__setattr__(self, key, path)
+        self._take_scenarios()
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", as_inputs(self.calibration, "calibration"))
+
+    def _take_how_it_runs(self) -> None:
+        if self.recipe is not None and not isinstance(self.recipe, (DynamicInt8, StaticInt8)):
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): recipe={self.recipe!r}; expected DynamicInt8(...) or StaticInt8(...)."
+            )
+        for key in ("batch_size", "threads"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise OnnxliteError(f"ModelSpec({self.name!r}): {key}={value!r}; expected a whole number from 1.")
+        object.__setattr__(self, "runtime", self._whole_runtime())
+        object.__setattr__(self, "threads", self.runtime.threads)
+        if not self.batched and self.batch_size != 1:
+            raise OnnxliteError(
+                f"ModelSpec({self.name!r}): batched=False is a model that takes one sample, and batch_size={self.batch_size} "
+                "runs several at once; leave one of the two out."
+            )
+
+    def _take_scenarios(self) -> None:
         where = f"ModelSpec({self.name!r})"
         if self.stateful is not None and not isinstance(self.stateful, Stateful):
             raise OnnxliteError(f"{where}: stateful={self.stateful!r}; expected Stateful(state=...).")
@@ -333,8 +341,6 @@ class ModelSpec:
             for name, scenario in as_scenarios(self.scenarios, where, self.batched).items()
         }
         object.__setattr__(self, "scenarios", scenarios)
-        if self.calibration is not None:
-            object.__setattr__(self, "calibration", as_inputs(self.calibration, "calibration"))
 
     @property
     def made(self) -> dict[str, AnyRecipe | Path]:

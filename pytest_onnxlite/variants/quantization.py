@@ -82,17 +82,14 @@ def quantize(
             proto = preparation.split_gemms(prepared, large)
         excluded = refusals.match_exclusions(proto, recipe.exclude, "exclude", model, before)
         if isinstance(recipe, StaticInt8):
-            spread = recipe.per_channel and preparation.spread_biases(proto)
-            if tying.untie(proto) or spread:
-                onnx.save(proto, prepared)
+            _untie(recipe, proto, prepared)
         weights = choose_weights(recipe, _operators(proto))
         try:
-            if isinstance(recipe, StaticInt8):
-                assert calibration is not None
+            if isinstance(recipe, DynamicInt8):
+                _quantize_dynamic(prepared, target, recipe, weights, excluded, large)
+            elif calibration is not None:
                 kept = [*excluded, *preparation.clipped_for_branches(proto)]
                 _quantize_static(prepared, target, recipe, weights, kept, calibration, large)
-            else:
-                _quantize_dynamic(prepared, target, recipe, weights, excluded, large)
         except OnnxliteError:
             raise
         except Exception as error:
@@ -111,6 +108,13 @@ def quantize(
         "excluded": excluded,
         "notes": notes,
     }
+
+
+def _untie(recipe: StaticInt8, proto: onnx.ModelProto, prepared: Path) -> None:
+    """Give what shares a weight or a bias its own, where it will have a scale of its own."""
+    spread = recipe.per_channel and preparation.spread_biases(proto)
+    if tying.untie(proto) or spread:
+        onnx.save(proto, prepared)
 
 
 def _quant_type(name: str) -> Any:

@@ -12,7 +12,7 @@ from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.check import Case, Check, Judged, Task
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
-from pytest_onnxlite.checks.last_runtime import last_runtime
+from pytest_onnxlite.checks.last_runtime import LastRuntime, last_runtime
 from pytest_onnxlite.checks.latency.drawn import evidence_of, ratio_plots
 from pytest_onnxlite.checks.latency.judge import (
     FIRST_KEY,
@@ -43,6 +43,9 @@ from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, percent, shapes_text, time_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_onnxlite.checks.latency.measure import Reference
     from pytest_onnxlite.spec import Array
 
 
@@ -71,13 +74,10 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
         from pytest_onnxlite.checks.last_inputs import with_last_that_runs
-        from pytest_onnxlite.checks.latency import measure as timing
-        from pytest_onnxlite.checks.latency.apart import with_last_release
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
         from pytest_onnxlite.checks.latency.cold import judge_cold
         from pytest_onnxlite.checks.latency.cure import cure_for
         from pytest_onnxlite.checks.latency.references import best_reference, saved_at, siblings_of
-        from pytest_onnxlite.checks.latency.timer import Timer
         from pytest_onnxlite.variants.running import batches, shapes_of
 
         if task.limit.phase:
@@ -111,24 +111,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         if task.clock.missing:
             return _not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
         task.progress(f"timing {task.name}" + (" in turns with its reference" if siblings or beside[0] else ""))
-        # pytest-benchmark times a test once, and its table is for the longest shape of the first marker.
-        unused = task.clock.benchmark.stats is None
-        times = [
-            timing.measure(
-                task.clock.benchmark if unused and not number else Timer(),
-                variant.path,
-                {**siblings, **({BASELINE: beside[number]} if beside[number] else {})},
-                feeds,
-                batch_size=task.batch_size,
-                runtime=task.runtime,
-                resolution=limit.max_slowdown,
-                max_time=limit.max_time,
-            )
-            for number, feeds in enumerate(found)
-        ]
-        if last is not None:
-            times = [with_last_release(task, last, one, feeds) for one, feeds in zip(times, found, strict=True)]
-        times = [against_last(limit, one) for one in times]
+        times = _time(
+            task, last, variant.path, found, [{**siblings, **({BASELINE: one} if one else {})} for one in beside]
+        )
         latency = replace(times[0], others=tuple(times[1:]))
         verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task), task.sha256)
         totals = [] if isinstance(reference, Absent) else judge_total(limit, latency, reference, task.sha256)
@@ -275,6 +260,38 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def shorten(self, limit: LatencyLimit, seconds: float) -> LatencyLimit:
         """Return the limit with less time to measure in."""
         return replace(limit, max_time=max(0.5, min(limit.max_time, seconds)))
+
+
+def _time(
+    task: Task[LatencyLimit],
+    last: LastRuntime | None,
+    path: Path,
+    each: Sequence[dict[str, Array]],
+    references: Sequence[Mapping[str, Reference]],
+) -> list[Latency]:
+    """Return the times at each shape, in turns with its references."""
+    from pytest_onnxlite.checks.latency import measure as timing
+    from pytest_onnxlite.checks.latency.apart import with_last_release
+    from pytest_onnxlite.checks.latency.timer import Timer
+
+    # pytest-benchmark times a test once, and its table is for the longest shape of the first marker.
+    unused = task.clock.benchmark.stats is None
+    times = [
+        timing.measure(
+            task.clock.benchmark if unused and not number else Timer(),
+            path,
+            references[number],
+            feeds,
+            batch_size=task.batch_size,
+            runtime=task.runtime,
+            resolution=task.limit.max_slowdown,
+            max_time=task.limit.max_time,
+        )
+        for number, feeds in enumerate(each)
+    ]
+    if last is not None:
+        times = [with_last_release(task, last, one, feeds) for one, feeds in zip(times, each, strict=True)]
+    return [against_last(task.limit, one) for one in times]
 
 
 def _not_measured(why: Absent) -> Judged[Latency]:
