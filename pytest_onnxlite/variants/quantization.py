@@ -62,16 +62,11 @@ def quantize(
         What was decided: recipe, weight type, weights in words, the excluded nodes, and what preparation had to go without.
 
     Raises:
-        OnnxliteError: no calibration data for a static recipe, an exclusion that matches
-            nothing, or the quantizer fails or quantizes nothing.
+        OnnxliteError: no calibration data for a static recipe, an exclusion that matches nothing, or the quantizer fails.
     """
     source, target = source.resolve(), target.resolve()
     before = load_graph(source)
-    left_out = ""
-    if isinstance(recipe, StaticInt8):
-        if calibration is None:
-            raise refusals.uncalibrated(recipe, model)
-        left_out = _require_runs(calibration, source.name, model)
+    left_out = _require_runs(calibration, source.name, model, recipe) if isinstance(recipe, StaticInt8) else ""
     with libraries_folder() as folder, silence():
         prepared, large, notes = preparation.prepare_all(source, before, folder, model)
         if isinstance(recipe, StaticInt8):
@@ -202,12 +197,14 @@ def _add_128(tensor: onnx.TensorProto, folder: Path) -> None:
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
-def _require_runs(calibration: Calibration, name: str, model: str) -> str:
+def _require_runs(calibration: Calibration | None, name: str, model: str, recipe: StaticInt8) -> str:
     """Return a note of the samples that fill no batch of a model that takes one batch size alone; empty where all are used.
 
     Raises:
-        OnnxliteError: there are too few for a single run.
+        OnnxliteError: there are none, or too few for a single run.
     """
+    if calibration is None:
+        raise refusals.uncalibrated(recipe, model)
     reader, samples = _Reader(calibration), count_samples(calibration.samples)
     if not len(reader):
         raise OnnxliteError(

@@ -495,7 +495,7 @@ def test_nothing_is_left_by_a_run_that_is_interrupted(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as run:
         # Until it calibrates: the quantizer's own model lies there.
-        while run.poll() is None and not list((tmp_path / "temporary").glob("*/*augmented*")):
+        while run.poll() is None and not list((tmp_path / "temporary").rglob("*augmented*")):
             time.sleep(0.05)
         time.sleep(0.5)
         assert list((tmp_path / "cache").glob(".building-*"))
