@@ -462,7 +462,9 @@ def test_nothing_is_left_and_nothing_said(
     with pytest.raises(OnnxliteError, match="quantization changed nothing"):
         build(source, failing).int8  # noqa: B018
     assert source.read_bytes() == before
-    assert list((tmp_path / "temporary").iterdir()) == list((tmp_path / "work").iterdir()) == []
+    assert list((tmp_path / "work").iterdir()) == []
+    # The folder of this process is there until it ends, and nothing in it.
+    assert {path.name for path in (tmp_path / "temporary").glob("*/*")} <= {"lock"}
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
     assert capfd.readouterr() == ("", "")
 
