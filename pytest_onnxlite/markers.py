@@ -197,7 +197,7 @@ def misfit_of(check: str, limit: Limit, kind: Kind, registry: Registry) -> str:
     return limit.misfit(kind)
 
 
-def disturbed_text(tests: Sequence[str], checks: Sequence[str], mode: str, workers: int) -> str:
+def disturbed_text(tests: Sequence[str], checks: Sequence[str], mode: str, workers: int, others: bool) -> str:
     """Say that tests measure what other processes at work disturb, and what to type.
 
     Args:
@@ -205,17 +205,21 @@ def disturbed_text(tests: Sequence[str], checks: Sequence[str], mode: str, worke
         checks: the checks that are disturbed.
         mode: what the run is for.
         workers: how many processes pytest-xdist runs.
+        others: whether there are guarded tests that nothing disturbs.
     """
     more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
     text = (
         f"{tests[0]}{more}: {listed(checks)} cannot be measured while pytest-xdist runs other tests at the same time. Nothing was "
         "run. "
     )
+    # 0 and not nothing: an ini file may ask for workers.
     if mode == "save":  # one run measures all of a new file, or nothing is saved of it
-        return f"{text}Save without -n:\n  pytest --onnxlite-save-baseline"
+        return f"{text}Save in one process:\n  pytest --onnxlite-save-baseline -n 0"
     command, markers = "pytest --onnxlite-baseline", [marker_of(check) for check in checks]
+    if not others:
+        return f"{text}Measure in one process:\n  {command} -n 0"
     return (
-        f"{text}Measure without -n, and judge the rest with it:\n"
-        f'  {command} -m "{" or ".join(markers)}"\n'
+        f"{text}Measure in one process, and judge the rest in several:\n"
+        f'  {command} -n 0 -m "{" or ".join(markers)}"\n'
         f'  {command} -n {workers} -m "{" and ".join(f"not {marker}" for marker in markers)}"'
     )

@@ -172,7 +172,9 @@ class GuardSession:
         if measured:
             loud = [name for name, check in self._registry().checks.items() if check.needs_quiet]
             workers = self._worker.workerinput["workercount"]
-            self._refuse(disturbed_text([item.nodeid for item in measured], loud, self._settings.mode, workers))
+            others = sum(GUARD in item.stash for item in session.items) > len(measured)
+            names = [item.nodeid for item in measured]
+            self._refuse(disturbed_text(names, loud, self._settings.mode, workers, others))
 
     def _refuse(self, text: str) -> NoReturn:
         """End the run before a test runs; a worker's exception would be a crash, so that the controller raises it."""
@@ -282,7 +284,7 @@ class GuardSession:
             return Clock(benchmark)
         if self._is_worker:
             return Clock(
-                missing="nothing can be timed while pytest-xdist runs other tests at the same time. Run it without -n."
+                missing="nothing can be timed while pytest-xdist runs other tests at the same time. Run it with -n 0."
             )
         return Clock(missing="pytest-benchmark is disabled, and it does the timing. Run without --benchmark-disable.")
 

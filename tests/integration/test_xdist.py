@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -41,28 +43,42 @@ def test_other(): open("ran", "w")
     assert f"ERROR: test_release.py::test_release: {DISTURBED} cannot be measured while pytest-xdist" in text
     if mode == "--onnxlite-baseline":
         markers = [f"onnxlite_{check}" for check in DISTURBED.split(" and ")]
-        assert f'pytest {mode} -m "{" or ".join(markers)}"' in text
+        assert f'pytest {mode} -n 0 -m "{" or ".join(markers)}"' in text
         assert f'pytest {mode} -n 2 -m "not {" and not ".join(markers)}"' in text
     else:  # of a new file all is measured in one run, or nothing is saved
-        assert "Save without -n:\n  pytest --onnxlite-save-baseline\n" in text
+        assert "Save in one process:\n  pytest --onnxlite-save-baseline -n 0\n" in text
     assert "Traceback" not in said(result)
     assert "INTERNALERROR" not in said(result)
     assert not (project.path / "ran").exists()
 
 
-def test_what_it_says_to_type_works(digits_project: Make) -> None:
-    project = digits_project(
-        test=f"""import pytest
-@pytest.mark.onnxlite_memory
-def test_memory(onnxlite_int8): pass
-{SIZE}
-def test_size(onnxlite_int8): pass
-"""
-    )
-    project.save()
-    project.compare("-n2", "-m", "not onnxlite_latency and not onnxlite_memory").assert_outcomes(passed=1)
-    # Under -n without a baseline to compare with, a test suite goes on as it always does.
-    project.run("-n2").assert_outcomes(passed=1, skipped=1)
+@pytest.mark.parametrize(
+    ("test", "passed"),
+    [
+        (
+            "@pytest.mark.onnxlite_latency\ndef test_latency(onnxlite_int8): pass\n{SIZE}\ndef test_size(onnxlite_int8): pass",
+            [1, 1],
+        ),
+        ("{SIZE}\n@pytest.mark.onnxlite_latency\ndef test_release(onnxlite_int8): pass", [1]),
+    ],
+    ids=["two tests", "one test"],
+)
+def test_what_it_says_to_type_works(digits_project: Make, test: str, passed: list[int]) -> None:
+    """Each command of the message, typed as it stands, in a project whose ini file asks for workers."""
+    project = digits_project(test=f"import pytest\n{test.replace('{SIZE}', SIZE)}\n")
+    (project.path / "pytest.ini").write_text("[pytest]\naddopts = -n 2\n")
+
+    def type_what_is_said(*asked: str) -> list[int]:
+        commands = re.findall(r"^  pytest (.*)$", project.run(*asked).stderr.str(), re.MULTILINE)
+        assert commands
+        results = [project.run(UNEXPLAINED, *shlex.split(command)) for command in commands]
+        assert [result.ret for result in results] == [0] * len(commands), list(map(said, results))
+        return [result.parseoutcomes()["passed"] for result in results]
+
+    type_what_is_said("--onnxlite-save-baseline")
+    assert type_what_is_said("--onnxlite-baseline") == passed
+    # Without a baseline to compare with, a test suite goes on as it always does.
+    assert project.run().ret == 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other processes at work disturb it elsewhere")
