@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from pytest_onnxlite.lint.checking import check_graph
     from pytest_onnxlite.lint.digest import canonical_digest
     from pytest_onnxlite.lint.finding import Finding, GraphError
+    from pytest_onnxlite.lint.float_left import FloatLeft
     from pytest_onnxlite.lint.interface import Signature, TensorSignature
     from pytest_onnxlite.lint.loading import ModelLike
     from pytest_onnxlite.lint.operator_counts import OperatorChange, compare_operators
     from pytest_onnxlite.lint.rules import RULES, Rule
     from pytest_onnxlite.lint.signatures import compare_signatures, signature
-    from pytest_onnxlite.lint.summary import FloatLeft, GraphSummary, summarize
+    from pytest_onnxlite.lint.summary import GraphSummary, summarize
 
 __tracebackhide__ = hide_mistakes
 
@@ -53,6 +54,7 @@ _MODULES = (
     "rules",
     "finding",
     "interface",
+    "float_left",
     "loading",
     "operator_counts",
     "signatures",

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import float_weights, reason
+from pytest_onnxlite.lint.float_left import FloatLeft
 from pytest_onnxlite.lint.loading import ModelLike, asking
 from pytest_onnxlite.lint.model_index import Constant, ModelIndex
 from pytest_onnxlite.lint.operator_counts import count_operators
@@ -19,23 +20,6 @@ from pytest_onnxlite.lint.precision import HALF, has_half
 from pytest_onnxlite.lint.validity import LARGE
 
 __tracebackhide__ = hide_mistakes
-
-
-@dataclass(frozen=True)
-class FloatLeft:
-    """A float tensor of 1 KiB or more.
-
-    Attributes:
-        tensor: its name, with the subgraph's path.
-        node: the first node that reads it.
-        bytes: its size.
-        reason: why it is in float.
-    """
-
-    tensor: str
-    node: str
-    bytes: int
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_onnxlite.checks.size.contents import Unread
 from pytest_onnxlite.checks.size.explain import tensors_to_shrink
-from pytest_onnxlite.lint.summary import FloatLeft
+from pytest_onnxlite.checks.size.parts import Unread
+from pytest_onnxlite.lint.float_left import FloatLeft
 from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit

@@ -117,9 +117,9 @@ def test_the_forecast_says_which_processor_saturates(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom types import SimpleNamespace\n"
         "from pytest_onnxlite.forecast import forecast\n"
-        "spec = SimpleNamespace(int8=True)\n"
         "variant = SimpleNamespace(path=Path(sys.argv[1]), kind='int8')\n"
-        "print(forecast(SimpleNamespace(spec=spec), variant, 1, False, print).text)"
+        "builder = SimpleNamespace(recipe_of=lambda kind: None)\n"
+        "print(forecast(builder, variant, 1, False, print).text)"
     )
     assert "can saturate on this processor, which is an x86 without VNNI" in run_on("avx2", code, model)
     # What does not saturate itself says the same, emulated or not.

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.statistics import binomial_tail
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 # A list that a person reads; the counts are of all samples.
 MOST_SAMPLES = 20
@@ -163,6 +163,8 @@ def compare_answers(labels: Array, reference: Array, candidate: Array, name: str
         candidate: `(N,) int`, the candidate's.
         name: what the reference is called.
     """
+    import numpy as np
+
     theirs, ours = reference == labels, candidate == labels
     lost = np.flatnonzero(theirs & ~ours)
     flipped = [Flip(int(i), int(labels[i]), int(reference[i]), int(candidate[i])) for i in lost[:MOST_SAMPLES]]

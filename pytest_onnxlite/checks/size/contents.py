@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from pytest_onnxlite.checks.size.parts import Bytes, Copy, Unread
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.coverage import FloatWeight, float_weights
 from pytest_onnxlite.lint.loading import LoadedModel, load_model
@@ -28,53 +28,6 @@ QUARTER = 0.25
 _SINGLE = 4
 # What quantizing adds to a graph, at most: for each of its nodes a few names and a scale's record.
 _PER_NODE = 1024
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """The bytes of a model by kind.
-
-    Attributes:
-        int8: tensors of 8-bit integers that are read.
-        floats: float tensors that are read, scales not among them.
-        scales: scales and zero points.
-        other: integers of other widths: biases, shapes, indices.
-        unread: tensors that the file holds and nothing reads.
-        notes: what exporters write next to nodes and values, and no runtime reads: source lines, stack traces.
-        graph: what is left of the files: nodes, names, the model's own metadata.
-        waste: bytes of files of external data that no tensor refers to; they are not counted in the size.
-    """
-
-    int8: int
-    floats: int
-    scales: int
-    other: int
-    unread: int
-    notes: int
-    graph: int
-    waste: int
-
-    @property
-    def total(self) -> int:
-        """The size that is judged."""
-        return self.int8 + self.floats + self.scales + self.other + self.unread + self.notes + self.graph
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A tensor that nothing reads."""
-
-    tensor: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A tensor that holds the values of another, whose bytes are stored twice."""
-
-    tensor: str
-    of: str
-    bytes: int
 
 
 def count_bytes(path: Path, loaded: LoadedModel | None = None) -> tuple[Bytes, list[Unread]]:

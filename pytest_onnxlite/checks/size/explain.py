@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_onnxlite.checks.check import Case
-from pytest_onnxlite.checks.size.contents import Bytes, Copy, Unread, copies, count_bytes
+from pytest_onnxlite.checks.size.contents import copies, count_bytes
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence
+from pytest_onnxlite.checks.size.parts import Bytes, Copy, Unread
 from pytest_onnxlite.checks.size.reasons import Grown, SizeReasons, details
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation
 from pytest_onnxlite.lint import summarize
+from pytest_onnxlite.lint.float_left import FloatLeft
 from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
-from pytest_onnxlite.lint.summary import FloatLeft
 from pytest_onnxlite.text import size_text
 
 # A quantized weight is a quarter of its float form.

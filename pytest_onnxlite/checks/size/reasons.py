@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import msgspec
 
 from pytest_onnxlite.checks.blocks import Block, Compared, ComparedRow, Mark
-from pytest_onnxlite.checks.size.contents import Bytes, Copy, Unread
-from pytest_onnxlite.lint.summary import FloatLeft
+from pytest_onnxlite.checks.size.parts import Bytes, Copy, Unread
+from pytest_onnxlite.lint.float_left import FloatLeft
 from pytest_onnxlite.text import size_text
 
 _LABELS = {
