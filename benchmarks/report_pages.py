@@ -118,7 +118,7 @@ def make(folder: Path) -> None:
     (folder / "test_release.py").write_text(TEST)
     git(folder, "init", "-q")
     save(folder, "first", {"cnn": {"recipe": {"per_channel": True}}, "dnn": {"recipe": {"per_channel": True}}})
-    save(folder, "second", {"cnn": {}, "dnn": {"recipe": {"weight_type": "uint8"}}})
+    save(folder, "second", {"cnn": {}, "dnn": {"recipe": {"per_channel": True}}})
     save(folder, "third", {"cnn": {}, "dnn": {}})
     (artefact,) = folder.glob("baselines/cnn/int8-*.onnx")
     mix_up(artefact, folder / "mixed.onnx")
