@@ -95,7 +95,8 @@ def merge(
         known = {
             name: section
             for name, section in known.items()
-            if name not in accepted and not (name in here and checks[name].is_outdated(section, measured[name]))
+            if name not in accepted
+            and not (name in here and checks[unlabelled(name)].is_outdated(section, measured[name]))
         }
         machines[key] = OnMachine(machine, {**here, **known})
     earlier = _earlier(before, fresh.artefact.sha256, checks) if before and not same else fresh.earlier

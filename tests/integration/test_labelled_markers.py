@@ -111,6 +111,17 @@ def test_a_baseline_from_before_labels_keeps_its_place_and_lacks_the_new_one(pro
     assert [v["outcome"] for v in record["verdicts"] if v["check"] == "size"][-1] == "pass"
 
 
+def test_what_a_label_keeps_of_a_machine_is_saved_again(project: Project) -> None:
+    """Of the same file, the second save looks at what there is of each label on this machine."""
+    write(project, 1, '@pytest.mark.onnxlite_memory\n@pytest.mark.onnxlite_memory(label="four", batch_size=4)')
+    project.save()
+    saved = project.baseline.read_text()
+    assert "unchanged" in project.save().stdout.str()
+    assert project.baseline.read_text() == saved
+    (machine,) = json.loads(saved)["machines"].values()
+    assert (machine["memory"]["batch_size"], machine["memory[four]"]["batch_size"]) == (1, 4)
+
+
 def test_two_timed_markers_stand_on_one_test_and_each_has_its_ratio(project: Project) -> None:
     write(
         project,
