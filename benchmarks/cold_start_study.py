@@ -24,7 +24,7 @@ from pytest_onnxlite.checks.latency.cold import Starts
 from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.limit import COLD, LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Latency
-from pytest_onnxlite.checks.latency.schedule import Plan
+from pytest_onnxlite.checks.latency.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.spec import Runtime
@@ -35,7 +35,7 @@ def judge(candidate: Path, reference: Path, feeds: Path, phase: str) -> dict[str
     began = time.perf_counter()
     limit = LatencyLimit(phase=phase, max_slowdown=COLD, max_time=60.0)
     starts = Starts(candidate, reference, feeds, Runtime(), phase)
-    found = starts.take_turns(Plan(LAST_RELEASE, 1 + COLD, COLD, 1, False, limit.max_time))
+    found = compare_in_turns(starts, Plan(LAST_RELEASE, 1 + COLD, COLD, 1, False, limit.max_time))
     times = tuple(starts.seconds)
     latency = Latency(median(times), times, len(times), 1, 1, 1, {BASELINE: found}, phase=phase)
     baseline = Baseline("study", "onnx", Artefact("study.onnx", "0" * 64, 1, kept=True))

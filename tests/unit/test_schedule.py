@@ -10,7 +10,7 @@ import pytest
 
 from pytest_onnxlite.checks.latency.measurement import Comparison
 from pytest_onnxlite.checks.latency.ratios import is_suspicious, is_too_noisy
-from pytest_onnxlite.checks.latency.schedule import Plan, quantile, take_turns
+from pytest_onnxlite.checks.latency.schedule import Plan, compare_in_turns, quantile
 
 MOST = 1.05
 
@@ -58,14 +58,7 @@ class FakeBench:
 
 def drive(bench: FakeBench, max_time: float = 1000.0, is_long: bool = False) -> Comparison:
     plan = Plan("last release", MOST, 0.05, 5, is_long, max_time)
-    turns = take_turns(bench, plan, random.Random(0))
-    try:
-        next(turns)
-        while True:
-            turns.send(bench.time_candidate())
-    except StopIteration as stop:
-        result: Comparison = stop.value
-        return result
+    return compare_in_turns(bench, plan, random.Random(0))
 
 
 def opened(bench: FakeBench) -> int:

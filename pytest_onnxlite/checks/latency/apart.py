@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency
 from pytest_onnxlite.checks.latency.references import most_today
-from pytest_onnxlite.checks.latency.schedule import Plan, take_turns
+from pytest_onnxlite.checks.latency.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
@@ -92,7 +91,7 @@ def compare(
             seconds = bench.calibrate()
             rounds = min(max(round(_PAIR_SECONDS / max(seconds, BLOCK_SECONDS)), _FEWEST_ROUNDS), _MOST_ROUNDS)
             plan = Plan(LAST_RELEASE, most, limit.max_slowdown, rounds, seconds > _LONG_SECONDS, limit.max_time)
-            found = _drive(bench, plan)
+            found = compare_in_turns(bench, plan)
         except ChildError as error:
             raise OnnxliteError(
                 f"timing {candidate.model.name} in turns with the last release in {name} failed: {error}."
@@ -102,19 +101,8 @@ def compare(
     return replace(found, fastest=bench.fastest, runtime=name)
 
 
-def _drive(bench: _Processes, plan: Plan) -> Comparison:
-    turns = take_turns(bench, plan, random.Random())
-    try:
-        next(turns)
-        while True:
-            turns.send(bench.time_candidate())
-    except StopIteration as stop:
-        found: Comparison = stop.value
-        return found
-
-
 class _Processes:
-    """Two processes, one idle while the other is timed; a `Bench` as `take_turns` needs it."""
+    """Two processes, one idle while the other is timed; a `TimingBench`."""
 
     def __init__(self, candidate: Side, reference: Side, feeds: Path) -> None:
         self._candidate, self._reference, self._feeds = candidate, reference, feeds

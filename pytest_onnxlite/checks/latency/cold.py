@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +14,9 @@ from pytest_onnxlite.checks.last_inputs import with_last_that_runs
 from pytest_onnxlite.checks.latency.judge import NAME, judge_latency
 from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Comparison, Latency, LatencySection
+from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Latency, LatencySection
 from pytest_onnxlite.checks.latency.references import most_today
-from pytest_onnxlite.checks.latency.schedule import Plan, take_turns
+from pytest_onnxlite.checks.latency.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
@@ -27,6 +25,7 @@ from pytest_onnxlite.runtime import arrays, timing
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.variants.running import batches, shapes_of
+from pytest_onnxlite.workspace import working_folder
 
 # Processes of each side that make one replicate, and replicates of a candidate that is timed alone.
 _ROUNDS, _ALONE = 1, 8
@@ -72,8 +71,8 @@ def measure(task: Task[LatencyLimit], candidate: Path, last: Path | None, feeds:
         OnnxliteError: a process cannot load or run a model.
     """
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="onnxlite-") as folder:
-        path = Path(folder) / "feeds.npz"
+    with working_folder() as folder:
+        path = folder / "feeds.npz"
         arrays.save(path, dict(feeds))
         bench = Starts(candidate, last or candidate, path, task.runtime, task.limit.phase)
         comparisons = {}
@@ -81,7 +80,7 @@ def measure(task: Task[LatencyLimit], candidate: Path, last: Path | None, feeds:
             if last is not None:
                 limit = task.limit
                 plan = Plan(LAST_RELEASE, most_today(task), limit.max_slowdown, _ROUNDS, False, limit.max_time)
-                comparisons[BASELINE] = replace(bench.take_turns(plan), fastest=bench.fastest)
+                comparisons[BASELINE] = replace(compare_in_turns(bench, plan), fastest=bench.fastest)
             else:
                 for _ in range(_ALONE * _ROUNDS):
                     bench.time_candidate()
@@ -102,24 +101,13 @@ def measure(task: Task[LatencyLimit], candidate: Path, last: Path | None, feeds:
 
 
 class Starts:
-    """Fresh processes, one at a time, in each of which a model is started; a `Bench` as `take_turns` needs it."""
+    """Fresh processes, one at a time, in each of which a model is started; a `TimingBench`."""
 
     def __init__(self, candidate: Path, reference: Path, feeds: Path, runtime: Runtime, phase: str) -> None:
         self._candidate, self._reference = candidate, reference
         self._feeds, self._runtime, self._phase = feeds, runtime, phase
         self.seconds: list[float] = []
         self.fastest = inf
-
-    def take_turns(self, plan: Plan) -> Comparison:
-        """Time both in turns until the bounds decide."""
-        turns = take_turns(self, plan, random.Random())
-        try:
-            next(turns)
-            while True:
-                turns.send(self.time_candidate())
-        except StopIteration as stop:
-            found: Comparison = stop.value
-            return found
 
     def _start(self, model: Path) -> float:
         with Child(fork=True) as child:

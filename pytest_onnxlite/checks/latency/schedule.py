@@ -62,6 +62,13 @@ class Bench(Protocol):
         """Return the time in seconds."""
 
 
+class TimingBench(Bench, Protocol):
+    """A bench that times the candidate as well."""
+
+    def time_candidate(self) -> float:
+        """Time a block of the candidate; seconds per inference."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a comparison is conducted.
@@ -89,6 +96,18 @@ class _Pair:
 
     paired: float
     fast: float
+
+
+def compare_in_turns(bench: TimingBench, plan: Plan, rng: random.Random | None = None) -> Comparison:
+    """Time candidate and reference in turns until the bounds decide."""
+    turns = take_turns(bench, plan, rng or random.Random())
+    try:
+        next(turns)
+        while True:
+            turns.send(bench.time_candidate())
+    except StopIteration as stop:
+        found: Comparison = stop.value
+        return found
 
 
 def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
