@@ -23,8 +23,9 @@ from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.latency.cold import Starts
 from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.limit import COLD, LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Latency
-from pytest_onnxlite.checks.latency.schedule import Plan, compare_in_turns
+from pytest_onnxlite.checks.latency.measurement import Latency
+from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
+from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.spec import Runtime

@@ -30,8 +30,9 @@ from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.latency.apart import Side, compare
 from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.limit import APART, LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.memory.measure import measure as measure_memory
+from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.spec import Runtime
 

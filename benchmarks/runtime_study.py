@@ -32,9 +32,9 @@ from study_models import Model, feeds_of, make_models
 from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.checks.latency.judge import LOOK_SECONDS, SINCE_SAVED
 from pytest_onnxlite.checks.latency.measure import look_longer
-from pytest_onnxlite.checks.latency.schedule import FAST, STEP, quantile
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
 from pytest_onnxlite.checks.memory.measure import measure as measure_memory
+from pytest_onnxlite.checks.turns.schedule import FAST, STEP, quantile
 from pytest_onnxlite.runtime.sessions import open_runner
 from pytest_onnxlite.spec import Runtime
 

@@ -20,7 +20,7 @@ from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.latency import measure as latency
 from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE
+from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.runtime.sessions import open_session
 from pytest_onnxlite.spec import Runtime
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
-from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
 from pytest_onnxlite.checks.size.measurement import Size
+from pytest_onnxlite.checks.turns.comparison import Comparison
 from study.claims import CLAIMS, Judgement, crossover
 from study.data import CIFAR_VARIABLE, load_cifar10
 from study.figures import Cell, Figures, Unmeasured, read_records

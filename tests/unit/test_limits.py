@@ -15,10 +15,9 @@ from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Recount
 from pytest_onnxlite.checks.latency import LatencyCheck
-from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_since_saved, ratio_text, why_it_passes
+from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_since_saved
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, AtShapes, Comparison, Latency
-from pytest_onnxlite.checks.latency.ratios import is_suspicious
+from pytest_onnxlite.checks.latency.measurement import AtShapes, Latency
 from pytest_onnxlite.checks.memory import MemoryCheck
 from pytest_onnxlite.checks.memory.judge import judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
@@ -28,6 +27,9 @@ from pytest_onnxlite.checks.since_saved import SinceSaved
 from pytest_onnxlite.checks.size.judge import judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeSection
+from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
+from pytest_onnxlite.checks.turns.judge import ratio_text, why_it_passes
+from pytest_onnxlite.checks.turns.ratios import is_suspicious
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.settings import Mode

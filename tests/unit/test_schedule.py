@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_onnxlite.checks.latency.measurement import Comparison
-from pytest_onnxlite.checks.latency.ratios import is_suspicious, is_too_noisy
-from pytest_onnxlite.checks.latency.schedule import Plan, compare_in_turns, quantile
+from pytest_onnxlite.checks.turns.comparison import Comparison
+from pytest_onnxlite.checks.turns.ratios import is_suspicious, is_too_noisy
+from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns, quantile
 
 MOST = 1.05
 

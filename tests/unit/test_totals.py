@@ -14,7 +14,7 @@ from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Score
 from pytest_onnxlite.checks.latency.judge_total import allowed_today, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.memory.judge import judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
@@ -22,6 +22,7 @@ from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.size.judge import judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeSection
+from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, Outcome
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.registry import Registry

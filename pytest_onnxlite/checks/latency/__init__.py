@@ -21,23 +21,17 @@ from pytest_onnxlite.checks.latency.judge import (
     SINCE_SAVED,
     judge_latency,
     ratio_since_saved,
-    why_it_passes,
 )
 from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import (
-    SIBLING,
-    Latency,
-    LatencyEvidence,
-    LatencySection,
-    is_last_release,
-    section_of,
-)
+from pytest_onnxlite.checks.latency.measurement import SIBLING, Latency, LatencyEvidence, LatencySection, section_of
 from pytest_onnxlite.checks.latency.reasons import LatencyReasons, blocks
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
+from pytest_onnxlite.checks.turns.comparison import is_last_release
+from pytest_onnxlite.checks.turns.judge import why_it_passes
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, percent, shapes_text, time_text

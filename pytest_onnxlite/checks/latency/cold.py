@@ -14,11 +14,12 @@ from pytest_onnxlite.checks.last_inputs import with_last_that_runs
 from pytest_onnxlite.checks.latency.judge import NAME, judge_latency
 from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import LAST_RELEASE, Latency, LatencySection
+from pytest_onnxlite.checks.latency.measurement import Latency, LatencySection
 from pytest_onnxlite.checks.latency.references import most_today
-from pytest_onnxlite.checks.latency.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.scenario import changed_scenario
+from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
+from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_onnxlite.checks.blocks import Block, Ratios
-from pytest_onnxlite.checks.latency.judge import against_text, bounds_of
 from pytest_onnxlite.checks.latency.measurement import FLOAT, Latency, LatencyEvidence
+from pytest_onnxlite.checks.turns.judge import against_text, bounds_of
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.text import shapes_text
 

@@ -6,18 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import (
-    FLOAT,
-    SIBLING,
-    AtShapes,
-    Comparison,
-    Interval,
-    Latency,
-    LatencyEvidence,
-)
-from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy
+from pytest_onnxlite.checks.latency.measurement import FLOAT, SIBLING, AtShapes, Latency, LatencyEvidence
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, together
 from pytest_onnxlite.checks.since_first import sum_since_first
+from pytest_onnxlite.checks.turns.comparison import Comparison
+from pytest_onnxlite.checks.turns.judge import bounds_of, judge_comparison, ratio_text
+from pytest_onnxlite.checks.turns.ratios import CONFIDENCE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.statistics import median_interval
 from pytest_onnxlite.text import percent, shapes_text, time_text
@@ -52,49 +46,6 @@ def ratio_since_saved(now: float, saved: float, pace: float | None, saved_pace: 
     return now / saved / max(machine, 1.0)
 
 
-def ratio_text(comparison: Comparison, second: bool = False) -> str:
-    """Say how sure a ratio is: `1.12x (99.5 % ≥ 1.09x, 24 replicates, against the onnx variant, noise ±1.4 %)`."""
-    interval = median_interval(comparison.second if second else comparison.first, CONFIDENCE)
-    return (
-        f"{interval.median:.2f}x ({percent(CONFIDENCE)} ≥ {interval.lower:.2f}x, {interval.count} replicates, against "
-        f"{against_text(comparison)}, noise ±{percent(interval.noise / interval.median)})"
-    )
-
-
-def against_text(comparison: Comparison) -> str:
-    """Say what it was timed in turns with."""
-    if comparison.is_last_release:
-        return f"the last release{f' in {comparison.runtime}' if comparison.runtime else ''}"
-    return f"the {comparison.reference} variant"
-
-
-def why_it_passes(comparison: Comparison) -> str:
-    """Say why a ratio above the limit passes; empty for one within it, and for one that does not pass."""
-    ratios = comparison.second or comparison.first
-    if median_interval(comparison.first, CONFIDENCE).median <= comparison.most or is_suspicious(
-        ratios, comparison.most
-    ):
-        return ""
-    found = median_interval(ratios, CONFIDENCE)
-    if comparison.second and found.median <= comparison.most:
-        return f"passes: an independent second set says {_beyond(found.median, comparison.most)}"
-    bound = f"the lower bound, {_beyond(found.lower, comparison.most)}"
-    return f"passes: what counts is {bound}{' of an independent second set' if comparison.second else ''}"
-
-
-def _beyond(ratio: float, most: float) -> str:
-    """Return a ratio with as many digits as tell it from the limit."""
-    return f"{ratio:.{2 if f'{ratio:.2f}' != f'{most:.2f}' else 4}f}x"
-
-
-def bounds_of(ratios: tuple[float, ...]) -> Interval | None:
-    """Return the bounds on the median of ratios; None for none."""
-    if not ratios:
-        return None
-    found = median_interval(ratios, CONFIDENCE)
-    return Interval(round(found.median, 5), round(found.lower, 5), round(found.upper, 5), CONFIDENCE, found.count)
-
-
 def _evidence(found: Latency, comparison: Comparison, since_first: float | None = None) -> LatencyEvidence:
     return LatencyEvidence(
         reference=comparison.reference,
@@ -105,30 +56,6 @@ def _evidence(found: Latency, comparison: Comparison, since_first: float | None 
         ratio_since_first=since_first,
         shapes=found.shapes,
         runtime=comparison.runtime,
-    )
-
-
-def judge_comparison(limit: LatencyLimit, found: Latency, comparison: Comparison) -> tuple[Outcome, str]:
-    """Judge one set of ratios, or two where the first is suspicious; the text says what was seen."""
-    first, most = comparison.first, comparison.most
-    if is_clear(first, most):
-        return Outcome.PASS, ""
-    suspicious = is_suspicious(first, most)
-    undecided = comparison.second if suspicious else first
-    confirmed = suspicious and is_suspicious(comparison.second, most)
-    if not confirmed and (is_clear(undecided, most) or not is_too_noisy(undecided, limit.max_slowdown)):
-        why = why_it_passes(comparison)
-        return Outcome.PASS, f"{ratio_text(comparison)}, {why}; at most {most:.2f}x allowed." if why else ""
-    itself = median_interval(comparison.self_check, CONFIDENCE)
-    restless = is_too_noisy(comparison.self_check, limit.max_slowdown) or abs(itself.median - 1) > limit.max_slowdown
-    if confirmed and not restless:
-        return Outcome.FAIL, f"An independent second set agrees: {ratio_text(comparison, second=True)}."
-    what = "the reference against itself" if restless else "the candidate, on a machine that is quiet enough,"
-    spread = max(itself.noise, abs(itself.median - 1)) if restless else median_interval(undecided, CONFIDENCE).noise
-    return Outcome.INCONCLUSIVE, (
-        f"a difference of {percent(limit.max_slowdown)} cannot be shown here: {what} varies by ±{percent(spread)} after "
-        f"{found.duration:.0f} s of measuring{_at(found)}. Run it on a quieter machine or with nothing else at work, allow "
-        f"longer with max_time= (now {limit.max_time:g} s), or raise max_slowdown=."
     )
 
 
@@ -231,7 +158,8 @@ def _worst(found: Latency, verdicts: Sequence[Verdict]) -> Verdict:
     return replace(worst, message=f"{worst.message}\nAt other shapes: {'; '.join(others)}.") if others else worst
 
 
-def _at(found: Latency) -> str:
+def at_text(found: Latency) -> str:
+    """Return the shapes that a time is at, for the middle of a sentence; empty where nothing says them."""
     return f" at {shapes_text(found.shapes)}" if found.shapes else ""
 
 
@@ -248,7 +176,7 @@ def load_text(found: Latency) -> str:
 def _judge_float(limit: LatencyLimit, found: Latency, cure: Callable[[], str]) -> Verdict:
     """Judge the ratio to the float model, as `max_ratio=` asks."""
     comparison, figure = found.comparisons[FLOAT], time_text(found.seconds)
-    outcome, text = judge_comparison(limit, found, comparison)
+    outcome, text = judge_comparison(limit, comparison, found.duration, at_text(found))
     if outcome is Outcome.FAIL:
         head = (
             f"{figure} per inference, {ratio_text(comparison)}; at most {limit.max_ratio:g}x allowed "
@@ -261,7 +189,7 @@ def _judge_float(limit: LatencyLimit, found: Latency, cure: Callable[[], str]) -
 def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Verdict:
     """Judge the ratio to the last release, or to what stands in for it."""
     comparison, figure = found.comparisons[BASELINE], time_text(found.seconds)
-    outcome, text = judge_comparison(limit, found, comparison)
+    outcome, text = judge_comparison(limit, comparison, found.duration, at_text(found))
     interval = median_interval(comparison.first, CONFIDENCE)
     if outcome is Outcome.FAIL:
         drift = "" if since is None else f" Since the first release: {since:.2f}x."
@@ -284,7 +212,7 @@ def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float) -> Verdic
     evidence = LatencyEvidence(reference="absolute", saved=saved, shapes=found.shapes)
     if interval.lower > saved * (1 + limit.max_slowdown):
         message = (
-            f"{figure} per inference{_at(found)} ({percent(CONFIDENCE)} ≥ {time_text(interval.lower)}), {time_text(saved)} "
+            f"{figure} per inference{at_text(found)} ({percent(CONFIDENCE)} ≥ {time_text(interval.lower)}), {time_text(saved)} "
             f"were saved on a machine like this; at most {percent(limit.max_slowdown)} more allowed. A saved time is a weak "
             "reference: keep the file (onnxlite_keep_artefact) to have the last release timed in turns with this one."
         )

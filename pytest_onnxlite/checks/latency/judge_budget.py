@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_onnxlite.checks.latency.judge import NAME, load_text
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
-from pytest_onnxlite.checks.latency.ratios import CONFIDENCE
+from pytest_onnxlite.checks.turns.ratios import CONFIDENCE
 from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
 from pytest_onnxlite.statistics import median_interval
 from pytest_onnxlite.text import percent, shapes_text, time_text

@@ -6,10 +6,11 @@ from dataclasses import replace
 from statistics import median
 
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.checks.latency.judge import FIRST_KEY, NAME, judge_comparison, ratio_text
+from pytest_onnxlite.checks.latency.judge import FIRST_KEY, NAME, at_text
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
 from pytest_onnxlite.checks.since_first import Total, sum_since_first
+from pytest_onnxlite.checks.turns.judge import judge_comparison, ratio_text
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.text import time_text
 
@@ -61,7 +62,7 @@ def judge_total(
         reason = "the last release's file was not timed, and what stands in for it says nothing of the first release."
         return [total.unknown(Outcome.NOT_COMPARABLE, reason)]
     comparison = replace(comparison, most=most / kept)
-    outcome, text = judge_comparison(limit, found, comparison)
+    outcome, text = judge_comparison(limit, comparison, found.duration, at_text(found))
     since = sum_since_first(baseline, FIRST_KEY, file, median(comparison.first))
     evidence = LatencyEvidence(
         reference="first release", most=most, ratio_since_first=since, shapes=found.shapes, runtime=comparison.runtime

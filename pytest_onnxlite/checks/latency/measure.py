@@ -14,11 +14,12 @@ from time import perf_counter, process_time
 from typing import Any, TypeVar
 
 from pytest_onnxlite.baseline.fingerprint import usable_cpus
-from pytest_onnxlite.checks.latency.measurement import Comparison, Latency
+from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.pace import pace
-from pytest_onnxlite.checks.latency.schedule import FAST, STEP, Plan, quantile, take_turns
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.turns.comparison import Comparison
+from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, quantile, take_turns
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.variants.running import shapes_of
 

@@ -9,8 +9,9 @@ from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency import measure as timing
 from pytest_onnxlite.checks.latency.judge_total import allowed_today
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import FLOAT, LAST_RELEASE, SIBLING, AtShapes, LatencySection
+from pytest_onnxlite.checks.latency.measurement import FLOAT, SIBLING, AtShapes, LatencySection
 from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import Shapes

@@ -11,7 +11,7 @@ from threading import Event
 from time import perf_counter
 from typing import Any
 
-from pytest_onnxlite.checks.latency.measurement import Comparison
+from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import open_runner
 from pytest_onnxlite.spec import Array, Runtime

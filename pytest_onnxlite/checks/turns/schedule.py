@@ -13,8 +13,8 @@ from math import sqrt
 from statistics import median
 from typing import Protocol
 
-from pytest_onnxlite.checks.latency.measurement import Comparison
-from pytest_onnxlite.checks.latency.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
+from pytest_onnxlite.checks.turns.comparison import Comparison
+from pytest_onnxlite.checks.turns.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
 from pytest_onnxlite.statistics import smallest_sample
 
 # How many times as many, once eight pairs have not decided.
