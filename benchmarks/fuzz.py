@@ -3,6 +3,7 @@
 python benchmarks/fuzz.py                      all kinds, in the numbers of docs/hostile-files.md; about half an hour
 python benchmarks/fuzz.py --scale 0.01         a hundredth of it
 python benchmarks/fuzz.py reports --seed 7     one kind, from another seed
+python benchmarks/fuzz.py --write docs/hostile-files.md    puts the rows of these kinds there too
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from mutations import Mutation, mutate_arrays, mutate_bytes, mutate_json, mutate
 
 # Models in one run of pytest, and seconds after which one step counts as a hang.
 _AT_ONCE, _HANG = 40, 60.0
+HEADER = "| what | tried | refused clearly | tracebacks | changed files | false greens |"
+RULER = "|---|---|---|---|---|---|"
 
 
 @dataclass
@@ -256,9 +259,20 @@ KINDS: dict[str, tuple[int, Callable[[Path, random.Random, int], Tally]]] = {
     "graphs": (3_000, graphs),
     "data": (2_000, arrays),
     "baseline-runs": (800, run_baselines),
-    "model-runs": (120, _runs("models, in runs of pytest", "int8.onnx", mutate_model)),
+    "model-runs": (300, _runs("models, in runs of pytest", "int8.onnx", mutate_model)),
     "data-runs": (120, _runs("evaluation data, in runs of pytest", "data.npz", mutate_arrays)),
 }
+
+
+def write_row(page: Path, row: str) -> None:
+    """Put a kind's row into the page's table: in the place of its older one, or at the table's end."""
+    start = row[: row.index(" |", 2) + 2]
+    lines = page.read_text(encoding="utf-8").splitlines()
+    ruler = lines.index(RULER)
+    end = next(number for number in range(ruler, len(lines)) if not lines[number].startswith("|"))
+    older = [number for number in range(ruler, end) if lines[number].startswith(start)]
+    lines[older[0] if older else end : older[0] + 1 if older else end] = [row]
+    page.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def main() -> None:
@@ -267,9 +281,9 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how many of the usual numbers")
     parser.add_argument("--seed", type=int, default=2021)
     parser.add_argument("--finds", type=Path, default=Path("fuzz-finds.txt"), help="where what was found is kept")
+    parser.add_argument("--write", type=Path, help="a Markdown page whose table takes the rows")
     given = parser.parse_args()
-    print(f"seed {given.seed}\n\n| what | tried | refused clearly | tracebacks | changed files | false greens |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print(f"seed {given.seed}\n\n{HEADER}\n{RULER}", flush=True)
     finds: list[str] = []
     for name in given.kinds or KINDS:
         count, fuzz = KINDS[name]
@@ -279,9 +293,11 @@ def main() -> None:
                 Path(folder) / "project", random.Random(f"{given.seed} {name}"), max(1, round(count * given.scale))
             )
         print(tally.row, flush=True)
+        if given.write:
+            write_row(given.write, tally.row)
         print(f"{name}: {time.monotonic() - start:.0f} s, the slowest step {tally.slowest:.1f} s", file=sys.stderr)
         finds += tally.finds
-    given.finds.write_text("\n".join(finds), encoding="utf-8", errors="backslashreplace")
+        given.finds.write_text("\n".join(finds), encoding="utf-8", errors="backslashreplace")
     sys.exit(1 if finds else 0)
 
 
