@@ -8,7 +8,8 @@ import msgspec
 
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.interpreter import open_interpreter
-from pytest_onnxlite.runtime.sessions import NoProvider, open_session, placements, session_outputs
+from pytest_onnxlite.runtime.placements import placements
+from pytest_onnxlite.runtime.sessions import NoProvider, open_session, session_outputs
 from pytest_onnxlite.runtime.values import as_arrays
 from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.text import shortened

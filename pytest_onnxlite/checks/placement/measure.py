@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_onnxlite.checks.placement.measurement import Placed, placed_from
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.runtime.sessions import placements
+from pytest_onnxlite.runtime.placements import placements
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.variant import RuntimeVariant
 
