@@ -23,7 +23,7 @@ from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
 from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
 from pytest_onnxlite.stash import GUARD, RUNTIME, or_fail, registry_of
 from pytest_onnxlite.text import unknown
-from pytest_onnxlite.workspace import own_folder
+from pytest_onnxlite.workspace import enter_shared, name_of_shared, own_folder
 
 if TYPE_CHECKING:
     from pytest_onnxlite.checks.check import Clock
@@ -93,9 +93,7 @@ class GuardSession:
                 if os.access(folder, os.W_OK):
                     return folder
         if self._is_worker:  # the controller deletes it, when every worker is done
-            folder = Path(self._worker.workerinput["onnxlite_folder"])
-            folder.mkdir(mode=0o700, exist_ok=True)
-            return folder
+            return enter_shared(Path(self._worker.workerinput["onnxlite_folder"]))
         folder = Path(tempfile.mkdtemp(dir=own_folder()))
         self._config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         return folder
@@ -187,7 +185,7 @@ class GuardSession:
     def lend_folder(self, node: Any) -> None:
         """Name a folder that the workers share, if they have no other to build in."""
         if self._shared is None:
-            self._shared = Path(tempfile.gettempdir(), f"onnxlite-{os.urandom(8).hex()}")
+            self._shared = name_of_shared()
             self._config.add_cleanup(lambda: shutil.rmtree(str(self._shared), ignore_errors=True))
         node.workerinput["onnxlite_folder"] = str(self._shared)
 

@@ -1,7 +1,7 @@
 """Where a process keeps what it needs for a while: one folder, with its children's in it, that no dead process leaves behind.
 
 A process that is killed cleans nothing up. So its folder has a lock that ends with it, and the next one removes the folders
-whose locks nobody holds.
+whose locks nobody holds. A folder that processes share has a lock of each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_onnxlite.errors import OnnxliteError
 
@@ -32,6 +32,7 @@ class _Own:
     folder: Path | None = None
     lock: Any = None
     process = 0
+    shared: ClassVar[dict[Path, Any]] = {}
 
 
 def own_folder() -> Path:
@@ -65,19 +66,48 @@ def _remove(folder: Path, lock: Any, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def name_of_shared() -> Path:
+    """Return where processes can have a folder together, which nobody else has; it is not made."""
+    return Path(tempfile.gettempdir(), f"{PREFIX}{os.urandom(8).hex()}")
+
+
+def enter_shared(folder: Path) -> Path:
+    """Make a folder that other processes enter too, if it is not there, and hold it as long as this process lives.
+
+    Args:
+        folder: what `name_of_shared` gave to one of them. Whoever asked for it removes it; if it cannot, since it was killed,
+            `remove_left` does when all that entered are gone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    from filelock import FileLock
+
+    lock = _Own.shared.get(folder)
+    if lock is None or not Path(lock.lock_file).is_file():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = FileLock(folder / f"{_LOCK}-{os.urandom(4).hex()}", thread_local=False)
+        lock.acquire()
+        _Own.shared[folder] = lock
+    return folder
+
+
 def remove_left(place: Path) -> None:
     """Remove the folders of processes that are dead, of this user alone; who cannot be removed stays."""
     from filelock import FileLock, Timeout
 
     for folder in place.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError, Timeout):
-            found = folder.lstat()
+            found, locks = folder.lstat(), [path for path in folder.glob(f"{_LOCK}*") if path.is_file()]
             own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
             is_young = time.time() - found.st_mtime < _YOUNG
-            if folder.is_symlink() or not own or is_young or not (folder / _LOCK).is_file():
+            if folder.is_symlink() or not own or is_young or not locks:
                 continue
-            with FileLock(folder / _LOCK, timeout=0, thread_local=False):
-                pass  # nobody holds it, and nobody takes it again
+            with contextlib.ExitStack() as held:
+                for path in locks:
+                    held.enter_context(FileLock(path, timeout=0, thread_local=False))
+                if folder.lstat().st_mtime != found.st_mtime:
+                    continue  # somebody entered it just now
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -15,13 +15,22 @@ from pytest_onnxlite import OnnxliteError, workspace
 
 # A process that makes its folder and waits to be killed.
 HOLDS = "from pytest_onnxlite.workspace import own_folder; print(own_folder(), flush=True); input()"
+ENTERS = """
+import sys
+from pathlib import Path
+from pytest_onnxlite.workspace import enter_shared
+enter_shared(Path(sys.argv[1]))
+print(enter_shared(Path(sys.argv[1])), flush=True)
+input()
+"""
 
 
-def holder(place: Path) -> tuple[subprocess.Popen[str], Path]:
-    """A process that has its folder in that place."""
+def holder(place: Path, shared: Path | None = None) -> tuple[subprocess.Popen[str], Path]:
+    """A process that has its folder in that place, or that entered a shared one."""
     environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))}
     pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, stdin=pipe, stdout=pipe, text=True)
+    command = [sys.executable, "-c", *((HOLDS,) if shared is None else (ENTERS, str(shared)))]
+    process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
     assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 
@@ -50,6 +59,25 @@ def test_the_folder_of_a_process_that_was_killed_goes_and_that_of_a_living_one_s
     assert other.is_dir(), "it has no lock, and may be anybody's"
     living.communicate("\n")
     assert not used.exists(), "a process removes its own as it ends"
+
+
+def test_a_shared_folder_stays_while_one_that_entered_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shared = workspace.name_of_shared()
+    assert not shared.exists(), "a run that guards nothing makes no folder"
+    first, _ = holder(tmp_path, shared)
+    second, used = holder(tmp_path, shared)
+    assert used == shared
+    assert len(list(shared.glob("lock-*"))) == 2, "a process that enters twice has one lock"
+    for process in (first, second):
+        age(shared)
+        workspace.remove_left(tmp_path)
+        assert shared.is_dir()
+        process.kill()
+        process.communicate()
+    age(shared)
+    workspace.remove_left(tmp_path)
+    assert not shared.exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
