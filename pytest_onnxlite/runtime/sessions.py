@@ -40,7 +40,11 @@ class TensorInfo:
 
 
 def open_session(
-    path: Path, runtime: Runtime, entries: Mapping[str, str] | None = None, profile: Path | None = None
+    path: Path,
+    runtime: Runtime,
+    entries: Mapping[str, str] | None = None,
+    profile: Path | None = None,
+    optimized: Path | None = None,
 ) -> Any:
     """Open an `onnxruntime.InferenceSession` as a runtime says: the only place of the project that opens one.
 
@@ -49,6 +53,7 @@ def open_session(
         runtime: how it is run.
         entries: further session configuration entries.
         profile: where to begin a profile's file, None for no profile.
+        optimized: where to write the graph that ONNX Runtime runs, None for nowhere.
 
     Spinning is off, if the runtime does not ask for it, because idle threads that spin make timings on shared machines
     bimodal.
@@ -65,6 +70,8 @@ def open_session(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
     providers = [(name, dict(runtime.provider_options.get(name, {}))) for name in runtime.providers]
     # Without fallback: on an error of a provider, ONNX Runtime's Python would go on with others, and tell nobody.
     session = onnxruntime.InferenceSession(unicode_of(path), options, providers=providers, enable_fallback=0)

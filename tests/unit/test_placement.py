@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.placement import CHECK
@@ -11,7 +16,12 @@ from pytest_onnxlite.checks.placement.limit import PlacementLimit
 from pytest_onnxlite.checks.placement.measurement import Placed, PlacementSection, placed_from
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome
+from pytest_onnxlite.runtime.placements import NoRecord, placements
+from pytest_onnxlite.spec import Runtime
 
+from onnx_models import save_graph
+
+ON_CPU = Runtime()
 OPENVINO, CPU = "OpenVINOExecutionProvider", "CPUExecutionProvider"
 NONE = Absent(Outcome.NOT_COMPARED, "baselines are not looked at")
 MIXED = placed_from((OPENVINO,), {OPENVINO: [("a", "MatMul"), ("b", "Relu"), ("c", "Softmax")], CPU: [("u", "Unique")]})
@@ -66,3 +76,27 @@ def test_what_falls_back_since_the_last_release_is_told() -> None:
     assert CHECK.remark(same) == ""
     _, lacking = judge_placement(PlacementLimit(), MIXED, Baseline("m", "onnx", Artefact("a", "0", 1, True)))
     assert lacking.outcome is Outcome.MISSING
+
+
+def graph(path: Path, source: str) -> Path:
+    ins, outs = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4])] for name in "xy")
+    weights = {"c": np.ones((1, 4), np.float32)} if source == "c" else {}
+    return save_graph(path, [helper.make_node("Relu", [source], ["y"], name="only")], ins, outs, weights)
+
+
+def test_a_graph_without_a_recorded_node_passes_only_if_none_is_left_to_run(tmp_path: Path) -> None:
+    folded = placed_from(
+        (CPU,), {part.provider: part.nodes for part in placements(graph(tmp_path / "a.onnx", "c"), ON_CPU)}
+    )
+    assert judge_placement(PlacementLimit(), folded, NONE)[0].outcome is Outcome.PASS
+    # In ONNX Runtime's own format nodes are assigned without a record.
+    options, own = onnxruntime.SessionOptions(), tmp_path / "own.ort"
+    options.optimized_model_filepath = str(own)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(graph(tmp_path / "b.onnx", "x")), options)
+    with pytest.raises(NoRecord, match=r"although 1 node is left to run: only \(Relu\)\. So nobody knows"):
+        placements(own, ON_CPU)
+    # Neither does a model say so whose graph cannot be written down.
+    with pytest.raises(NoRecord, match="and does not say which nodes are left to run: "):
+        placements(own, Runtime(session_options={"session.save_model_format": "ORT"}))

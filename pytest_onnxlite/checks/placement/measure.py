@@ -13,7 +13,7 @@ def measure(variant: RuntimeVariant) -> Placed:
     """Open a session in which ONNX Runtime records what it assigns to which provider.
 
     Raises:
-        OnnxliteError: a provider is not there or does not start, or the file cannot be loaded.
+        OnnxliteError: a provider is not there or does not start, nothing was recorded, or the file cannot be loaded.
     """
     try:
         found = placements(variant.path, variant.runtime)
