@@ -74,7 +74,7 @@ class Kind:  # no dataclass: defining one costs each run of everybody's tests
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("trained", "The trained model, as Keras runs it.", runtime=""),
+        Kind("trained", "The trained model, as its own library runs it.", runtime=""),
         Kind(
             "onnx",
             "The float ONNX model: the spec's file, or converted from the trained model.",

@@ -73,7 +73,7 @@ def render(figures: Figures, conditions: Conditions, plots: Iterable[int]) -> st
     parts = [
         "# The study, rebuilt",
         f'{AUTHORS}, "{TITLE}", {WHERE}, [doi {DOI}](https://doi.org/{DOI}): each of its tables with the published figures and '
-        "those of this run, its figures as lists of operators, and what became of its claims. The README says how to run it; "
+        "those of this run, its figures as lists of operators, and what became of its claims. docs/about-study.md says how to run it; "
         "nothing here is typed in but what was published.",
         *_claims(figures),
         "## How it was measured",

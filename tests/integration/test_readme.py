@@ -1,6 +1,6 @@
-"""The README is true: its first steps work as they stand, and its outputs are what is printed.
+"""The README is true: its first steps work as they stand, and its outputs, and those of docs/failures.md, are what is printed.
 
-ONNXLITE_UPDATE_README=1 writes the outputs of this run into it.
+ONNXLITE_UPDATE_README=1 writes the outputs of this run into them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from onnx_models import dense, quantize, ruin, two_outputs, wide
 from projects import REPOSITORY, Digits, Project
 
 README = REPOSITORY / "README.md"
+PAGES = (README, REPOSITORY / "docs" / "failures.md")
 Scenario = Callable[["Stage"], pytest.RunResult]
 
 
@@ -114,7 +115,7 @@ def forgotten(stage: Stage) -> pytest.RunResult:
     return project.compare()
 
 
-# The README shows what a newer one prints.
+# The pages show what a newer one prints.
 OLDER_RUNTIME = tuple(map(int, version("onnxruntime").split(".")[:2])) < (1, 32)
 SCENARIOS: dict[str, Scenario] = {
     "pass": passing,
@@ -142,10 +143,11 @@ def excerpt(result: pytest.RunResult, root: Path) -> str:
     return re.sub(r"^\S+ int8: slower than [^\n]*\n", "", summary[0], flags=re.MULTILINE).strip()
 
 
-def block(name: str, text: str) -> re.Match[str]:
-    found = re.search(rf"(<!-- output: {name} -->\n```text\n)((?:(?!```).)*)(\n```)", text, re.DOTALL)
-    assert found, f"README.md has no block for {name}"
-    return found
+def block(name: str) -> tuple[Path, re.Match[str]]:
+    """Return the page that shows an output, and the place."""
+    form = re.compile(rf"(<!-- output: {name} -->\n```text\n)((?:(?!```).)*)(\n```)", re.DOTALL)
+    ((page, found),) = [(page, found) for page in PAGES for found in form.finditer(page.read_text(encoding="utf-8"))]
+    return page, found
 
 
 def masked(text: str) -> str:
@@ -155,21 +157,23 @@ def masked(text: str) -> str:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_an_output_in_the_readme_is_what_is_printed(
-    project: Project, digits: Digits, tmp_path: Path, name: str
-) -> None:
+def test_an_output_in_the_docs_is_what_is_printed(project: Project, digits: Digits, tmp_path: Path, name: str) -> None:
     result = SCENARIOS[name](Stage(project, digits, tmp_path))
     assert result.ret == (0 if name == "pass" else 1), result.stdout.str()
     printed = excerpt(result, project.path)
-    readme = README.read_text(encoding="utf-8")
-    shown = block(name, readme)
+    page, shown = block(name)
     if os.environ.get("ONNXLITE_UPDATE_README"):
-        README.write_text(readme[: shown.start(2)] + printed + readme[shown.end(2) :], encoding="utf-8")
+        page.write_text(shown.string[: shown.start(2)] + printed + shown.string[shown.end(2) :], encoding="utf-8")
     elif name == "memory" and OLDER_RUNTIME:
         # Which nodes allocate is the runtime's affair.
         assert masked(printed).partition("; most by")[0] == masked(shown[2]).partition("; most by")[0]
     else:
         assert masked(printed) == masked(shown[2])
+
+
+def test_each_output_in_the_docs_is_made_by_a_scenario() -> None:
+    shown = [name for page in PAGES for name in re.findall(r"<!-- output: (.*?) -->", page.read_text(encoding="utf-8"))]
+    assert sorted(shown) == sorted(SCENARIOS)
 
 
 def code_blocks(section: str) -> dict[str, str]:

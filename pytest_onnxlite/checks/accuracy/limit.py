@@ -16,6 +16,10 @@ from pytest_onnxlite.settings import PROCESSORS, UsageMistake
 class AccuracyLimit(Limit):
     """`onnxlite_accuracy`: right answers, against the trained variant and against the baseline.
 
+    Counted in answers, so that of 1,000 samples `max_drop=0.01` lets 10 go and not 11. More: docs/models.md#metrics,
+    docs/models.md#several-metrics-several-outputs, docs/models.md#slices, docs/models.md#labels-that-do-not-belong-to-the-data,
+    docs/processors.md.
+
     Attributes:
         max_drop: how much worse the metric may be, inclusive: points as a share of 1 (of an error or a score, in its own
             unit), or a share of the reference's value where `relative`.

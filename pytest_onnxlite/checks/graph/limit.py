@@ -13,6 +13,8 @@ from pytest_onnxlite.checks.limit import Argument, Limit
 class GraphLimit(Limit):
     """`onnxlite_graph`: a sound graph, whose inputs and outputs are the float model's and the baseline's.
 
+    More: docs/graph-checks.md.
+
     Attributes:
         ignore: codes of findings that are known and accepted; one that matches nothing is a finding.
         structure: `frozen` asks that the operators be those of the last release; else a change is shown.

@@ -21,6 +21,9 @@ COLD = 0.15
 class LatencyLimit(Limit):
     """`onnxlite_latency`: time per inference, against the last release's file, run between the rounds.
 
+    More: docs/latency.md, docs/latency.md#at-which-shapes, docs/latency.md#a-time-of-your-own, docs/latency.md#cold-start,
+    docs/latency.md#model-and-runtime-together, docs/models.md#scenarios, docs/models.md#models-with-a-state.
+
     Attributes:
         max_slowdown: how much slower it may be, relatively.
         max_slowdown_total: how much slower than the first release it may be, relatively, each release's slowdown multiplied.
@@ -34,8 +37,9 @@ class LatencyLimit(Limit):
         per: of a model with a state, whether the last step is timed, or `sequence`: all of them.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
-        max_time: seconds after which measuring longer is given up.
-        max: the longest that one inference may take, such as `"10 ms"`; needs nothing to compare with.
+        max_time: seconds after which measuring longer is given up, at each shape.
+        max: the longest that one inference may take, such as `"10 ms"`: the upper bound of its median counts. It needs nothing to
+            compare with.
         budget_machine: the machine that `max` was written for: the kind that `python -m pytest_onnxlite show` prints, or a
             name that CI gives its machines in the environment variable ONNXLITE_MACHINE. On others `max` is not judged.
         runtime: `last`: judge model and runtime together, the last release in its own runtime, in another process;

@@ -17,6 +17,8 @@ FEWEST_RUNS = 100
 class MemoryLimit(Limit):
     """`onnxlite_memory`: peak memory of loading and of running, against the last release's file.
 
+    Growth below 1 MiB is the allocator's. More: docs/latency.md#memory, docs/latency.md#memory-that-grows.
+
     Attributes:
         max_growth: how much more it may need, relatively.
         max_growth_total: how much more than the first release it may need, relatively, each release's growth multiplied.

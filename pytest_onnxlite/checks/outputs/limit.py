@@ -75,6 +75,8 @@ class Tolerance:
 class OutputsLimit(Limit):
     """`onnxlite_outputs`: every output, element by element, as what it was made from and the last release give it.
 
+    More: docs/outputs.md.
+
     Attributes:
         min_sqnr: the lowest signal-to-noise ratio, in dB, that any column of any output may have.
         min_last_sqnr: the same against what the last release answered, which another training changes too.

@@ -13,6 +13,8 @@ from pytest_onnxlite.checks.limit import Argument, Limit, number
 class PlacementLimit(Limit):
     """`onnxlite_placement`: the share of the graph's nodes that the execution providers run which the runtime asks for.
 
+    More: docs/runtimes.md#how-much-of-the-graph-it-runs.
+
     Attributes:
         min_share: the least share that is expected.
     """

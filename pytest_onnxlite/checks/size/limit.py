@@ -14,8 +14,11 @@ from pytest_onnxlite.checks.quantity import BYTES
 class SizeLimit(Limit):
     """`onnxlite_size`: bytes, as a ratio of the variant it was made from and against the baseline.
 
+    More: docs/explanations.md#what-quantization-can-reach.
+
     Attributes:
-        ratio: the share of the float model's bytes that is expected; the kind's own where None.
+        ratio: the share of the float model's bytes that is expected; where None what quantization can reach, and no less than
+            0.25 for INT8.
         tolerance: how far, relatively, the ratio may be exceeded, and the baseline's bytes be outgrown.
         max_growth_total: how far, relatively, the first release's bytes may be outgrown.
         max: the most bytes it may have, such as `"2 MB"`; needs nothing to compare with.
