@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -18,8 +19,8 @@ from pytest_onnxlite.workspace import environment_of_children
 _SCRIPT = Path(__file__).with_name("forkserver.py")
 # Seconds that imports may take.
 _PATIENCE = 60.0
-# What pytest sets anew for each test, which is no reason for another server.
-_TEST = "PYTEST_CURRENT_TEST"
+# What Python and the C library read once, as they start: a child that needs it otherwise needs another server.
+_READ_AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "MALLOC_", "PYTHON")
 
 
 class Forked:
@@ -82,16 +83,16 @@ class Forked:
 
 
 class _Server:
-    """The process that forks; it lives as long as this one, in the environment that this one had then.
+    """The process that forks; it lives as long as this one. Each child is sent the environment of its day.
 
     Attributes:
-        environment: that environment.
+        at_start: what this process's environment said then of how a process starts.
         is_ready: whether it can fork.
         children: how many of its children are in use.
     """
 
     def __init__(self) -> None:
-        self.environment, self._process_id, self.children = _environment(), os.getpid(), 0
+        self.at_start, self._process_id, self.children = _read_at_start(), os.getpid(), 0
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number, none = theirs.fileno(), subprocess.DEVNULL
@@ -110,18 +111,18 @@ class _Server:
 
     @property
     def is_of_use(self) -> bool:
-        """Whether it is this process's own, in today's environment, and did not end since it was ready."""
-        if self._process_id != os.getpid() or self.environment != _environment():
+        """Whether it is this process's own, a process would start so today, and it did not end since it was ready."""
+        if self._process_id != os.getpid() or self.at_start != _read_at_start():
             return False
         return not self.is_ready or self._process.poll() is None
 
     def send(self, files: list[int]) -> None:
-        """Ask for a child that has these files.
+        """Ask for a child that has these files, and the environment of now.
 
         Raises:
-            OSError: it has ended.
+            OSError: it has ended, or the environment is longer than a message may be.
         """
-        socket.send_fds(self._control, [b"+"], files)
+        socket.send_fds(self._control, [json.dumps(environment_of_children()).encode()], files)
 
     def code(self) -> int:
         """Return how it ended."""
@@ -137,8 +138,8 @@ class _Server:
             self._process.returncode = 0  # or it is warned of as one that still runs
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != _TEST}
+def _read_at_start() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
 
 
 # The last is in use. None is forgotten, so that a forked copy of this process closes nothing.
@@ -157,4 +158,4 @@ def fork() -> Forked | None:
     try:
         return Forked(_servers[-1]) if _servers[-1].is_ready else None
     except OSError:
-        return None  # it ended just now
+        return None  # it ended just now, or a message cannot have all that a child needs

@@ -1,7 +1,7 @@
 """The script of a process that has numpy imported and no thread, and forks a child for each that is asked for (Linux).
 
-`forking` starts it, with one end of a socket. Each message there has five files: a child's standard input, output and
-error, its folder, and a socket of its own. By that one the server tells how the child ended; and once its other end is
+`forking` starts it, with one end of a socket. Each message there is a child's environment, with five files: its standard
+input, output and error, its folder, and a socket of its own. By that one the server tells how the child ended; and once its other end is
 closed for writing, the child is killed. The server ends with the process that started it, and its children end with it.
 
 A child answers requests as `child` does. It imports ONNX Runtime itself: its threads and what it allocates are that
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import selectors
 import signal
@@ -27,6 +28,8 @@ import pytest_onnxlite.runtime.child
 
 READY = b"ready"
 FILES = 5
+# Bytes of an environment, as JSON; the kernel takes less in one message.
+_MOST = 1 << 20
 # Of prctl: a signal once the parent has ended.
 _PR_SET_PDEATHSIG = 1
 _PAGE_PRESENT = 0x80  # in the last of a page's eight bytes in /proc/self/pagemap
@@ -100,10 +103,10 @@ class Server:
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._control:
-                    message, files, *_ = socket.recv_fds(self._control, 1, FILES)
+                    message, files, *_ = socket.recv_fds(self._control, _MOST, FILES)
                     if not message:
                         return False
-                    if self._fork(files):
+                    if self._fork(files, json.loads(message)):
                         return True
                 elif key.fileobj == self._ended:
                     os.read(self._ended, 1 << 12)
@@ -112,13 +115,13 @@ class Server:
                     os.kill(key.data, signal.SIGKILL)
             self._tell_ends()
 
-    def _fork(self, files: list[int]) -> bool:
+    def _fork(self, files: list[int], environment: dict[str, str]) -> bool:
         pid = os.fork()
         if pid:
             self._children[pid] = socket.socket(fileno=files.pop())
             self._selector.register(self._children[pid], selectors.EVENT_READ, pid)
         else:
-            self._become_child(files)
+            self._become_child(files, environment)
         for file in files:
             os.close(file)
         return not pid
@@ -135,8 +138,8 @@ class Server:
                 own.send(str(os.waitstatus_to_exitcode(status)).encode())
             own.close()
 
-    def _become_child(self, files: list[int]) -> None:
-        """Make this the process that a new one would be: its files, its folder, its signals, and what is resident."""
+    def _become_child(self, files: list[int], environment: dict[str, str]) -> None:
+        """Make this the process that a new one would be: files, folder, environment, signals, and what is resident."""
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -144,6 +147,9 @@ class Server:
         for number in range(3):
             os.dup2(files[number], number)
         os.fchdir(files[3])
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
         self._selector.close()
         for end in (self._control, *self._children.values()):
             end.close()

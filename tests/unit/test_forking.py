@@ -62,9 +62,23 @@ def test_children_of_one_server_answer_and_have_nothing_of_it(tmp_path: Path, mo
 def test_a_child_has_the_environment_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
     before = ask(parent, "", fork=True)
     assert ask(variable, "OPENBLAS_NUM_THREADS", fork=True) == os.environ.get("OPENBLAS_NUM_THREADS", "")
-    monkeypatch.setenv("ONNXLITE_TRIED", "yes")
-    assert ask(variable, "ONNXLITE_TRIED", fork=True) == "yes"
+    for value in ("yes", "été", "long " * 10_000):
+        monkeypatch.setenv("ONNXLITE_TRIED", value)
+        assert ask(variable, "ONNXLITE_TRIED", fork=True) == value
+    monkeypatch.delenv("ONNXLITE_TRIED")
+    assert ask(variable, "ONNXLITE_TRIED", fork=True) == ""
+    assert ask(parent, "", fork=True) == before
+    # What a process reads as it starts alone.
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    assert ask(variable, "PYTHONHASHSEED", fork=True) == "7"
     wait_for(lambda: not lives(before))
+
+
+def test_an_environment_that_no_message_can_have_is_for_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10):
+        monkeypatch.setenv(f"ONNXLITE_TRIED_{number}", "x" * 100_000)
+    assert ask(parent, "", fork=True) == os.getpid()
+    assert ask(variable, "ONNXLITE_TRIED_9", fork=True) == "x" * 100_000
 
 
 @pytest.mark.parametrize(
@@ -122,7 +136,7 @@ def test_a_server_and_its_child_end_with_the_process_that_asked(tmp_path: Path) 
 def test_nothing_is_left_open_or_said_at_the_end() -> None:
     code = (
         "import os; from asked import double, parent; from pytest_onnxlite.runtime.childprocess import ask\n"
-        "print(ask(parent, '', fork=True))\nos.environ['MORE'] = '1'\nprint(ask(parent, '', fork=True))\n"
+        "print(ask(parent, '', fork=True))\nos.environ['PYTHONHASHSEED'] = '1'\nprint(ask(parent, '', fork=True))\n"
         # A forked copy of this process has servers of its own, and leaves those of this one alone.
         "pid = os.fork()\n"
         "if not pid:\n    raise SystemExit(ask(double, 2, fork=True) - 4)\n"
@@ -136,13 +150,13 @@ def test_nothing_is_left_open_or_said_at_the_end() -> None:
 
 
 def test_where_nothing_can_be_forked_a_process_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ONNXLITE_TRIED", "another environment")
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
     script = tmp_path / "server.py"
     script.write_text("")
     with monkeypatch.context() as patch:
         patch.setattr(forking, "_SCRIPT", script)
         assert ask(parent, "", fork=True) == os.getpid()
-    monkeypatch.setenv("ONNXLITE_TRIED", "a third")
+    monkeypatch.setenv("PYTHONHASHSEED", "2")
     assert ask(parent, "", fork=True) != os.getpid()
 
 
