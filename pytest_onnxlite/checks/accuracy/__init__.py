@@ -31,7 +31,7 @@ from pytest_onnxlite.settings import PROCESSORS, Settings
 from pytest_onnxlite.text import NOISE, percent, points, signed
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.checks.accuracy.measure import Read
+    from pytest_onnxlite.checks.accuracy.classes import Read
     from pytest_onnxlite.variants.variant import Variant
 
 Found = Accuracy | Score

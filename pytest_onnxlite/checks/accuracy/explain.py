@@ -26,6 +26,7 @@ from pytest_onnxlite.checks.accuracy.causes import (
     range_text,
     rank_causes,
 )
+from pytest_onnxlite.checks.accuracy.classes import labels_of_columns
 from pytest_onnxlite.checks.accuracy.drawn import details
 from pytest_onnxlite.checks.accuracy.judge import changed_condition
 from pytest_onnxlite.checks.accuracy.layer_causes import CLEAN, ranked_layers, worst_layers
@@ -195,7 +196,7 @@ def _answers(case: Case[Found], beside: Variant | None, name: str) -> Answers | 
             return None
         labels = as_labels(metric, read(reference))
     else:
-        labels = accuracy.labels_of_columns(builder, case.task.variant, read, labels)
+        labels = labels_of_columns(builder, case.task.variant, read, labels)
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

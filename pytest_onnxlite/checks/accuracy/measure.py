@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from pytest_onnxlite.checks.accuracy.chance import differing, fit_of, lost_classes
-from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, Fit, LostClass, Recount, Rescore, Score
+from pytest_onnxlite.checks.accuracy.chance import differing
+from pytest_onnxlite.checks.accuracy.classes import Classes, Read, labels_of_columns
+from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, Recount, Rescore, Score
 from pytest_onnxlite.checks.accuracy.slices import count as count_slices
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.metrics import Array, Choices, Metric, as_indices, as_labels, holds_labels, in_columns
+from pytest_onnxlite.metrics import Array, Metric, as_labels
 from pytest_onnxlite.variants.builder import Builder
-from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
+from pytest_onnxlite.variants.variant import Outputs, RuntimeVariant, Variant
 
 # Told what was found of the candidate, returns the last release if it is to be rated too.
 Last = Callable[[Accuracy | Score], Variant | None]
-Read = Callable[[Variant], Array | Outputs]
 
 # What a variant is compared with on another processor if it has no reference variant: its own answers here.
 HERE = "here"
-# Labels above are ids, and no classes to be counted one by one.
-_MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def measure(
     parts = () if other is None else count_slices(slices or {}, metric, name, own, other)
     found = replace(found, total=count, batch_size=batch_size, output=_output_name(builder, variant), slices=parts)
     # On another processor the labels are those of here, and so are the classes.
-    classes = _Classes.of(builder, variant, read) if some is None else None
+    classes = Classes.of(builder, variant, read) if some is None else None
     if isinstance(found, Accuracy) and classes is not None:
         lost = () if beside is None or other is None else classes.lost(f"the {name} variant", other, own)
         found = replace(found, fit=classes.fit(beside), lost_classes=lost)
@@ -100,61 +98,6 @@ def measure(
         recount = replace(recount, differing=differing(classes.chosen(release), classes.chosen(variant)))
         found = replace(found, lost_classes=classes.lost(LAST_RELEASE, before, own, found.lost_classes))
     return replace(found, last=recount)
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """What models choose, where the evaluation data is labelled with classes.
-
-    Attributes:
-        variant: the candidate.
-        labels: `(N,) int` or `(N,) bool`.
-        chosen: what a variant chooses.
-    """
-
-    variant: Variant
-    labels: Array
-    chosen: Callable[[Variant], Choices]
-
-    @classmethod
-    def of(cls, builder: Builder, variant: Variant, read: Read) -> _Classes | None:
-        """Return that of a spec; None where the metric knows no classes, or there are no labels."""
-        metric, labels = builder.spec.rating, builder.evaluation.y
-        if labels is None or not metric.is_of_classes:
-            return None
-        output = read(variant)
-        if isinstance(output, np.ndarray) and holds_labels(output) and not _are_numbered(np.asarray(labels), output):
-            return None
-        columns = _columns(builder, variant, read)
-        if columns and columns != tuple(range(len(columns))):
-            return None
-
-        def chosen(of: Variant) -> Choices:
-            found = read(of)
-            assert isinstance(found, np.ndarray)  # it was rated before
-            return metric.choices(found)
-
-        return cls(variant, as_indices(np.asarray(labels)), cache(chosen))
-
-    def fit(self, reference: Variant | None) -> Fit:
-        """Return whether the labels can be those of the data, by the reference's answers, else by the candidate's own."""
-        own = self.chosen(self.variant)
-        if reference is None:
-            return fit_of(self.variant.kind, self.labels, own)
-        return fit_of(reference.kind, self.labels, self.chosen(reference), own)
-
-    def lost(self, name: str, theirs: Array, ours: Array, known: tuple[LostClass, ...] = ()) -> tuple[LostClass, ...]:
-        """Return the classes that the candidate lost against one that is called so."""
-        return lost_classes(name, self.labels, theirs, ours, known)
-
-
-def _are_numbered(labels: Array, answers: Array) -> bool:
-    """Tell whether labels are numbers from 0 up, and the answers none that no sample is labelled with."""
-    if labels.dtype.kind not in "iub" or answers.dtype.kind not in "iu":
-        return False
-    return (
-        int(answers.min()) >= 0 and int(labels.min()) >= 0 and int(labels.max()) <= int(answers.max()) < _MOST_CLASSES
-    )
 
 
 def _count(builder: Builder, own: Array, reference: str, other: Array | None) -> Accuracy:
@@ -248,32 +191,6 @@ def _labels(builder: Builder, variant: Variant, read: Read, some: Some | None = 
         return as_labels(metric, read(reference))
     except ValueError as error:
         raise OnnxliteError(f"{variant.model} {reference.kind}: {error}.") from None
-
-
-def labels_of_columns(builder: Builder, variant: Variant, read: Read, labels: Array) -> Array:
-    """Return labels as a metric of classes reads them: as columns of the output, where those stand for labels.
-
-    Raises:
-        OnnxliteError: a label is none of them.
-    """
-    if not builder.spec.rating.is_of_classes:
-        return labels
-    columns = _columns(builder, variant, read) or _columns(builder, builder.accuracy_reference(), read)
-    if not columns:
-        return labels
-    try:
-        return in_columns(labels, columns)
-    except ValueError as error:
-        raise OnnxliteError(f"{variant.model} {variant.kind}: {error}.") from None
-
-
-def _columns(builder: Builder, variant: Variant | None, read: Read) -> tuple[Any, ...]:
-    """Return what the columns of the output that the metric reads stand for; nothing if they are only numbered."""
-    if not isinstance(variant, OnnxVariant):
-        return ()
-    read(variant)  # known once it has run
-    names = [builder.spec.output] if builder.spec.output is not None else [info.name for info in variant.outputs_info]
-    return variant.columns.get(names[0], ()) if len(names) == 1 else ()
 
 
 def _relative_base(metric: Metric, values: Array, labels: Any) -> float:

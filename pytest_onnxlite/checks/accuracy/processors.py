@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pytest_onnxlite.checks.accuracy import measure as accuracy
+from pytest_onnxlite.checks.accuracy.classes import Read
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Elsewhere, Score
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.processors import TEXTS, Way, way_to
@@ -31,7 +32,7 @@ _RATIO = (5**0.5 - 1) / 2
 
 
 def measure(
-    builder: Builder, variant: OnnxVariant, processor: str, batch_size: int, seconds: float, read: accuracy.Read
+    builder: Builder, variant: OnnxVariant, processor: str, batch_size: int, seconds: float, read: Read
 ) -> Elsewhere:
     """Run a variant on another processor, on as many samples as there is time for, and rate its answers there.
 
@@ -66,7 +67,7 @@ def measure(
 
 
 def _emulate(
-    builder: Builder, variant: OnnxVariant, way: Way, batch_size: int, read: accuracy.Read, empty: Elsewhere
+    builder: Builder, variant: OnnxVariant, way: Way, batch_size: int, read: Read, empty: Elsewhere
 ) -> Elsewhere:
     if builder.spec.stateful is not None:
         raise OnnxliteError("a model with a state is run on this processor alone.")
