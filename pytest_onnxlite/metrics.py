@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_onnxlite import detection, label_measures, measures
-from pytest_onnxlite.text import first_line
+from pytest_onnxlite.text import first_line, shortened, spelled_otherwise
 
 Array = npt.NDArray[Any]
 Function = Callable[[Any, Any], Any]
@@ -66,7 +66,7 @@ class Metric:
         return isinstance(self.function, _TopK)
 
     def choices(self, outputs: Array) -> Choices:
-        """Return the classes that outputs choose, `(N, classes)` or `(N,) float`, which a metric of classes has rated."""
+        """Return the classes that scores choose, `(N, classes)` or `(N,) float`, which a metric of classes has rated."""
         assert isinstance(self.function, _TopK)
         return self.function.choices(outputs)
 
@@ -175,8 +175,20 @@ def in_columns(labels: Array, columns: Sequence[Any]) -> Array:
     try:
         return np.array([index[label] for label in labels.ravel().tolist()], np.int64).reshape(labels.shape)
     except KeyError as error:
-        known = ", ".join(repr(key) for key in columns[:10])
-        raise ValueError(f"the label {error.args[0]!r} is none of the model's classes ({known})") from None
+        raise ValueError(unknown_label(error.args[0], columns)) from None
+
+
+def unknown_label(label: object, classes: Sequence[Any], known: Iterable[str] = ()) -> str:
+    """Say that a model does not know a label, and which class of it is spelled nearly so.
+
+    Args:
+        label: the label.
+        classes: those that are named.
+        known: texts that may be classes too.
+    """
+    near = spelled_otherwise(label, (*map(str, classes), *known)) if isinstance(label, str) else None
+    hint = f"; it knows {near!r}, which is spelled otherwise" if near is not None else ""
+    return f"the label {label!r} is none of the model's classes ({shortened(list(map(repr, classes)))}){hint}"
 
 
 def _into_indices(labels: Array) -> str:
@@ -268,10 +280,6 @@ class _TopK:
         """Return what outputs that it can rate choose."""
         if outputs.ndim == 2 and outputs.shape[1] == 1:
             outputs = outputs[:, 0]
-        if holds_labels(outputs):
-            # None of them is surer than another.
-            chosen = outputs.astype(np.int64)
-            return Choices(chosen, chosen[:, None], np.ones(len(chosen)), int(chosen.max()) + 1)
         if outputs.ndim == 1:
             margins, classes = np.abs(outputs.astype(np.float64) - 0.5), 2
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 # A longer line is cut in its middle: a tensor's name may have any length.
@@ -107,6 +108,16 @@ def unknown(what: str, name: str, names: Collection[str], there: str = "It takes
 def twin(name: str, names: Iterable[str]) -> str | None:
     """Return the one of several names that differs from a name by case alone; None if none does."""
     return next((other for other in names if other != name and other.lower() == name.lower()), None)
+
+
+def spelled_otherwise(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of several names that differs from a name in case, spaces or accents' encoding alone; None if none does."""
+    found = (other for other in names if other != name and _letters(other) == _letters(name))
+    return next(found, None)
+
+
+def _letters(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

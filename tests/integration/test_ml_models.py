@@ -11,11 +11,22 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError
+from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
+from pytest_onnxlite.checks.accuracy.judge_labels import doubt
+from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
+from pytest_onnxlite.checks.accuracy.measure import measure
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.runtime.values import as_arrays
+from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.cache import Cache
 
 from projects import Project
 
 CLASSES = ("ham", "eggs", "spam")
+PLAIN = Absent(Outcome.NOT_COMPARED, "only under --onnxlite-baseline")
 # One feature decides: the class whose number is nearest.
 X = np.array([[0.0], [1.0], [2.0]] * 40, np.float32)
 Y = np.array(["ham", "eggs", "spam"] * 40)
@@ -122,9 +133,10 @@ def test_texts_and_maps_are_timed_and_measured(project: Project, tmp_path: Path)
 
 def test_labels_that_the_model_does_not_know_are_told(project: Project, tmp_path: Path) -> None:
     y = np.where(Y == "spam", "bacon", Y)
-    project.write({"onnx": classifier(tmp_path / "a.onnx")}, X, y, variant="onnx", spec="output='output_probability'")
-    text = project.run().stdout.str()
-    assert "the label 'bacon' is none of the model's classes ('eggs', 'ham', 'spam')" in text
+    for output in ("output_probability", "output_label"):
+        project.write({"onnx": classifier(tmp_path / "a.onnx")}, X, y, variant="onnx", spec=f"output={output!r}")
+        text = project.run().stdout.str()
+        assert "the label 'bacon' is none of the model's classes ('eggs', 'ham', 'spam')" in text
     project.write(
         {"onnx": tmp_path / "a.onnx"}, X, np.array([0, 1, 2] * 40), variant="onnx", spec="output='output_label'"
     )
@@ -136,6 +148,85 @@ def test_labels_that_the_model_does_not_know_are_told(project: Project, tmp_path
     # Nothing of it can be quantized, and that is no fault of the quantizer.
     project.write({"onnx": tmp_path / "a.onnx"}, X, Y, spec="output='output_label'")
     assert "A model like this has no INT8 variant to guard; judge onnxlite_onnx instead." in project.run().stdout.str()
+
+
+NEAR = "it knows 'spam', which is spelled otherwise"
+UNFIT = "the evaluation data or its labels do not fit this model, or it has learned nothing: the onnx variant has "
+WRONG: dict[str, tuple[tuple[Any, ...], bool, str, Any, str]] = {
+    "in capitals": (CLASSES, False, "output_label", np.char.upper, "is none of the model's classes"),
+    "with a space": (CLASSES, False, "output_label", lambda y: np.where(y == "spam", "spam ", y), NEAR),
+    "in capitals, in a map": (CLASSES, False, "output_probability", lambda y: np.where(y == "spam", "SPAM", y), NEAR),
+    # What a model answers that takes texts, its file does not say.
+    "in capitals, of texts": (
+        CLASSES,
+        True,
+        "output_label",
+        lambda y: np.where(y == "spam", "Spam", y),
+        "labels are spelled otherwise than the model's answers: 'Spam' is never answered, 'spam' is. Give y of",
+    ),
+    "unknown, of texts": (
+        CLASSES,
+        True,
+        "output_label",
+        lambda y: np.char.add("a", y),
+        UNFIT + "0.0 %, always answering",
+    ),
+    "of the sample before": (
+        CLASSES,
+        False,
+        "output_label",
+        lambda y: np.roll(y, 1),
+        UNFIT + "0.0 %, always answering 'eggs'",
+    ),
+    "before, in a map": (
+        CLASSES,
+        False,
+        "output_probability",
+        lambda y: np.roll(y, 1),
+        UNFIT + "0.0 %, always answering 'eggs'",
+    ),
+    "before, integers": (
+        (7, 3, 5),
+        False,
+        "output_label",
+        lambda y: np.roll(y, 1),
+        UNFIT + "0.0 %, always answering 3 has",
+    ),
+    "two as one": (
+        CLASSES,
+        False,
+        "output_label",
+        lambda y: np.where(y == "spam", "ham", y),
+        "the onnx variant answers 'spam' to 40 of 120 samples, and none is labelled so",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_labels_of_a_model_that_answers_labels_are_told(tmp_path: Path, case: str) -> None:
+    labels, texts, output, wrong, text = WRONG[case]
+    path = classifier(tmp_path / "a.onnx", labels, texts=texts)
+    y = np.array(labels * 40)
+
+    def said(y: Any, limit: AccuracyLimit) -> tuple[Outcome, str]:
+        data = Dataset(Y.reshape(-1, 1) if texts else X, y)
+        builder = Builder(ModelSpec("m", onnx=path, evaluation=data, output=output), Cache(tmp_path), lambda _: None)
+        found = measure(builder, builder.onnx, 1)
+        verdict = judge_accuracy(limit, found, PLAIN)[0]
+        assert isinstance(found, Accuracy)
+        assert found.fit is not None
+        return verdict.outcome, verdict.message or doubt(found.fit, found.total)
+
+    try:
+        outcome, found = said(wrong(y), AccuracyLimit(min=0.01))
+    except OnnxliteError as error:
+        outcome, found = Outcome.FAIL, str(error)
+    else:
+        assert UNFIT not in said(wrong(y), AccuracyLimit(min=0.01, chance_ok=True))[1]
+    assert text in found
+    assert outcome is (Outcome.PASS if case == "two as one" else Outcome.FAIL)
+    # The sound twin.
+    assert said(y, AccuracyLimit(min=1.0)) == (Outcome.PASS, "")
 
 
 def test_an_estimator_gives_its_label_and_its_probabilities_as_the_file_does(project: Project, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Nothing of it needs probabilities: logits, probabilities and votes have an order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from statistics import NormalDist
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pytest_onnxlite.checks.accuracy.measurement import Fit, LostClass
 from pytest_onnxlite.metrics import Choices
+from pytest_onnxlite.text import spelled_otherwise
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +31,15 @@ _LEFT, _FEWEST_OF_CLASS = 0.1, 3
 _BY_CHANCE = 0.01
 
 
-def fit_of(kind: str, labels: Array, judged: Choices, other: Choices | None = None) -> Fit:
+def fit_of(
+    kind: str,
+    labels: Array,
+    judged: Choices,
+    other: Choices | None = None,
+    *,
+    is_bool: bool = False,
+    names: Callable[[int], object] = int,
+) -> Fit:
     """Take down what tells whether labels can be those of the data.
 
     Args:
@@ -38,8 +47,9 @@ def fit_of(kind: str, labels: Array, judged: Choices, other: Choices | None = No
         labels: `(N,) int` or `(N,) bool`, class indices.
         judged: what that model answered.
         other: what the candidate answered; None if that is the one that is judged.
+        is_bool: whether the user's labels are True and False.
+        names: what the user calls a class.
     """
-    is_bool = labels.dtype.kind == "b"
     labels = labels.astype(np.int64)
     right = (judged.among == labels[:, None]).any(axis=1)
     counts = np.bincount(labels, minlength=judged.classes)
@@ -52,19 +62,35 @@ def fit_of(kind: str, labels: Array, judged: Choices, other: Choices | None = No
     return Fit(
         kind=kind,
         right=int(right.sum()),
-        always=tuple(always.tolist()),
+        always=tuple(repr(names(label)) for label in always.tolist()),
         always_right=int(counts[always].sum()),
         right_elsewhere=int((right & ~np.isin(labels, always)).sum()),
         shuffled=mean,
         shuffled_most=mean + NormalDist().inv_cdf(_SHUFFLED_BOUND) * deviation,
         surest=int(surest.sum()),
         surest_right=int(right[surest].sum()),
-        unlabelled=tuple(unlabelled.tolist()),
+        unlabelled=tuple(repr(names(label)) for label in unlabelled.tolist()),
         unlabelled_answers=int(answered[unlabelled].sum()),
         classes=judged.classes,
         is_bool=is_bool,
         differing=None if other is None else differing(judged, other),
+        misspelled=_misspelled(labels, judged, other, names),
     )
+
+
+def _misspelled(
+    labels: Array, judged: Choices, other: Choices | None, names: Callable[[int], object]
+) -> tuple[tuple[str, str], ...]:
+    """Return the labels that nobody answers, each with an answer that no sample is labelled with and that is spelled nearly so."""
+    given = set(labels.tolist())
+    answered = set(judged.answers.tolist()) | set([] if other is None else other.answers.tolist())
+    unmatched = [name for name in map(names, sorted(answered - given)) if isinstance(name, str)]
+    found = []
+    for label in map(names, sorted(given - answered)):
+        near = spelled_otherwise(label, unmatched) if isinstance(label, str) else None
+        if near is not None:
+            found.append((repr(label), repr(near)))
+    return tuple(found)
 
 
 def differing(one: Choices, other: Choices) -> int:
@@ -88,7 +114,12 @@ def _shuffled(labels: Array, counts: Array, judged: Choices) -> tuple[float, flo
 
 
 def lost_classes(
-    reference: str, labels: Array, theirs: Array, ours: Array, known: Sequence[LostClass] = ()
+    reference: str,
+    labels: Array,
+    theirs: Array,
+    ours: Array,
+    known: Sequence[LostClass] = (),
+    names: Callable[[int], object] = int,
 ) -> tuple[LostClass, ...]:
     """Return the classes of which hardly one answer that the reference has right is left.
 
@@ -98,6 +129,7 @@ def lost_classes(
         theirs: `(N,) bool`, what the reference has right.
         ours: `(N,) bool`, what the candidate has right.
         known: those that were found against another reference, which come first and are not named again.
+        names: what the user calls a class.
     """
     labels = labels.astype(np.int64)
     samples = np.bincount(labels)
@@ -107,6 +139,7 @@ def lost_classes(
     found = [*known]
     for label in np.flatnonzero((had >= _FEWEST_OF_CLASS) & (has <= _LEFT * had)).tolist():
         by_chance = int((samples > 0).sum()) * share ** int(had[label] - has[label])
-        if by_chance <= _BY_CHANCE and label not in {entry.label for entry in known}:
-            found.append(LostClass(label, int(samples[label]), reference, int(had[label]), int(has[label])))
+        name = repr(names(label))
+        if by_chance <= _BY_CHANCE and name not in {entry.label for entry in known}:
+            found.append(LostClass(name, int(samples[label]), reference, int(had[label]), int(has[label])))
     return tuple(found)

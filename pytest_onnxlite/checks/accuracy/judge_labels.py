@@ -13,7 +13,7 @@ from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, 
 from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.statistics import binomial_tail
-from pytest_onnxlite.text import listed, percent
+from pytest_onnxlite.text import listed, percent, shortened
 
 # Of fewer samples nothing can be said; of fewer than the second, a useful model may by luck have no more right than one
 # that always gives the commonest label.
@@ -39,6 +39,12 @@ def misfit_message(limit: AccuracyLimit, found: Accuracy | Score) -> str:
     """Say why nothing can be judged by the labels: what is compared with is no better than chance; else empty."""
     if limit.chance_ok or not isinstance(found, Accuracy) or found.fit is None:
         return ""
+    if found.fit.misspelled:
+        pairs = [f"{label} is never answered, {answer} is" for label, answer in found.fit.misspelled]
+        return (
+            f"labels are spelled otherwise than the model's answers: {shortened(pairs, between='; ', most=_MOST_NAMED)}. Give y of "
+            "evaluation=Dataset(x, y) as the model writes it. If these are classes of their own, say chance_ok=True."
+        )
     why = misfit(found.fit, found.total)
     if not why:
         return ""
@@ -109,7 +115,7 @@ def misfit(fit: Fit, total: int) -> str:
     shuffled = fit.right <= fit.shuffled_most
     fewer = fit.right < fit.always_right or (_is_weak(fit, total) and not _beats_always(fit))
     if (fewer and total >= _ENOUGH) or (fit.right <= fit.always_right and shuffled):
-        answer = listed(map(str, fit.always))
+        answer = listed(fit.always)
         luck = ", and the difference may be luck" if fit.right > fit.always_right else ""
         return f"{has}, always answering {answer} has {percent(fit.always_right / total)}{luck}"
     if shuffled and total >= _ENOUGH:
@@ -135,7 +141,7 @@ def doubt(fit: Fit, total: int) -> str:
     if fit.is_bool and fit.classes > 2:
         return f"the labels are True and False, and the model has {fit.classes} classes"
     if fit.unlabelled_answers >= max(_UNLABELLED * total, 1):
-        named = listed([*map(str, fit.unlabelled[:_MOST_NAMED]), *(["others"] * (len(fit.unlabelled) > _MOST_NAMED))])
+        named = listed([*fit.unlabelled[:_MOST_NAMED], *(["others"] * (len(fit.unlabelled) > _MOST_NAMED))])
         return f"the {fit.kind} variant answers {named} to {fit.unlabelled_answers} of {total} samples, and none is labelled so"
     share = fit.right / total
     if fit.classes > 2 and total >= _ENOUGH and _is_weak(fit, total):

@@ -47,7 +47,7 @@ class Fit:
     Attributes:
         kind: the model's kind.
         right: its right answers.
-        always: the commonest labels, as many as the metric takes for an answer.
+        always: the commonest labels, as many as the metric takes for an answer, as they are written in Python.
         always_right: right answers of one that always gives these.
         right_elsewhere: its right answers to samples with other labels, which that one has not.
         shuffled: right answers to be expected of it if the labels were shuffled.
@@ -59,29 +59,31 @@ class Fit:
         classes: how many classes it has.
         is_bool: whether the labels are True and False.
         differing: samples that the candidate answers differently; None if it is the candidate itself.
+        misspelled: texts that samples are labelled with and nobody answers, each with an answer that is spelled nearly so.
     """
 
     kind: str
     right: int
-    always: tuple[int, ...]
+    always: tuple[str, ...]
     always_right: int
     right_elsewhere: int
     shuffled: float
     shuffled_most: float
     surest: int
     surest_right: int
-    unlabelled: tuple[int, ...] = ()
+    unlabelled: tuple[str, ...] = ()
     unlabelled_answers: int = 0
     classes: int = 2
     is_bool: bool = False
     differing: int | None = None
+    misspelled: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class LostClass:
     """A class that one model knows and the candidate does not: of how many samples either has how many right."""
 
-    label: int
+    label: str
     samples: int
     reference: str
     reference_right: int
