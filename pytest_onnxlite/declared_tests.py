@@ -136,7 +136,7 @@ def _build(request: pytest.FixtureRequest) -> None:
     guardian = session_of(item.config).guardian()
     spec = or_fail(lambda: model.spec)
     benchmark: Any = item.funcargs.get("benchmark")
-    if benchmark is not None:  # in whose table all of them would be called `latency`
+    if benchmark is not None:  # in whose table all of them would be called by their check
         benchmark.name = f"{model.name} {kind} {item.name}"
     item.funcargs["onnxlite_model"] = spec
     item.funcargs[f"{PREFIX}{kind}"] = or_fail(lambda: guardian.variant(spec, kind))

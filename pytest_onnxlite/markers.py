@@ -68,7 +68,7 @@ class Guard:
         limits: kind, check and limit.
         other_limits: those that other tests judge, and that a suggestion must keep as well.
         declared_in: the table of pyproject.toml that declares the model; empty for markers.
-        times: whether something is timed.
+        times: the checks that time; none where nothing is timed.
         needs_quiet: whether something is measured that other processes at work would disturb.
         chosen: the variant that the test has as `onnxlite_variant`; empty for none.
     """
@@ -76,7 +76,7 @@ class Guard:
     limits: tuple[tuple[str, str, Limit], ...]
     other_limits: tuple[tuple[str, str, Limit], ...] = ()
     declared_in: str = ""
-    times: bool = False
+    times: tuple[str, ...] = ()
     needs_quiet: bool = False
     chosen: str = ""
 
@@ -95,7 +95,7 @@ class Guard:
     ) -> Guard:
         """Return the guard of these limits."""
         checks = [registry.checks[name] for _, name, _ in limits]
-        times, needs_quiet = any(check.timed for check in checks), any(check.needs_quiet for check in checks)
+        times, needs_quiet = tuple(c.name for c in checks if c.timed), any(check.needs_quiet for check in checks)
         return cls(tuple(limits), tuple(other_limits), declared_in, times, needs_quiet, chosen)
 
     @classmethod

@@ -134,7 +134,7 @@ class GuardSession:
                 timed.append(item)
         names: Any = lambda item: getattr(item, "fixturenames", [])  # noqa: E731
         mistakes += [
-            f"{item.nodeid}: @pytest.mark.onnxlite_latency times with the fixture `benchmark`, which the test uses "
+            f"{item.nodeid}: @pytest.mark.{PREFIX}{item.stash[GUARD].times[0]} times with the fixture `benchmark`, which the test uses "
             "itself. Move your own benchmark to another test."
             for item in timed
             if "benchmark" in names(item)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_onnxlite.checks.blocks import Block, Ratios
+from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.latency.measurement import FLOAT, Latency, LatencyEvidence
-from pytest_onnxlite.checks.turns.judge import against_text, bounds_of
+from pytest_onnxlite.checks.turns.drawn import ratio_plot
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.text import shapes_text
 
@@ -17,15 +17,9 @@ def ratio_plots(found: Latency, verdicts: Sequence[Verdict]) -> list[Block]:
     for number, one in enumerate(found.each):
         where = f", at {shapes_text(one.shapes)}" if found.others else ""
         for purpose, comparison in one.comparisons.items():
-            sets = (
-                ("First set", comparison.first),
-                ("Independent second set", comparison.second),
-                ("Self-check: the reference against itself", comparison.self_check),
-            )
+            key = f"{purpose}-{number}" if number else purpose
             is_judged = evidence_of(purpose, found, verdicts) is not None
-            shown = tuple((label, ratios, bounds_of(ratios) if is_judged else None) for label, ratios in sets if ratios)
-            title, key = f"against {against_text(comparison)}{where}", f"{purpose}-{number}" if number else purpose
-            blocks.append(Ratios(title, key, shown, comparison.most if is_judged else None))
+            blocks.append(ratio_plot(comparison, key, is_judged, where))
     return blocks
 
 
