@@ -168,7 +168,8 @@ class GuardSession:
             return
         measured = [item for item in session.items if GUARD in item.stash and item.stash[GUARD].needs_quiet]
         if measured:
-            loud = [name for name, check in self._registry().checks.items() if check.needs_quiet]
+            asked = {name for item in measured for _, name, _ in item.stash[GUARD].limits}
+            loud = [name for name, check in self._registry().checks.items() if check.needs_quiet and name in asked]
             workers = self._worker.workerinput["workercount"]
             others = sum(GUARD in item.stash for item in session.items) > len(measured)
             names = [item.nodeid for item in measured]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from filelock import FileLock
 
 REPOSITORY = Path(__file__).parents[1]
 # For tests of what is red: to say why takes longer than to judge, and tests/explain shows it.
-# The checks that other processes at work disturb.
-DISTURBED = "latency" if sys.platform.startswith("linux") else "latency and memory"
 UNEXPLAINED = "--onnxlite-explain-time=0"
 
 

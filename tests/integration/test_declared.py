@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from onnx_models import dense, lookup
-from projects import DISTURBED, Project
+from projects import Project
 
 SIZE = 400
 ANSWERS = np.random.default_rng(0).integers(0, 10, SIZE)
@@ -213,7 +213,7 @@ def test_workers_share_them(declare: Write) -> None:
     project.run("-n2").assert_outcomes(passed=2, failed=1, skipped=1)
     result = project.compare("-n2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"onnxlite::digits::int8::latency: {DISTURBED} cannot be measured" in said(result)
+    assert "onnxlite::digits::int8::latency: latency cannot be measured" in said(result)
 
 
 @pytest.mark.alone
