@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.checks.check import Check
 
 # In the order in which they are judged and shown. A check's marker is `onnxlite_` and its name.
-NAMES = ("accuracy", "outputs", "size", "latency", "memory", "graph", "placement")
+NAMES = ("accuracy", "outputs", "size", "latency", "throughput", "memory", "graph", "placement")
 
 
 def load(name: str) -> Check[Any, Any]:

@@ -1,0 +1,122 @@
+"""How often `onnxlite_throughput` is red of a model against itself, of slower ones, and of one whose callers wait for each other.
+
+    python benchmarks/throughput_study.py OUT.jsonl --rounds 200
+    python benchmarks/throughput_study.py OUT.jsonl --table
+
+Each round times callers of candidate and last release in turns, and judges them as the check does. The slower models have a
+known share of layers more. `locked` draws its random numbers in one node, which one caller may use at a time, and is compared
+with a model that draws as many in 16 nodes: one caller by itself takes the same time. Rounds add up in the file. Run it while
+nothing else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from pytest_onnxlite.baseline.record import Artefact, Baseline
+from pytest_onnxlite.checks.throughput.judge import judge_throughput
+from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
+from pytest_onnxlite.checks.throughput.measure import measure
+from pytest_onnxlite.spec import Runtime
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from onnx_models import dense, save_graph
+
+LAYERS, BATCH, NUMBERS = 20, 8, 400_000
+
+
+def noise(path: Path, nodes: int) -> Path:
+    """A model that draws 400,000 numbers in so many nodes, and adds their mean to its input."""
+    parts = [
+        helper.make_node("RandomUniform", [], [f"n{i}"], shape=[NUMBERS // nodes], seed=float(i)) for i in range(nodes)
+    ]
+    parts += [helper.make_node("ReduceMean", [f"n{i}"], [f"m{i}"], keepdims=1) for i in range(nodes)]
+    parts.append(helper.make_node("Sum", ["x", *(f"m{i}" for i in range(nodes))], ["y"]))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 256]) for name in ("x", "y"))
+    return save_graph(path, parts, [x], [y], {})
+
+
+def judge(candidate: Path, reference: Path, clients: int, max_time: float) -> dict[str, Any]:
+    """Compare two files once, and return what came of it."""
+    began = time.perf_counter()
+    limit = ThroughputLimit(clients=max(clients, 2), max_time=max_time)
+    feeds = {"x": np.random.default_rng(0).normal(size=(BATCH, 256)).astype(np.float32)}
+    found = measure(candidate, reference, feeds, limit=limit, clients=clients, batch_size=BATCH, runtime=Runtime())
+    baseline = Baseline("study", "onnx", Artefact("study.onnx", "0" * 64, 1, kept=True))
+    (verdict,) = judge_throughput(limit, found, baseline)
+    assert found.comparison is not None
+    return {
+        "clients": clients,
+        "outcome": str(verdict.outcome),
+        "ratio": median(found.comparison.first),
+        "replicates": len(found.comparison.first),
+        "seconds": time.perf_counter() - began,
+        "load": os.getloadavg()[0],
+    }
+
+
+def cases(folder: Path) -> Iterator[tuple[str, Path, Path, int]]:
+    """Yield what is compared: its name, candidate, reference, and the callers."""
+    base, many = dense(folder / "base.onnx", LAYERS), noise(folder / "many.onnx", 16)
+    yield "dense, itself", base, base, 2
+    yield "random, itself", many, many, 2
+    for layers in (23, 25):
+        yield f"dense, {layers / LAYERS - 1:.0%} more", dense(folder / f"{layers}.onnx", layers), base, 2
+    locked = noise(folder / "locked.onnx", 1)
+    yield "locked", locked, many, 2
+    yield "locked, one caller", locked, many, 1
+
+
+def run(out: Path, rounds: int, max_time: float) -> None:
+    """Judge each case so often; appends."""
+    with tempfile.TemporaryDirectory() as name:
+        all_cases = list(cases(Path(name)))
+        for number in range(rounds):
+            for kind, candidate, reference, clients in all_cases:
+                if number % 4 and "itself" not in kind:
+                    continue
+                row = judge(candidate, reference, clients, max_time)
+                with out.open("a") as file:
+                    file.write(json.dumps({"kind": kind, **row}) + "\n")
+
+
+def table(out: Path) -> None:
+    """Print how often each was red."""
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    print("| candidate | callers | compared | fail | inconclusive | ratios, middle 90 % | seconds | load |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        own = [row for row in rows if row["kind"] == kind]
+        fails, unsure = (sum(row["outcome"] == outcome for row in own) for outcome in ("fail", "inconclusive"))
+        ratios = sorted(row["ratio"] for row in own)
+        low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
+        seconds, load = (median(row[name] for row in own) for name in ("seconds", "load"))
+        print(
+            f"| {kind} | {own[0]['clients']} | {len(own)} | {fails} | {unsure} | {low:.2f} to {high:.2f} | {seconds:.0f} | "
+            f"{load:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--max-time", type=float, default=120.0)
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    if not given.table:
+        run(given.out, given.rounds, given.max_time)
+    table(given.out)

@@ -1,0 +1,183 @@
+"""Threads that call one session at the same time, and how long they take for a number of inferences."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime.sessions import open_session, session_runner
+from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.text import first_line
+
+Runner = Callable[[], Any]
+# The inferences of a block take so long: long against the time in which threads wake up.
+BLOCK_SECONDS = 0.01
+# Inferences of each caller before a session is timed. ONNX Runtime plans its memory on the first.
+_WARMUPS = 2
+
+
+class Stopped(BaseException):
+    """Somebody wants the measurement to end."""
+
+
+class Crew:
+    """Threads that wait for inferences to do together.
+
+    They are daemons, so that an inference that cannot be ended does not keep the process alive.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._stopped = Event()
+        self._began: float | None = None
+        self._done: SimpleQueue[tuple[float, float, BaseException | None]] = SimpleQueue()
+        self._jobs: list[SimpleQueue[tuple[Runner, Iterator[int]] | None]] = [SimpleQueue() for _ in range(count)]
+        for number, jobs in enumerate(self._jobs):
+            Thread(target=self._work, args=(jobs,), name=f"onnxlite-caller-{number}", daemon=True).start()
+
+    def _work(self, jobs: SimpleQueue[tuple[Runner, Iterator[int]] | None]) -> None:
+        # A coverage tool would slow the callers by what it costs to trace them.
+        sys.settrace(None)
+        sys.setprofile(None)
+        while (job := jobs.get()) is not None:
+            run, turns = job
+            error: BaseException | None = None
+            begin = time.perf_counter()
+            try:
+                # One iterator for all: who is faster does more, and all end together.
+                for _ in turns:
+                    if self._stopped.is_set():
+                        break
+                    run()
+            except BaseException as raised:
+                error = raised
+            self._done.put((begin, time.perf_counter(), error))
+
+    def run(self, runners: Sequence[Runner], inferences: int) -> float:
+        """Let each thread call its runner until so many inferences are done; returns the seconds that it took.
+
+        Raises:
+            Exception: what the first inference that failed raised.
+            Stopped: `stop` was called.
+        """
+        turns = iter(range(inferences))
+        self._began = time.monotonic()
+        for run, jobs in zip(runners, self._jobs, strict=True):
+            jobs.put((run, turns))
+        found = [self._done.get() for _ in self._jobs]
+        self._began = None
+        if self._stopped.is_set():
+            raise Stopped
+        for _, _, error in found:
+            if error is not None:
+                raise error
+        return max(end for _, end, _ in found) - min(begin for begin, _, _ in found)
+
+    def under_way(self) -> tuple[float, int] | None:
+        """Return when the inferences under way began, by `time.monotonic`; None for none."""
+        return None if self._began is None else (self._began, 0)
+
+    def stop(self) -> None:
+        """End at once, from another thread: the inferences that are under way are the last."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for jobs in self._jobs:
+            jobs.put(None)
+
+
+class Callers:
+    """Sessions of candidate and reference, each called by all threads of a crew in its turn; a `TimingBench`."""
+
+    def __init__(
+        self, candidate: Path, reference: Path, feeds: Mapping[str, Array], runtime: Runtime, crew: Crew
+    ) -> None:
+        self._candidate_path, self._reference_path = candidate, reference
+        self._feeds, self._runtime, self._crew = dict(feeds), runtime, crew
+        # Of the candidate, or of the reference's twin; and of the reference.
+        self._one: Sequence[Runner] = ()
+        self._other: Sequence[Runner] = ()
+        self.iterations = crew.count
+        self.seconds: list[float] = []
+        self.fastest = inf
+
+    def _open(self, path: Path) -> Sequence[Runner]:
+        try:
+            session = open_session(path, self._runtime)
+            runners = [session_runner(session, self._feeds) for _ in range(self._crew.count)]
+            self._crew.run(runners, _WARMUPS * self._crew.count)
+        except Exception as error:
+            raise OnnxliteError(
+                f"ONNX Runtime cannot run {path.name} for {self._crew.count} callers at the same time: {first_line(error)}"
+            ) from None
+        return runners
+
+    def calibrate(self) -> float:
+        """Choose how many inferences make a block; returns the seconds of one block."""
+        self._one = self._open(self._candidate_path)
+        count = self._crew.count
+        each = min(self._crew.run(self._one, count) for _ in range(3))
+        if each < BLOCK_SECONDS:
+            trial = max(1, int(BLOCK_SECONDS / each / 2))
+            each = min(self._crew.run(self._one, trial * count) for _ in range(3)) / trial
+        # As many for each caller, so that none waits at the end while another does one more.
+        self.iterations = count * max(1, round(BLOCK_SECONDS / each))
+        return each * self.iterations / count
+
+    def open_alone(self) -> None:
+        """Open a fresh session of the candidate."""
+        self.close()
+        self._one = self._open(self._candidate_path)
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Open fresh sessions of both, in the order given."""
+        self.close()
+        if candidate_first:
+            self._one = self._open(self._candidate_path)
+        self._other = self._open(self._reference_path)
+        if not candidate_first:
+            self._one = self._open(self._candidate_path)
+
+    def open_self_pair(self) -> None:
+        """Open two fresh sessions of the reference."""
+        self.close()
+        self._other = self._open(self._reference_path)
+        self._one = self._open(self._reference_path)
+
+    def close(self) -> None:
+        """Let all sessions go."""
+        self._one = self._other = ()
+
+    def _time(self, runners: Sequence[Runner]) -> float:
+        return self._crew.run(runners, self.iterations) / self.iterations
+
+    def time_candidate(self) -> float:
+        """Time a block of the candidate; seconds per inference of all callers together."""
+        self.seconds.append(self._time(self._one))
+        return self.seconds[-1]
+
+    def time_reference(self) -> float:
+        """Time a block of the reference, and note the fastest."""
+        seconds = self._time(self._other)
+        self.fastest = min(self.fastest, seconds)
+        return seconds
+
+    def time_reference_twin(self) -> float:
+        """Time a block of the reference's second session."""
+        return self._time(self._one)
+
+    def rest(self, seconds: float) -> None:
+        """Let the machine's scheduler place the threads anew."""
+        time.sleep(seconds)
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return time.perf_counter()
