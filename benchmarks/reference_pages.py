@@ -166,14 +166,25 @@ def commands() -> str:
     return "\n".join(parts) + "\n"
 
 
-def _object(module: str, name: str) -> tuple[str, str]:
-    """Return how Sphinx documents a name, and the first line of what it says."""
+def _value(found: object) -> str:
+    """Return what a constant is, and its names where it has some; numbers may depend on what is installed."""
+    if isinstance(found, str):
+        return f"`{found}`."
+    names = list(found) if isinstance(found, (dict, tuple)) else []
+    told = 0 < len(names) <= 30 and all(isinstance(name, str) for name in names)
+    return f"`{type(found).__name__}`" + (f": {', '.join(f'`{name}`' for name in names)}." if told else ".")
+
+
+def _object(module: str, name: str) -> list[str]:
+    """Return how a name is documented: its docstring's first line, and what Sphinx puts the whole of it in by."""
     found = getattr(importlib.import_module(module), name)
-    kind = "class" if inspect.isclass(found) else "function" if callable(found) else "data"
+    if not (inspect.isclass(found) or inspect.isfunction(found)):  # a constant has no docstring
+        return [_value(found), "", "```{eval-rst}", f".. py:data:: {module}.{name}", "```"]
+    kind = "class" if inspect.isclass(found) else "function"
     if inspect.isclass(found) and issubclass(found, BaseException):
         kind = "exception"
-    first = (inspect.getdoc(found) or "").split("\n")[0] if kind != "data" else ""
-    return kind, first
+    first = (inspect.getdoc(found) or "").split("\n")[0]
+    return [first, "", "```{eval-rst}", f".. auto{kind}:: {module}.{name}", "```"]
 
 
 def python() -> str:
@@ -190,9 +201,7 @@ def python() -> str:
         seen |= set(names)
         parts.append(f"\n## From `{module}`")
         for name in names:
-            kind, first = _object(module, name)
-            directive = f".. auto{kind}:: {module}.{name}"
-            parts += [f"\n### {name}\n", *([first, ""] if first else []), "```{eval-rst}", directive, "```"]
+            parts += [f"\n### {name}\n", *_object(module, name)]
     return "\n".join(parts) + "\n"
 
 
