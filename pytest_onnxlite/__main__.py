@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument(
         "--baseline-dir", type=Path, default=Path("baselines"), metavar="DIR", help="the folder of the baselines"
     )
+    merge.add_argument("--against", metavar="REF|DIR", help="what the shards were compared with, by --onnxlite-against")
     merge.add_argument("--shards", type=int, metavar="N", help="how many there are, so that one that is lost is red")
     merge.add_argument("--report", type=Path, metavar="FILE.json", help="write the merged report")
     merge.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
@@ -147,17 +149,28 @@ def _merge(arguments: argparse.Namespace) -> int:
     twice = next((file for file in files if [other.resolve() for other in files].count(file.resolve()) > 1), None)
     if twice is not None:
         raise OnnxliteError(f"{twice} is named twice. Name the report of each shard once.")
-    if not folder.is_dir():
+    if arguments.against:
+        folder = Path(_found(arguments.against, folder))
+    elif not folder.is_dir():
         raise OnnxliteError(f"there is no folder {folder}. Name the folder of the baselines with --baseline-dir.")
     checks = Registry.load().checks
     shards = {str(file): document.load(file, checks) for file in files}
-    content = merge(shards, BaselineStore(folder, checks).held(), arguments.shards, str(folder))
+    content = merge(shards, BaselineStore(folder, checks).held(), arguments.shards, arguments.against or str(folder))
     if arguments.report is not None:
         write(arguments.report, document.as_text(content), "--report")
     _write_pages(arguments, content, checks)
     if arguments.markdown is None:
         _say(markdown.render(content, checks).rstrip())
     return 0 if content.verdict == "pass" else 1
+
+
+def _found(asked: str, baselines: Path) -> str:
+    """Return the folder of the baselines that shards were compared with."""
+    from pytest_onnxlite.against import Place, find
+    from pytest_onnxlite.workspace import own_folder
+
+    folder = Path(tempfile.mkdtemp(dir=own_folder()))
+    return find(asked, Path(asked), Place(Path.cwd(), baselines.absolute()), lambda: folder).baseline_dir
 
 
 def _write_pages(arguments: argparse.Namespace, content: Document, checks: Checks) -> None:

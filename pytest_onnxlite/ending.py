@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_onnxlite.baseline import released
+from pytest_onnxlite.against import Against
+from pytest_onnxlite.baseline import released, unfinished
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.baseline.writing import left_behind
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome
 from pytest_onnxlite.coverage import wording
 from pytest_onnxlite.coverage.scope import Scope
 from pytest_onnxlite.coverage.tally import Assessor, Name, Tally
@@ -55,7 +57,7 @@ def _is_whole(run: Run, scope: Scope) -> bool:
 
 def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped: bool) -> None:
     """Compare what the run looked at with what there is to look at, and save if that was asked for."""
-    store = BaselineStore(settings.baseline_dir, checks)
+    store = BaselineStore(settings.baseline_dir, checks, source=settings.compared_with)
     held = store.held()
     judged: dict[str, dict[Name, set[str]]] = {}
     for record in run.all_records():
@@ -79,13 +81,26 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
         run.findings += [*wording.nothing_guarded(tally, judged, run.unjudged, scope), *wording.findings(tally)]
     elif not run.findings:
         _save(run, settings, checks, tally, scope)
-    left = left_behind(store)
+    own = settings.target is None
+    left = left_behind(store) if own else unfinished.describe(store.folder)  # what is another's is left as it is
     run.findings += [left] if left else []
-    if found.state != "partial" and not stopped:
+    run.remarks += [] if settings.target is None else [*settings.target.remarks, *_worse(run, settings.target)]
+    if found.state != "partial" and not stopped and own:
         run.remarks += [released.remark(store.folder, paths) for paths in [released.unnamed(store)] if paths]
     told = "\n".join(run.findings)
     run.remarks += [*wording.remarks(found), *wording.not_judged(found)]
     run.remarks += [line for line in wording.elsewhere(scope) if line not in told]
+
+
+def _worse(run: Run, target: Against) -> list[str]:
+    """Say of what is worse than another commit's release that accepting it here does not help."""
+    verdicts = [verdict for record in run.all_records() for verdict in record.verdicts]
+    if not any(verdict.red and verdict.against == BASELINE and verdict.outcome is Outcome.FAIL for verdict in verdicts):
+        return []
+    return [
+        f"what is worse than the release of {target.name} is red until it is merged there, also if it is accepted here: whoever "
+        "merges it decides"
+    ]
 
 
 def _stopped(run: Run, found: wording.Coverage, settings: Settings) -> list[str]:
@@ -119,7 +134,8 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosit
     if not records and not run.findings and not run.remarks:
         return []
     on = f", on the runtime {settings.runtime}" if settings.runtime else ""
-    lines = [(_TITLES[settings.mode] + on, "")]
+    of = f" of {settings.compared_with}" if settings.compared_with else ""
+    lines = [(_TITLES[settings.mode] + of + on, "")]
     if records:
         lines += [(text, colour or "bold") for text, colour in terminal.table(records, checks)]
     lines += [(line, "") for line in terminal.notes(records, checks, verbosity)]

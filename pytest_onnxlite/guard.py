@@ -85,7 +85,9 @@ class Guardian:
         self._settings = settings
         self._cache = cache
         self._progress = progress
-        self._store = BaselineStore(settings.baseline_dir, registry.checks, settings.artefact_dir)
+        self._store = BaselineStore(
+            settings.baseline_dir, registry.checks, settings.artefact_dir, settings.compared_with
+        )
         self._builders: dict[str, Builder] = {}
         self._given: dict[str, ModelSpec] = {}  # as the fixtures gave them, by name
         self._files: dict[Variant, JudgedFile] = {}

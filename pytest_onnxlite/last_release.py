@@ -46,14 +46,23 @@ def changed_runtime(record: Record) -> Verdict:
     return Verdict("runtime", BASELINE, Outcome.FAIL, "changed", message)
 
 
+def _none(store: BaselineStore, model: str, kind: str) -> str:
+    missing = f"there is no baseline {store.told(store.path(model, kind))}."
+    if not store.source:
+        return f"{missing} Save one of a release that is good with: {SAVE}"
+    return (
+        f"{missing} If the model or the variant is new, there is nothing to compare it with until a baseline is saved that a "
+        f"review has seen: {SAVE}, and commit it; a folder of another checkout needs one there."
+    )
+
+
 def _load(store: BaselineStore, model: str, kind: str) -> Last:
     try:
         baseline = store.load(model, kind)
     except BrokenBaseline as error:
         return Last(Absent(Outcome.NOT_COMPARABLE, str(error)), broken=str(error))
     if baseline is None:
-        text = f"there is no baseline {store.path(model, kind)}. Save one of a release that is good with: {SAVE}"
-        return Last(Absent(Outcome.MISSING, text))
+        return Last(Absent(Outcome.MISSING, _none(store, model, kind)))
     try:
         data = store.data(baseline)
         return Last(baseline, store.artefact(baseline), data=data)

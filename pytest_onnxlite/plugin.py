@@ -26,7 +26,7 @@ from pytest_onnxlite.settings import (
     Settings,
     UsageMistake,
 )
-from pytest_onnxlite.stash import DECLARED, GUARD, RUNTIME, own_of, registry_of
+from pytest_onnxlite.stash import DECLARED, GUARD, RUNTIME, SETTINGS, own_of, registry_of
 
 # pytest finds fixtures in a plugin's module.
 globals().update(VARIANT_FIXTURES)
@@ -70,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, read the settings, and look for declared models."""
     _register_markers(config)
     try:
-        settings = Settings.from_config(config)
+        settings = config.stash[SETTINGS] = _settings(config)
         if settings.accept_only:
             settings.require_known(registry_of(config).checks)
         _register_declared(config, settings)
@@ -78,6 +78,15 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if settings.mode != "plain" or settings.processors:
         session_of(config)  # even a run without a guarded test has something to say
+
+
+def _settings(config: pytest.Config) -> Settings:
+    settings = Settings.from_config(config)
+    if not settings.against:
+        return settings
+    from pytest_onnxlite.target import settled
+
+    return settled(settings, config)
 
 
 def _register_markers(config: pytest.Config) -> None:

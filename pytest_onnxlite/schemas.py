@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_onnxlite.against import Against
 from pytest_onnxlite.baseline import record as baseline_record
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine
@@ -103,6 +104,8 @@ def report_schema(checks: Checks) -> Schema:
             "saved": {"type": "array", "items": parts.of(Saved)},
             "coverage": {"anyOf": [parts.of(Coverage), {"type": "null"}]},
             "commit": _TEXT,
+            "runtime": _TEXT,
+            "against": {"anyOf": [parts.of(Against), {"type": "null"}]},
         },
         "required": ["schema", "pytest_onnxlite", "mode", "machine", "environment", "verdict", "records"],
     }

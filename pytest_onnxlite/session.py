@@ -20,8 +20,8 @@ from pytest_onnxlite.markers import Guard, disturbed_text
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run
 from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
-from pytest_onnxlite.settings import PREFIX, Settings, UsageMistake
-from pytest_onnxlite.stash import GUARD, RUNTIME, or_fail, registry_of
+from pytest_onnxlite.settings import PREFIX, UsageMistake
+from pytest_onnxlite.stash import GUARD, RUNTIME, SETTINGS, or_fail, registry_of
 from pytest_onnxlite.text import unknown
 from pytest_onnxlite.workspace import enter_shared, name_of_shared, own_folder
 
@@ -46,7 +46,7 @@ class GuardSession:
         """Read what was asked of the run; nothing of it is cached yet."""
         self.run = Run()
         self._began = time.time()
-        self._settings = Settings.from_config(config)
+        self._settings = config.stash[SETTINGS]
         self._guardian: Guardian | None = None
         self._shared: Path | None = None
         self._config = config
@@ -189,6 +189,10 @@ class GuardSession:
             self._shared = name_of_shared()
             self._config.add_cleanup(lambda: shutil.rmtree(str(self._shared), ignore_errors=True))
         node.workerinput["onnxlite_folder"] = str(self._shared)
+        if self._settings.target is not None:
+            from pytest_onnxlite.target import hand_over
+
+            hand_over(self._settings, node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -349,7 +353,7 @@ class GuardSession:
 
             scope = scope_of(self._config, self._collected)
             conclude(self.run, self._settings, self._registry().checks, scope, self._stopped)
-            junit.tell(self._config.pluginmanager.get_plugins(), self.run)
+            junit.tell(self._config.pluginmanager.get_plugins(), self.run, self._settings.compared_with)
         if self.run.findings:
             session.testsfailed += 1
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_onnxlite.against import Against
+
 PREFIX = "onnxlite_"
 # How a test takes a variant that its spec gives a name to.
 PARAMETRIZE = 'Name variants of the spec: @pytest.mark.parametrize("onnxlite_variant", ["fp16"], indirect=True).'
@@ -50,6 +52,12 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
         True,
         "with --onnxlite-baseline or --onnxlite-save-baseline: fail unless every baseline and every guarded test is looked "
         "at, whatever narrows the run; for CI",
+    ),
+    (
+        "against",
+        False,
+        "with --onnxlite-baseline: compare with the baselines and released files of a git ref (origin/main; REF:FOLDER where "
+        "they are in another folder), or with those that were saved in a folder of another checkout",
     ),
     ("baseline-dir", False, "folder of the baselines (default: baselines, below the root directory)"),
     ("cache", False, "off: keep nothing of what is built for the next run (default: on)"),
@@ -99,6 +107,7 @@ METAVARS = {
     "processors": "NAMES",
     "processor-time": "SECONDS",
     "last-runtime": "DIR|auto",
+    "against": "REF|DIR",
     "runtime": "NAME",
 }
 # What is a project's habit and not a run's: name, help, default.
@@ -133,6 +142,9 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         accept_only: the checks by which it may be worse, where not by all.
         reason: why that is accepted.
         complete: fail unless the run is a full one.
+        against: the git ref or folder whose baselines are compared with; empty for those of the work tree.
+        against_folder: the folder, if it is one.
+        target: what it was found to be; `target.settled` sets it, and the two folders below.
         baseline_dir: where baselines are.
         artefact_dir: where their artefacts are; None if they lie next to them.
         keep_artefact: whether a save keeps the artefact.
@@ -164,6 +176,9 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     accept_only: tuple[str, ...] = ()
     reason: str = ""
     complete: bool
+    against: str = ""
+    against_folder: Path | None = None
+    target: Against | None = None
     baseline_dir: Path
     artefact_dir: Path | None
     keep_artefact: bool
@@ -212,6 +227,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             accept_only=_accept_only(read),
             reason=_reason(read.text("reason")),
             complete=read.flag("complete"),
+            against=read.text("against") if mode == "compare" else "",
+            against_folder=read.path("against"),
             baseline_dir=(read.path("baseline_dir") or config.rootpath / "baselines") / apart,
             artefact_dir=config.rootpath / str(artefact_dir) / apart if artefact_dir else None,
             keep_artefact=bool(config.getini("onnxlite_keep_artefact")),
@@ -237,6 +254,11 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             rootdir=config.rootpath,
             runtime=runtime,
         )
+
+    @property
+    def compared_with(self) -> str:
+        """What the baselines are of, in a few words; empty for the work tree's own."""
+        return "" if self.target is None else self.target.text
 
     def accepts(self, check: str) -> bool:
         """Tell whether a candidate is saved although it is worse by a check; `latency` is `latency[long]` as well."""
@@ -308,6 +330,13 @@ def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
         if read.option(name) and mode != "save":
             option = f"--onnxlite-{name.replace('_', '-')}"
             raise UsageMistake(f"{option} goes with --onnxlite-save-baseline; alone it would accept nothing.")
+    if read.option("against") and mode != "compare":
+        raise UsageMistake(
+            "--onnxlite-against goes with --onnxlite-baseline. What is saved is compared with the baselines that it replaces, "
+            "and those are in this work tree."
+            if mode == "save"
+            else "--onnxlite-against goes with --onnxlite-baseline; alone nothing is compared."
+        )
     if read.option("accept") and read.option("accept_only"):
         raise UsageMistake(
             "--onnxlite-accept accepts whatever is worse, and --onnxlite-accept-only names what; give one of the two."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.settings import Settings, UsageMistake
 
 if TYPE_CHECKING:
     from pytest_onnxlite.declared_tests import DeclaredFile
@@ -18,6 +18,8 @@ Result = TypeVar("Result")
 
 # On pytest's config: the models that pyproject.toml declares, if it declares any.
 DECLARED: pytest.StashKey[DeclaredFile] = pytest.StashKey()
+# On it too: what the user asked of the run.
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 # On it too: the table of the runtime that --onnxlite-runtime names.
 RUNTIME: pytest.StashKey[Mapping[str, Any]] = pytest.StashKey()
 _OWN: pytest.StashKey[Own] = pytest.StashKey()

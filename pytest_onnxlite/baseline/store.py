@@ -54,16 +54,31 @@ class BaselineStore:
         folder: holds `<model>/<variant>.json`.
         checks: the checks by name, which read their sections.
         artefact_folder: holds `<model>/<variant>-<hash>.onnx`; the same folder where None.
+        source: what they are of, if they are not the work tree's own: `origin/main (commit 0123456789ab)`.
     """
 
-    def __init__(self, folder: Path, checks: Mapping[str, Sections], artefact_folder: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, checks: Mapping[str, Sections], artefact_folder: Path | None = None, source: str = ""
+    ) -> None:
         self.folder = folder
         self._checks = checks
         self.artefacts = artefact_folder or folder
+        self.source = source
 
     def path(self, model: str, variant: str) -> Path:
         """Return the place of a baseline file."""
         return self.folder / model / f"{variant}.json"
+
+    def told(self, path: Path) -> str:
+        """Return a file's name for messages, with what it is of: the place in which a commit's files are is gone soon."""
+        folder = next((one for one in (self.folder, self.artefacts) if path.is_relative_to(one)), None)
+        return f"{path.relative_to(folder).as_posix()} of {self.source}" if self.source and folder else str(path)
+
+    def _restore(self) -> str:
+        """Say what to do about a released file that is not what it should be."""
+        if self.source:
+            return "It must be there, or in the folder of the released files here"
+        return "Restore it (git checkout, git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew"
 
     def artefact_folder(self, model: str) -> Path:
         """Return the folder of a model's artefacts."""
@@ -144,11 +159,12 @@ class BaselineStore:
             return None
         except OSError as error:
             raise BrokenBaseline(
-                f"{path} cannot be read: {error.strerror}. Mend its permissions, or restore it (git checkout)."
+                f"{self.told(path)} cannot be read: {error.strerror}. Mend its permissions, or restore it (git checkout)."
             ) from None
         if problem:
-            raise BrokenBaseline(f"{path} cannot be read: it {problem}. Restore it (git checkout).")
-        return parse(decode(text, str(path)), model, variant, str(path), self._checks)
+            raise BrokenBaseline(f"{self.told(path)} cannot be read: it {problem}. Restore it (git checkout).")
+        where = self.told(path)
+        return parse(decode(text, where), model, variant, where, self._checks)
 
     def artefact(self, baseline: Baseline) -> Path:
         """Return the artefact of a baseline.
@@ -172,12 +188,11 @@ class BaselineStore:
         except (OSError, OnnxliteError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise BrokenBaseline(
-                f"the last release's file {path} cannot be read: {reason}. Restore it (git checkout, "
-                "git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
+                f"the last release's file {self.told(path)} cannot be read: {reason}. {self._restore()}."
             ) from None
         if found != saved.sha256:
             raise BrokenBaseline(
-                f"the last release's file {path} is not the file that was measured: expected SHA-256 "
+                f"the last release's file {self.told(path)} is not the file that was measured: expected SHA-256 "
                 f"{saved.sha256[:12]}…, found {found[:12]}…. It {problem_with(path) or 'was changed'}. Restore it."
             )
         return path
@@ -198,12 +213,11 @@ class BaselineStore:
                 problem, is_it = f"cannot be read: {error.strerror or 'there is none'}", False
             if problem:
                 raise BrokenBaseline(
-                    f"{path}, which the check {name} kept of the last release, {problem}. Restore it (git checkout, "
-                    "git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew."
+                    f"{self.told(path)}, which the check {name} kept of the last release, {problem}. {self._restore()}."
                 )
             if not is_it:
                 raise BrokenBaseline(
-                    f"{path} is not the file that the check {name} kept of the last release: expected SHA-256 "
+                    f"{self.told(path)} is not the file that the check {name} kept of the last release: expected SHA-256 "
                     f"{kept.sha256[:12]}…. It was changed. Restore it."
                 )
         return found

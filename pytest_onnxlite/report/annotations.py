@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_onnxlite import github, sarif
-from pytest_onnxlite.checks.verdict import Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.labels import look_up, unlabelled
 from pytest_onnxlite.lint.finding import Finding
 from pytest_onnxlite.records import Checks, Record
@@ -64,7 +64,7 @@ def notes(document: Document, checks: Checks) -> Iterator[Note]:
     """
     for record in document.records:
         for verdict in record.verdicts:
-            yield from _of_verdict(record, verdict, checks)
+            yield from _of_verdict(record, verdict, checks, document.against.text if document.against else "")
     for entry in document.unjudged:
         title = f"{entry.test.split('::')[-1]}: {entry.what}"
         # The last line of a traceback says what was wrong.
@@ -77,12 +77,13 @@ def notes(document: Document, checks: Checks) -> Iterator[Note]:
         yield Note(_RUN, "info", "pytest-onnxlite", partial)
 
 
-def _of_verdict(record: Record, verdict: Verdict, checks: Checks) -> Iterator[Note]:
+def _of_verdict(record: Record, verdict: Verdict, checks: Checks, against: str) -> Iterator[Note]:
     check, title, place = look_up(checks, verdict.check), f"{record.name}: {verdict.check}", (record.file, record.line)
     found = tuple(check.findings(verdict)) if check is not None else ()
     if verdict.red:
         state = "" if verdict.outcome is Outcome.FAIL else f" {verdict.outcome}"
-        text = "\n".join([verdict.message, *explanation_lines(verdict)])
+        source = [f"The last release is that of {against}."] if against and verdict.against == BASELINE else []
+        text = "\n".join([verdict.message, *source, *explanation_lines(verdict)])
         yield Note(verdict.check, "error", f"{title}{state}", text, *place, found)
         return
     warned = [finding for finding in found if finding.severity == "warning"]

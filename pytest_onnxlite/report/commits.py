@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_onnxlite import git
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import shown
 
@@ -65,16 +65,7 @@ def release_names(folder: Path, commits: Sequence[str]) -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
-    except OSError as error:
-        raise OnnxliteError(f"git cannot be run: {error.strerror or error}.") from None
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise OnnxliteError(f"git cannot read the history of {folder}: {reason[0]}")
-    return done.stdout
+    return git.ask(folder, *arguments, what=f"the history of {folder}")
 
 
 def _commits(log: str) -> list[tuple[str, str, list[str]]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from pytest_onnxlite import git
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import write_atomically
 from pytest_onnxlite.records import Checks
@@ -29,7 +29,8 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
     Returns:
         What could not be written although it was asked for.
     """
-    content = document.build(run, settings.mode, checks, _commit(settings.rootdir, environ), settings.runtime)
+    commit = _commit(settings.rootdir, environ)
+    content = document.build(run, settings.mode, checks, commit, settings.runtime, settings.target)
     problems: list[str] = []
 
     def put(option: str, path: Path | None, text: str) -> None:
@@ -67,14 +68,10 @@ def _commit(folder: Path, environ: Mapping[str, str]) -> str:
     named = environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA")
     if named:
         return named
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
+        return git.ask(folder, "rev-parse", "HEAD", seconds=10).strip()
+    except git.GitError:
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def write(path: Path, text: str, what: str) -> None:

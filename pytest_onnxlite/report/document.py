@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_onnxlite.against import Against
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.coverage.wording import Coverage
 from pytest_onnxlite.errors import OnnxliteError
@@ -61,6 +62,7 @@ class Document:
             versions wrote.
         runtime: the name of the runtime that every model was run with; empty for each model's own.
         commit: the commit of the project's repository; empty if it is not known.
+        against: what it was compared with, if not the work tree's own baselines.
         trend: the releases before, where they were asked for; in no file.
     """
 
@@ -78,6 +80,7 @@ class Document:
     coverage: Coverage | None = None
     commit: str = ""
     runtime: str = ""
+    against: Against | None = None
     trend: tuple[Series, ...] = field(default=())
 
 
@@ -88,7 +91,9 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
-def build(run: Run, mode: Mode, checks: Checks, commit: str = "", runtime: str = "") -> Document:
+def build(
+    run: Run, mode: Mode, checks: Checks, commit: str = "", runtime: str = "", against: Against | None = None
+) -> Document:
     """Return the document of a run, as it is read back from the file: a report is the same at once and later."""
     machine, records = describe_machine(), run.all_records()
     document = Document(
@@ -106,6 +111,7 @@ def build(run: Run, mode: Mode, checks: Checks, commit: str = "", runtime: str =
         coverage=run.coverage,
         commit=commit,
         runtime=runtime,
+        against=against,
     )
     return parse(as_data(document), checks, "the report")
 
@@ -127,6 +133,7 @@ def as_data(document: Document) -> dict[str, Any]:
         "coverage": msgspec.to_builtins(document.coverage),
         "commit": document.commit,
         "runtime": document.runtime,
+        "against": msgspec.to_builtins(document.against),
     }
     plain: dict[str, Any] = json.loads(json.dumps(rounded(content), sort_keys=True, allow_nan=False))
     return plain
@@ -201,6 +208,7 @@ def parse(content: Mapping[str, Any], checks: Checks, where: str) -> Document:
                 "coverage": content.get("coverage"),
                 "commit": content.get("commit", ""),
                 "runtime": content.get("runtime", ""),
+                "against": content.get("against"),
             },
             Document,
         )

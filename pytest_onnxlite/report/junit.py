@@ -13,12 +13,13 @@ from pytest_onnxlite.run import Run
 CASE = "onnxlite::run"
 
 
-def tell(plugins: Iterable[object], run: Run) -> None:
+def tell(plugins: Iterable[object], run: Run, against: str = "") -> None:
     """Add what is wrong with the run as a test case that failed, and how much it looked at as a property.
 
     Args:
         plugins: pytest's; the one that writes JUnit XML is among them if that was asked for.
         run: what is known about it.
+        against: what it was compared with, if not the work tree's own baselines.
     """
     # Known by what it is: it is registered without a name, and its module is private to pytest.
     writer: Any = next((plugin for plugin in plugins if type(plugin).__name__ == "LogXML"), None)
@@ -26,6 +27,8 @@ def tell(plugins: Iterable[object], run: Run) -> None:
         return
     if run.coverage is not None:
         writer.add_global_property("onnxlite.coverage", run.coverage.text)
+    if against:
+        writer.add_global_property("onnxlite.against", against)
     if run.findings:
         for when in ("call", "teardown"):
             writer.pytest_runtest_logreport(_report(when, "\n\n".join(run.findings)))

@@ -124,6 +124,9 @@ def _of_other_runs(shards: Shards) -> Iterator[str]:
             )
     told = {
         "commits": {name: shard.commit for name, shard in shards.items() if shard.commit},
+        "baselines": {
+            name: shard.against.text if shard.against else "the work tree's" for name, shard in shards.items()
+        },
         "runtimes": {name: shard.runtime or "the models' own" for name, shard in shards.items()},
         "versions of pytest-onnxlite": {name: shard.version for name, shard in shards.items()},
     }

@@ -180,6 +180,7 @@ def _intro(document: Document, groups: Groups) -> str:
     mode = {"compare": "compared with baselines", "save": "saving baselines"}.get(
         document.mode, "not compared with baselines"
     )
+    mode += f" of {document.against.text}" if document.against is not None else ""
     looked = f": {document.coverage.text}" if document.coverage is not None else ""
     on = f", on the runtime {document.runtime}" if document.runtime else ""
     return f"{', '.join(parts)}, {mode}{looked}{on}."

@@ -199,9 +199,11 @@ def test_a_pull_request_is_compared_with_its_target(repository: Repository) -> N
     repository.git("commit", "-q", "-m", "no baselines in git")
     repository.git("checkout", "-q", "-b", "change")
     repository.release(wrong=20)
+    repository.git("commit", "-q", "-a", "-m", "a worse model")
     assert repository.job(job, TARGET="main") == 1
     assert repository.codes == {"target": 0, "guard": 1}, repository.said
     assert "20 fewer right" in repository.said
+    assert "compared with baselines of the folder ../target (commit" in repository.said
 
 
 def test_a_label_accepts_a_release_as_a_commit(repository: Repository) -> None:
