@@ -37,7 +37,7 @@ class _Parts:
     def __init__(self, checks: Checks) -> None:
         self.checks = checks
         own = [Artefact, Acceptance, EarlierRelease, Machine, ShippedRuntime]
-        told = [Conditions, Coverage, Forecast, JudgedFile, Saved, Suggestion, Unjudged, Verdict]
+        told = [Against, Conditions, Coverage, Forecast, JudgedFile, Saved, Suggestion, Unjudged, Verdict]
         kinds = [kind for check in checks.values() for kind in (check.section, check.limit, *check.forms)]
         schemas, self.definitions = msgspec.json.schema_components(
             [*own, *told, *kinds], schema_hook=_opaque, ref_template="#/$defs/{name}"
