@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_onnxlite.checks.limit import Limit, parse_limits
 from pytest_onnxlite.datafile import DataFile, read_arrays
-from pytest_onnxlite.declared_runtimes import mistakes_of_runtimes, named_runtime
+from pytest_onnxlite.declared_runtimes import mistakes_of_runtimes, named_runtime, other_runtime
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.given import problem_of_name
+from pytest_onnxlite.given import problem_of_name, problem_of_source
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import require_support
-from pytest_onnxlite.recipes import AnyRecipe, Recipe
+from pytest_onnxlite.recipes import AnyRecipe, Made, OtherRuntime, Recipe
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 from pytest_onnxlite.settings import UsageMistake
@@ -211,8 +211,9 @@ def _model(
     for key in _FILES:
         if key in table:
             arguments[key] = folder / _typed(where, table, key, str)
-    named = _named(folder, where, table)
-    if not arguments and not any(isinstance(made, Path) for made in named.values()):
+    named = _named(folder, where, table, registry, runtimes)
+    sources = [made.of if isinstance(made, OtherRuntime) else made for made in named.values()]
+    if not arguments and not any(isinstance(source, Path) for source in sources):
         raise UsageMistake(f"{where}: names no model file; give {listed(_FILES, 'or')}.")
     for key, wanted in _PLAIN.items():
         if key in table:
@@ -289,19 +290,34 @@ def _data_file(folder: Path, where: str, value: Any, keys: tuple[str, ...]) -> D
     return DataFile(folder / _typed(where, value, "file", str), x, y, **tables)
 
 
-def _named(folder: Path, where: str, table: Mapping[str, Any]) -> dict[str, AnyRecipe | Path]:
+def _named(
+    folder: Path, where: str, table: Mapping[str, Any], registry: Registry, runtimes: Mapping[str, Any]
+) -> dict[str, Made]:
     """Return the variants that have names of their own: `variants` may also be a list, which picks."""
     given = table.get("variants")
     if not isinstance(given, dict):
         return {}
     where = f"{where} variants"
-    found: dict[str, AnyRecipe | Path] = {}
+    found: dict[str, Made] = {}
     for name, made in given.items():
         problem = problem_of_name(name, found)
         if problem:
             raise UsageMistake(f"{where}: {problem}")
-        is_file = isinstance(made, str) and made != ""
-        found[name] = folder / made if is_file else _recipe(f"{where}.{name}", made, AnyRecipe)
+        if isinstance(made, str) and made:
+            found[name] = folder / made
+        elif isinstance(made, dict) and "of" in made:
+            found[name] = other_runtime(folder, f"{where}.{name}", made, runtimes)
+        else:
+            found[name] = _recipe(f"{where}.{name}", made, AnyRecipe)
+    for name, made in found.items():
+        if not isinstance(made, OtherRuntime):
+            continue
+        problem = problem_of_source(name, made, found)
+        known = [other for other in (*registry.kinds, *found) if other not in ("trained", name)]
+        if not problem and isinstance(made.of, str) and made.of not in known:
+            problem = unknown("variant", made.of, known, "There are")
+        if problem:
+            raise UsageMistake(f"{where}: {problem}")
     return found
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.given import is_file_name
+from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.settings import UsageMistake
 from pytest_onnxlite.text import unknown
 
@@ -75,3 +77,22 @@ def named_runtime(folder: Path, where: str, value: Any, runtimes: Mapping[str, A
         there = "There are" if runtimes else "There is no table [tool.onnxlite.runtimes.NAME]."
         raise UsageMistake(f"{where}: {unknown('runtime', value, list(runtimes), there)}")
     return _runtime(folder, f"{where} runtime", runtimes[value] if isinstance(value, str) else value)
+
+
+def other_runtime(folder: Path, where: str, table: Mapping[str, Any], runtimes: Mapping[str, Any]) -> OtherRuntime:
+    """Return a variant that is another one's file, run otherwise: `{of = "onnx", runtime = "openvino"}`.
+
+    Raises:
+        UsageMistake: another key, a value of the wrong type, or a runtime that is none.
+    """
+    keys = ("of", "runtime")
+    for key in table:
+        if key not in keys:
+            raise UsageMistake(f"{where}: {unknown('key', key, keys)}")
+    of = table["of"]
+    if not isinstance(of, str) or not of:
+        raise UsageMistake(f"{where}: of={of!r}; expected a kind, the name of another variant, or a file.")
+    if "runtime" not in table:
+        raise UsageMistake(f"{where}: how the file of {of!r} is run here is missing; give runtime.")
+    runtime = named_runtime(folder, where, table["runtime"], runtimes)
+    return OtherRuntime(folder / of if is_file_name(of) else of, runtime)

@@ -213,14 +213,14 @@ class Guardian:
         conditions = Conditions(
             batch_size=spec.batch_size,
             batched=spec.batched,
-            threads=spec.runtime.threads,
+            threads=spec.runtime_of(kind).threads,
             metric=spec.rating.name,
             samples=len(spec.evaluation) if spec.evaluation else None,
             output=spec.output,
             state=spec.stateful.state if spec.stateful is not None else {},
         )
         last = self._last_of(spec.name, kind)
-        runtime = runtime_here(builder.kind(kind), spec.runtime)
+        runtime = runtime_here(builder.kind(kind), spec.runtime_of(kind))
         baseline = None
         if isinstance(last.reference, Baseline):
             found = last.reference
@@ -297,7 +297,7 @@ class Guardian:
             cached=self._cache.entry,
             machine=machine_key(
                 reference if isinstance(reference, Baseline) else None,
-                runtime_here(builder.kind(variant.kind), builder.spec.runtime),
+                runtime_here(builder.kind(variant.kind), builder.spec.runtime_of(variant.kind)),
             ),
             settings=self._settings,
             clock=clock,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.text import listed
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.runtimes import Runtime
 
 __tracebackhide__ = hide_mistakes
 
@@ -151,9 +156,36 @@ class WeightOnly:
         object.__setattr__(self, "exclude", _check_globs("exclude", self.exclude))
 
 
-# What makes an INT8 model, and what makes any.
+@dataclass(frozen=True)
+class OtherRuntime:
+    """The file of another variant, run otherwise: what `Variant("onnx", runtime=Runtime(...))` in a spec stands for.
+
+    Args:
+        of: a kind (`onnx`, `int8`), the name of another variant of the spec, or the path of an `.onnx` or `.tflite` file.
+        runtime: how it is run, all of it: nothing of the spec's own is taken over.
+
+    Raises:
+        OnnxliteError: a value that is none of these.
+    """
+
+    of: str | Path
+    runtime: Runtime
+
+    def __post_init__(self) -> None:
+        from pytest_onnxlite.runtimes import Runtime
+
+        if not isinstance(self.of, (str, os.PathLike)) or not str(self.of):
+            raise OnnxliteError(
+                f"Variant({self.of!r}): expected a kind, the name of another variant, or an .onnx file."
+            )
+        if not isinstance(self.runtime, Runtime):
+            raise OnnxliteError(f"Variant({str(self.of)!r}, runtime={self.runtime!r}): expected Runtime(...).")
+
+
+# What makes an INT8 model, what makes any, and all that a variant with a name can be.
 Recipe = DynamicInt8 | StaticInt8
 AnyRecipe = Recipe | Float16 | WeightOnly
+Made = AnyRecipe | Path | OtherRuntime
 
 
 def left_in_float(recipe: AnyRecipe) -> tuple[str, ...]:

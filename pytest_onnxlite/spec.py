@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.given import as_path, as_variants, require_name
 from pytest_onnxlite.metrics import Metric, as_metric
-from pytest_onnxlite.recipes import AnyRecipe, DynamicInt8, Recipe, StaticInt8
+from pytest_onnxlite.recipes import DynamicInt8, Made, OtherRuntime, Recipe, StaticInt8
 from pytest_onnxlite.runtimes import Runtime as Runtime
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 from pytest_onnxlite.stateful import Stateful
@@ -243,8 +243,9 @@ class ModelSpec:
         onnx: a float ONNX file of your own; it is used as it is instead of being converted.
         int8: an INT8 ONNX file of your own; it is used as it is instead of being quantized.
         variants: more variants, by names of yours: a recipe (`Float16(...)`, `WeightOnly(...)`, `StaticInt8(...)`,
-            `DynamicInt8(...)`) that makes one from the float model here, or an `.onnx` or `.tflite` file of your own. A test
-            takes one as `onnxlite_variant`, parametrized by its name.
+            `DynamicInt8(...)`) that makes one from the float model here, an `.onnx` or `.tflite` file of your own, or
+            `Variant("int8", runtime=Runtime(...))`, the file of another one that is run otherwise. A test takes one as
+            `onnxlite_variant`, parametrized by its name.
         scenarios: by name, what else the model is fed with where latency and memory are judged, such as
             `{"long": Scenario(length=512)}` for `onnxlite_latency(scenario="long")`.
         runtime: how its files are run in production: providers, threads, options, custom operators.
@@ -267,7 +268,7 @@ class ModelSpec:
     custom_objects: Mapping[str, object] = field(default_factory=dict)
     onnx: str | os.PathLike[str] | None = None
     int8: str | os.PathLike[str] | None = None
-    variants: Mapping[str, AnyRecipe | str | os.PathLike[str]] = field(default_factory=dict)
+    variants: Mapping[str, object] = field(default_factory=dict)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
     stateful: Stateful | None = None
@@ -285,7 +286,8 @@ class ModelSpec:
         self._take_how_it_runs()
         variants = as_variants(self.variants, f"ModelSpec({self.name!r})")
         object.__setattr__(self, "variants", variants)
-        has_file = any(isinstance(made, Path) for made in variants.values())
+        sources = [made.of if isinstance(made, OtherRuntime) else made for made in variants.values()]
+        has_file = any(isinstance(source, Path) for source in sources)
         if self.trained is None and self.onnx is None and self.int8 is None and not has_file:
             raise OnnxliteError(
                 f"ModelSpec({self.name!r}) names no model: give trained= (a .keras or .h5 file, a SavedModel "
@@ -343,9 +345,14 @@ class ModelSpec:
         object.__setattr__(self, "scenarios", scenarios)
 
     @property
-    def made(self) -> dict[str, AnyRecipe | Path]:
-        """How its named variants are made: by a recipe, or given as a file."""
-        return {name: Path(how) if isinstance(how, (str, os.PathLike)) else how for name, how in self.variants.items()}
+    def made(self) -> dict[str, Made]:
+        """How its named variants are made: by a recipe, given as a file, or the file of another one, run otherwise."""
+        return cast("dict[str, Made]", self.variants)
+
+    def runtime_of(self, kind: str) -> Runtime:
+        """Return how the file of a variant is run: as the variant itself says, else as the model does."""
+        made = self.variants.get(kind)
+        return made.runtime if isinstance(made, OtherRuntime) else self.runtime
 
     def run_with(self, table: Mapping[str, Any], folder: Path) -> ModelSpec:
         """Return the same model with what a table of pyproject.toml says of its runtime; see `Runtime.with_fields`."""

@@ -95,7 +95,9 @@ class Task(Generic[L]):
     @property
     def here(self) -> Machine:
         """What this machine is, for what runs the candidate."""
-        return machine_here(runtime_here(self.builder.kind(self.variant.kind), self.builder.spec.runtime))
+        return machine_here(
+            runtime_here(self.builder.kind(self.variant.kind), self.builder.spec.runtime_of(self.variant.kind))
+        )
 
     def last_variant(self) -> OnnxVariant | None:
         """Return the last release, to be run on the same samples; None where its file is not there or runs otherwise."""
@@ -128,8 +130,8 @@ class Task(Generic[L]):
 
     @property
     def runtime(self) -> Runtime:
-        """How the model is run: as the spec says, with the limit's threads if it names any."""
-        runtime = self.builder.spec.runtime
+        """How the variant is run: as the spec says, with the limit's threads if it names any."""
+        runtime = self.builder.spec.runtime_of(self.variant.kind)
         threads = getattr(self.limit, "threads", None)
         return runtime.with_threads(int(threads)) if threads else runtime
 

@@ -44,7 +44,7 @@ def last_runtime(task: Task[Any]) -> LastRuntime | Absent | None:
     if not task.limit.runtime or not isinstance(task.reference, Baseline):
         return None
     kind = task.builder.kind(task.variant.kind)
-    before, now = shipped_with(task.reference, kind), runtime_here(kind, task.builder.spec.runtime)
+    before, now = shipped_with(task.reference, kind), runtime_here(kind, task.builder.spec.runtime_of(kind.name))
     if before is None or now is None:
         return _absent(
             "its baseline does not say which runtime that was: a version of pytest-onnxlite saved it that did not keep it, or "
@@ -92,7 +92,7 @@ def _python() -> str:
 def _found(task: Task[Any], before: ShippedRuntime, packages: Path | None) -> LastRuntime:
     """Return the last release's runtime, with the options that it was saved with, but for those that the marker names."""
     try:
-        runtime = task.builder.spec.runtime.restored(before.provider, before.options)
+        runtime = task.builder.spec.runtime_of(task.variant.kind).restored(before.provider, before.options)
     except (msgspec.ValidationError, OnnxliteError):
         runtime = task.runtime
     if getattr(task.limit, "threads", None):

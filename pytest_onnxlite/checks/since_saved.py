@@ -77,7 +77,7 @@ class SinceSaved:
 def runtime_text(task: Task[Any]) -> str:
     """Say what is known of the runtime since the last release, as a sentence."""
     kind = task.builder.kind(task.variant.kind)
-    now = runtime_here(kind, task.builder.spec.runtime)
+    now = runtime_here(kind, task.builder.spec.runtime_of(kind.name))
     before = shipped_with(task.reference, kind) if isinstance(task.reference, Baseline) else None
     change = runtime_change(before, now)
     if change:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
-from pytest_onnxlite.recipes import AnyRecipe, Recipe, recipe_key
+from pytest_onnxlite.recipes import AnyRecipe, OtherRuntime, Recipe, recipe_key
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import one_run, to_feeds
 from pytest_onnxlite.spec import Dataset, Inputs, ModelSpec, hash_inputs, take
@@ -112,13 +112,19 @@ class Builder:
             names = unknown("variant", name, [*self.spec.variants, *self._kinds], "There are")
             raise OnnxliteError(f"ModelSpec({self.spec.name!r}): {names} Variants with names stand in variants=.")
         if name not in self._kinds and name not in self._named:
-            self._named[name] = making.kind_of(name, self.spec.made[name])
+            self._named[name] = making.kind_of(name, self.spec.made[name], self.kind)
         return self._kinds.get(name) or self._named[name]
 
     def _build_named(self, kind: Kind) -> RuntimeVariant:
-        if not isinstance(made := self.spec.made[kind.name], Path):
-            return self.made_by(made, kind.name)
-        return self._given_tflite(kind.name, made) if kind.runtime == LITERT else self._given(kind.name, made)
+        made = self.spec.made[kind.name]
+        making.require_read(kind, made, self.spec.name)
+        source = made.of if isinstance(made, OtherRuntime) else made
+        if not isinstance(source, (str, Path)):
+            return self.made_by(source, kind.name)
+        path = source if isinstance(source, Path) else self.variant(source).path
+        if kind.runtime == LITERT:
+            return self._given_tflite(kind.name, path)
+        return self._given(kind.name, path) if isinstance(source, Path) else self._open(kind.name, path)
 
     def _build_own(self, kind: Kind) -> RuntimeVariant:
         """Build a variant of a project's own kind; not cached, since nobody can tell what its code depends on."""
@@ -240,7 +246,7 @@ class Builder:
             raise OnnxliteError(
                 f"ModelSpec({self.spec.name!r}) has no float ONNX variant: give onnx=, or trained= to convert."
             )
-        self._require_convertible("ONNX", "onnx=")
+        called.require_convertible(self.spec, "ONNX")
         tools = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
         inputs = {"model": self._trained_id, "tools": {name: version_of(name) for name in tools}}
         _ = self.trained  # its data is checked against its inputs before anything is converted
@@ -259,13 +265,6 @@ class Builder:
         assert isinstance(expected, dict)
         found = first_run.run_first(path, "onnx", self.spec, self.evaluation.x)
         first_run.require_same_outputs(expected, found, self.spec.name, "onnx", values=True)
-
-    def _require_convertible(self, what: str, instead: str) -> None:
-        if called.is_foreign(self.spec.trained):
-            raise OnnxliteError(
-                f"ModelSpec({self.spec.name!r}): trained= is a {type(self.spec.trained).__name__}, which can be called but "
-                f"not converted to {what} here. Export it with the tools it comes from, and give the file as {instead}."
-            )
 
     @cached_property
     def recipe(self) -> tuple[Recipe, str]:
@@ -291,6 +290,8 @@ class Builder:
         if kind == "int8" and self.spec.int8 is None:
             return self.recipe[0]
         made = self.spec.made.get(kind)
+        if isinstance(made, OtherRuntime):
+            return self.recipe_of(made.of) if isinstance(made.of, str) else None
         return None if isinstance(made, Path) else made
 
     def quantized(self, recipe: AnyRecipe, kind: str = "int8") -> Path:
@@ -332,7 +333,7 @@ class Builder:
                 f"ModelSpec({self.spec.name!r}) gives no trained Keras model, from which the {kind} variant is converted. "
                 "Give trained=, or judge onnxlite_onnx or onnxlite_int8."
             )
-        self._require_convertible("TFLite", "onnx=")
+        called.require_convertible(self.spec, "TFLite")
         _ = self.trained
         inputs = {
             "model": self._trained_id,
@@ -388,7 +389,7 @@ class Builder:
         return self._open(kind, path, has_run=True)
 
     def _given_tflite(self, kind: str, path: Path) -> TfliteVariant:
-        variant = TfliteVariant(self.spec.name, kind, path, self.spec.runtime)
+        variant = TfliteVariant(self.spec.name, kind, path, self.spec.runtime_of(kind))
         first_run.accept_tflite(variant, self.spec, self.evaluation)
         return variant
 

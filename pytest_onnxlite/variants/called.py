@@ -32,6 +32,23 @@ def is_foreign(trained: Any) -> bool:
     )
 
 
+def require_convertible(spec: ModelSpec, what: str) -> None:
+    """Refuse to convert what can only be called.
+
+    Args:
+        spec: the model.
+        what: what it was to become.
+
+    Raises:
+        OnnxliteError: it can only be called.
+    """
+    if is_foreign(spec.trained):
+        raise OnnxliteError(
+            f"ModelSpec({spec.name!r}): trained= is a {type(spec.trained).__name__}, which can be called but not converted to "
+            f"{what} here. Export it with the tools it comes from, and give the file as onnx=."
+        )
+
+
 def load_foreign(
     spec: ModelSpec, x: Inputs, output_names: Callable[[], Sequence[str]]
 ) -> tuple[tuple[TensorInfo, ...], Callable[[Mapping[str, Array]], Outputs]]:

@@ -73,7 +73,7 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
         feeds = _first_feeds(spec, x, infos)
     except ValueError as error:
         raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
-    found = run_once(path, spec.name, kind, feeds, spec.runtime)
+    found = run_once(path, spec.name, kind, feeds, spec.runtime_of(kind))
     if spec.stateful is not None:
         state = set(spec.stateful.state.values())
         return {
@@ -90,14 +90,15 @@ def runtime_key(runtime: Runtime) -> dict[str, Any]:
 
 
 def run_with_runtime(path: Path, kind: str, spec: ModelSpec, x: Inputs, cache: Cache) -> None:
-    """Run a file that was built here with the spec's runtime, once: it is kept for every runtime, and was run with some.
+    """Run a file that is there with a variant's runtime, once: it is kept for every runtime, and was run with some.
 
     Raises:
         OnnxliteError: see `run_first`.
     """
-    if spec.runtime.is_plain:
+    runtime = spec.runtime_of(kind)
+    if runtime.is_plain and spec.runtime.is_plain:
         return
-    inputs = {"model": hash_model(path), "onnxruntime": version_of("onnxruntime"), **runtime_key(spec.runtime)}
+    inputs = {"model": hash_model(path), "onnxruntime": version_of("onnxruntime"), **runtime_key(runtime)}
 
     def run(folder: Path) -> None:
         run_first(path, kind, spec, x)
@@ -243,7 +244,7 @@ def accept(
         "batched": spec.batched,
         "data": data.sha256,
         "onnxruntime": version_of("onnxruntime"),
-        **runtime_key(spec.runtime),
+        **runtime_key(spec.runtime_of(kind)),
         **({} if spec.stateful is None else {"state": dict(spec.stateful.state)}),
     }
 
@@ -263,7 +264,7 @@ def accept_tflite(variant: TfliteVariant, spec: ModelSpec, data: Dataset) -> Non
         OnnxliteError: the samples do not fit, or it does not run.
     """
     samples = take(data.x, slice(batch_of(spec, data.x, variant.inputs_info)))
-    run_once(variant.path, spec.name, variant.kind, variant.feeds(samples), spec.runtime)
+    run_once(variant.path, spec.name, variant.kind, variant.feeds(samples), spec.runtime_of(variant.kind))
     variant.release()
 
 

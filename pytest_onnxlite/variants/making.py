@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.kinds import FORMS, Kind
+from pytest_onnxlite.kinds import FORMS, LITERT, Kind
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import is_quantized, load_graph, nodes
-from pytest_onnxlite.recipes import AnyRecipe, Float16, StaticInt8, WeightOnly, blocks_share, recipe_text
+from pytest_onnxlite.recipes import (
+    AnyRecipe,
+    Float16,
+    Made,
+    OtherRuntime,
+    StaticInt8,
+    WeightOnly,
+    blocks_share,
+    recipe_text,
+)
 from pytest_onnxlite.runtime.sessions import to_feeds
 from pytest_onnxlite.spec import ModelSpec, take
 from pytest_onnxlite.variants import first_run, float_faults
@@ -26,8 +36,29 @@ MODEL, NOTES = "model.onnx", "recipe.json"
 _BLOCKS = frozenset({"MatMulNBits", "GatherBlockQuantized"})
 
 
-def kind_of(name: str, made: AnyRecipe | Path) -> Kind:
-    """Return the row of a named variant: its form's, which follows from its recipe, or from what its file holds."""
+def require_read(kind: Kind, made: Made, model: str) -> None:
+    """Refuse options that what runs a variant does not read: it would be run as it is without them.
+
+    Raises:
+        OnnxliteError: LiteRT runs it, and the runtime says more than threads.
+    """
+    if isinstance(made, OtherRuntime) and kind.runtime == LITERT and not made.runtime.is_plain:
+        raise OnnxliteError(
+            f"ModelSpec({model!r}): the variant {kind.name!r} is run by LiteRT, which reads the threads of a runtime alone; it is "
+            f"{made.runtime.describe()}."
+        )
+
+
+def kind_of(name: str, made: Made, known: Callable[[str], Kind]) -> Kind:
+    """Return the row of a named variant: its form's, which follows from its recipe, or from what its file holds.
+
+    Args:
+        name: the variant's name.
+        made: how it is made.
+        known: returns the row of another variant, whose file it may be.
+    """
+    if isinstance(made, OtherRuntime):
+        return known(made.of).called(name) if isinstance(made.of, str) else kind_of(name, made.of, known)
     if isinstance(made, Float16):
         return FORMS["float16"].called(name)
     if isinstance(made, WeightOnly):

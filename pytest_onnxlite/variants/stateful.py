@@ -20,9 +20,10 @@ from pytest_onnxlite.variants.variant import OnnxVariant, Outputs
 
 def open_onnx(spec: ModelSpec, kind: str, path: Path) -> OnnxVariant:
     """Return the variant of an ONNX file."""
+    runtime = spec.runtime_of(kind)
     if spec.stateful is None:
-        return OnnxVariant(spec.name, kind, path, spec.runtime, batched=spec.batched)
-    return StatefulVariant(spec.name, kind, path, spec.runtime, spec.stateful, batched=spec.batched)
+        return OnnxVariant(spec.name, kind, path, runtime, batched=spec.batched)
+    return StatefulVariant(spec.name, kind, path, runtime, spec.stateful, batched=spec.batched)
 
 
 class StatefulVariant(OnnxVariant):

@@ -315,7 +315,7 @@ class TrainedVariant(Variant):
         *,
         batched: bool = True,
     ) -> None:
-        super().__init__(model, "trained", path, batched=batched)
+        self._describe(model, "trained", path, batched)
         self._inputs_info = inputs_info
         self._load = load
 

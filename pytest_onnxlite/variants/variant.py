@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
+from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.runtime.arrays import join
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
 from pytest_onnxlite.runtime.sessions import (
@@ -37,8 +38,10 @@ __tracebackhide__ = hide_mistakes
 Outputs = dict[str, Array]
 
 
-class Variant(ABC):
-    """A form of a model that a fixture returns.
+class Variant:
+    """A form of a model that a fixture returns; called by itself, one for `ModelSpec(variants=...)`.
+
+    `Variant("onnx", runtime=Runtime(...))` is the file of the variant that is named, run otherwise: see `OtherRuntime`.
 
     Attributes:
         model: the model's name.
@@ -47,7 +50,11 @@ class Variant(ABC):
         batched: whether the model's first dim counts samples.
     """
 
-    def __init__(self, model: str, kind: str, path: Path | None, *, batched: bool = True) -> None:
+    def __new__(cls, *given: Any, **named: Any) -> Any:
+        """Return what a spec takes, where no form of a model is made but one is described."""
+        return OtherRuntime(*given, **named) if cls is Variant else super().__new__(cls)
+
+    def _describe(self, model: str, kind: str, path: Path | None, batched: bool) -> None:
         self.model = model
         self.kind = kind
         self.has_file = path is not None
@@ -70,11 +77,10 @@ class Variant(ABC):
         return self._path
 
     @property
-    @abstractmethod
     def inputs_info(self) -> tuple[TensorInfo, ...]:
         """What the model is fed: names, dtypes, shapes."""
+        raise NotImplementedError
 
-    @abstractmethod
     def run(self, inputs: Inputs, batch_size: int) -> Outputs:
         """Run all samples, `batch_size` at a time.
 
@@ -84,6 +90,7 @@ class Variant(ABC):
         Raises:
             OnnxliteError: the inputs do not fit, the run fails, or an output holds NaN or infinity.
         """
+        raise NotImplementedError
 
     @property
     def size(self) -> int:
@@ -236,11 +243,11 @@ class Variant(ABC):
             )
 
 
-class RuntimeVariant(Variant):
+class RuntimeVariant(Variant, ABC):
     """A variant whose file a runtime loads: it can be timed, and its memory measured."""
 
     def __init__(self, model: str, kind: str, path: Path, runtime: Runtime, *, batched: bool = True) -> None:
-        super().__init__(model, kind, path, batched=batched)
+        self._describe(model, kind, path, batched)
         self.runtime = runtime
         # The inference under way: when it began, and its first sample.
         self._began: tuple[float, int] | None = None
