@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from pytest_onnxlite.checks.accuracy.answers import Answers, Confusion
-from pytest_onnxlite.checks.accuracy.causes import CALIBRATION, CLASSES, LAYERS, PROCESSOR, UNUSED
+from pytest_onnxlite.checks.accuracy.causes import CALIBRATION, CLASSES, LAYERS, PROCESSOR
 from pytest_onnxlite.checks.accuracy.layer_causes import CLEAN, CLIPPED, REACH, worst_layers
 from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Slice
+from pytest_onnxlite.checks.accuracy.range_causes import UNUSED
 from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons, Picture
 from pytest_onnxlite.checks.blocks import (
     Block,

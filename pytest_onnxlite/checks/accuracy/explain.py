@@ -23,7 +23,6 @@ from pytest_onnxlite.checks.accuracy.causes import (
     Rank,
     is_proven,
     is_settled,
-    range_text,
     rank_causes,
 )
 from pytest_onnxlite.checks.accuracy.classes import labels_of_columns
@@ -32,6 +31,7 @@ from pytest_onnxlite.checks.accuracy.judge import changed_condition
 from pytest_onnxlite.checks.accuracy.layer_causes import CLEAN, ranked_layers, worst_layers
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Recount, Score
 from pytest_onnxlite.checks.accuracy.pictures import channel_axis, pictures_of
+from pytest_onnxlite.checks.accuracy.range_causes import range_text
 from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons, Trial
 from pytest_onnxlite.checks.accuracy.trials import (
     as_tried,
