@@ -20,13 +20,17 @@ import numpy as np
 
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline
+from pytest_onnxlite.baseline.runtime import runtime_here
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.own_metric import seen_by
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Failure
+from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.labels import unlabelled
+from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
 from pytest_onnxlite.runtime import arrays
@@ -36,7 +40,7 @@ from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import files_of, hash_model
-from pytest_onnxlite.variants.variant import OnnxVariant, Variant
+from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant, Variant
 
 SCHEMA = 3
 MANIFEST, README = "bundle.json", "README.txt"
@@ -111,6 +115,7 @@ class Manifest:
         machine: where it failed.
         fingerprint: that machine's key.
         platform: its operating system.
+        others: how the model's other files are run, if the variant is one that is run otherwise.
         record: the whole record as JSON data, for a person.
         contents: the hash of every file in it that something is judged by.
         schema: of this file.
@@ -134,6 +139,7 @@ class Manifest:
     scenarios: Mapping[str, LikeScenario] = field(default_factory=dict)
     seed: int = _SEED
     platform: str = sys.platform
+    others: ShippedRuntime | None = None
     record: Mapping[str, object] = field(default_factory=dict)
     contents: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
@@ -197,8 +203,11 @@ def _fill(work: Path, failure: Failure, mode: Mode, all_data: bool) -> None:
     record, builder, variant = failure.record, failure.builder, failure.variant
     no_file = PlacedFile(reason="it is no file, it can only be called")
     files = {CANDIDATE: place(variant.path, work, CANDIDATE) if variant.has_file else no_file}
+    is_other = isinstance(builder.spec.made.get(variant.kind), OtherRuntime)
     reference = builder.made_from(variant.kind) if builder.kind(variant.kind).quantized else None
-    if reference is not None:
+    if reference is None and is_other:
+        reference = builder.accuracy_reference()
+    if isinstance(reference, RuntimeVariant):
         files[FLOAT] = place(reference.path, work, FLOAT)
     last = _place_baseline(work, failure)
     if last is not None:
@@ -222,6 +231,7 @@ def _fill(work: Path, failure: Failure, mode: Mode, all_data: bool) -> None:
         environment=environment(),
         machine=describe_machine(),
         fingerprint=fingerprint(describe_machine()),
+        others=runtime_here(KINDS["onnx"], builder.spec.runtime) if is_other else None,
         record=data,
         contents=contents(work),
     )

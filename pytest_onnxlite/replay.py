@@ -23,6 +23,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Guardian
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.labels import unlabelled
+from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.records import JudgedFile, Record
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.document import environment
@@ -51,6 +52,14 @@ class _Again:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Runtimes:
+    """How the candidate is run, and how the model's other files are; None if they are run alike."""
+
+    candidate: Runtime
+    others: Runtime | None
+
+
 def replay(folder: Path, say: Callable[[str], None], libraries: Sequence[str] = (), trusted: bool = False) -> int:
     """Judge again what can be, and say for each red verdict what became of it.
 
@@ -68,11 +77,11 @@ def replay(folder: Path, say: Callable[[str], None], libraries: Sequence[str] = 
     """
     manifest = _load(folder)
     say(f"{manifest.test} failed for {manifest.name}: {', '.join(dict.fromkeys(check for check, *_ in manifest.red))}")
-    runtime = _runtime(manifest, libraries, trusted)
+    runtimes = _runtimes(manifest, libraries, trusted)
     for line in _differences(manifest):
         say(line)
     with working_folder() as cache:
-        found = _judge(folder, manifest, runtime, cache, say)
+        found = _judge(folder, manifest, runtimes, cache, say)
     shown = Record(
         manifest.test,
         manifest.model,
@@ -189,7 +198,7 @@ def _differences(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _judge(folder: Path, manifest: Manifest, runtime: Runtime, cache: Path, say: Callable[[str], None]) -> _Again:
+def _judge(folder: Path, manifest: Manifest, runtimes: _Runtimes, cache: Path, say: Callable[[str], None]) -> _Again:
     """Judge the checks that were red."""
     kind, registry = manifest.variant, Registry.load()
     checks = list(dict.fromkeys(check for check, *_ in manifest.red))
@@ -199,7 +208,7 @@ def _judge(folder: Path, manifest: Manifest, runtime: Runtime, cache: Path, say:
         return _Again(reasons=dict.fromkeys(checks, f"the candidate is not here: {why}."))
     if kind in KINDS and kind not in ("onnx", "int8"):
         return _Again(reasons=dict.fromkeys(checks, f"the {kind} variant cannot be run from a bundle."))
-    spec = _spec(folder, manifest, runtime)
+    spec = _spec(folder, manifest, runtimes)
     settings = Settings(
         mode="plain" if manifest.mode == "plain" else "compare",
         accept=False,
@@ -251,16 +260,22 @@ def _limit(given: object, limit: type[Limit]) -> Limit:
         raise OnnxliteError(f"the bundle's limits make no sense ({error}): it was changed.") from None
 
 
-def _runtime(manifest: Manifest, libraries: Sequence[str], trusted: bool) -> Runtime:
-    """Return how the candidate was run, as far as that can load no code that nobody here asked for.
+def _runtimes(manifest: Manifest, libraries: Sequence[str], trusted: bool) -> _Runtimes:
+    """Return how the files were run, as far as that can load no code that nobody here asked for.
 
     Raises:
-        OnnxliteError: it needs libraries that nobody named, or options that may name some.
+        OnnxliteError: they need libraries that nobody named, or options that may name some.
     """
     try:
         shipped = msgspec.convert(manifest.record.get("runtime"), ShippedRuntime | None)
     except msgspec.ValidationError as error:
         raise OnnxliteError(f"the bundle's runtime makes no sense ({error}): it was changed.") from None
+    candidate = _runtime(manifest, shipped, libraries, trusted)
+    others = manifest.others
+    return _Runtimes(candidate, None if others is None else _runtime(manifest, others, libraries, trusted))
+
+
+def _runtime(manifest: Manifest, shipped: ShippedRuntime | None, libraries: Sequence[str], trusted: bool) -> Runtime:
     if shipped is None:
         return Runtime(threads=manifest.conditions.threads)
     if "custom_ops" in shipped.options and not libraries:
@@ -280,10 +295,11 @@ def _runtime(manifest: Manifest, libraries: Sequence[str], trusted: bool) -> Run
         raise OnnxliteError(f"the bundle's runtime makes no sense ({error}): it was changed.") from None
 
 
-def _spec(folder: Path, manifest: Manifest, runtime: Runtime) -> ModelSpec:
+def _spec(folder: Path, manifest: Manifest, runtimes: _Runtimes) -> ModelSpec:
     conditions, kind = manifest.conditions, manifest.variant
     candidate = _inside(folder, manifest.files[bundle.CANDIDATE].file or "")
-    sources: dict[str, Any] = {kind: candidate} if kind in KINDS else {"variants": {kind: candidate}}
+    made = candidate if runtimes.others is None else OtherRuntime(candidate, runtimes.candidate)
+    sources: dict[str, Any] = {kind: candidate} if kind in KINDS else {"variants": {kind: made}}
     float_model = manifest.files.get(bundle.FLOAT)
     if kind != "onnx" and float_model is not None and float_model.file:
         sources["onnx"] = _inside(folder, float_model.file)
@@ -294,7 +310,7 @@ def _spec(folder: Path, manifest: Manifest, runtime: Runtime) -> ModelSpec:
         evaluation=_data(folder, manifest, batch_size),
         batch_size=conditions.batch_size,
         batched=conditions.batched,
-        runtime=runtime,
+        runtime=runtimes.others or runtimes.candidate,
         metric=conditions.metric if manifest.metric_is_built_in else "top1",
         output=conditions.output,
         stateful=Stateful(conditions.state) if conditions.state else None,

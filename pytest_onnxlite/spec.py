@@ -354,6 +354,11 @@ class ModelSpec:
         made = self.variants.get(kind)
         return made.runtime if isinstance(made, OtherRuntime) else self.runtime
 
+    def file_of(self, kind: str) -> str:
+        """Return the variant whose file another one is that is run otherwise; empty if it has its own."""
+        made = self.variants.get(kind)
+        return made.of if isinstance(made, OtherRuntime) and isinstance(made.of, str) else ""
+
     def run_with(self, table: Mapping[str, Any], folder: Path) -> ModelSpec:
         """Return the same model with what a table of pyproject.toml says of its runtime; see `Runtime.with_fields`."""
         runtime = self.runtime.with_fields(table, folder)

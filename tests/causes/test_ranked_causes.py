@@ -11,7 +11,8 @@ from cause import Cause
 
 from pytest_onnxlite.checks.accuracy.advice import Made, advise
 from pytest_onnxlite.checks.accuracy.answers import compare_answers
-from pytest_onnxlite.checks.accuracy.causes import Evidence, Moved, Rank, range_text, rank_causes
+from pytest_onnxlite.checks.accuracy.causes import Evidence, Moved, Rank, rank_causes
+from pytest_onnxlite.checks.accuracy.range_causes import range_text
 from pytest_onnxlite.checks.accuracy.reasons import Tried
 from pytest_onnxlite.checks.accuracy.trials import chain
 from pytest_onnxlite.explain.layer import Layer

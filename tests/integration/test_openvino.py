@@ -112,3 +112,38 @@ def test_a_device_that_is_not_there_is_red(project: Project, tmp_path: Path) -> 
     result.stdout.fnmatch_lines(
         [f"*{PROVIDER} was asked for and did not start; ONNX Runtime runs the model with CPUExec*"]
     )
+
+
+def test_one_file_is_guarded_on_both_providers(project: Project, tmp_path: Path) -> None:
+    markers = """
+        @pytest.mark.onnxlite_accuracy(min=0.99)
+        @pytest.mark.onnxlite_outputs(min_sqnr=60)
+        @pytest.mark.onnxlite_placement
+        @pytest.mark.onnxlite_latency(max_slowdown=1.0, max_time=0.5)
+        @pytest.mark.onnxlite_memory(max_growth=0.5)
+    """
+    write(project, model(tmp_path / "a.onnx"), markers)
+    conftest = project.path / "conftest.py"
+    named = f"variants={{'openvino': Variant('onnx', runtime=Runtime(providers=['{PROVIDER}']))}}"
+    text = conftest.read_text().replace("StaticInt8", "StaticInt8, Variant", 1)
+    conftest.write_text(text.replace('ModelSpec("digits",', f'ModelSpec("digits", {named},'))
+    test = project.path / "test_release.py"
+    text = test.read_text().replace(
+        "def test_release(onnxlite_onnx)",
+        "@pytest.mark.parametrize('onnxlite_variant', ['onnx', 'openvino'], indirect=True)\ndef test_release(onnxlite_variant)",
+    )
+    test.write_text(text)
+    project.save()
+    result = project.compare("--onnxlite-complete", "--onnxlite-report=r.json")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["digits * 9 of 9 nodes on CPU * pass*", "digits * 9 of 9 nodes on OpenVINO * pass*"])
+    records = json.loads((project.path / "r.json").read_text())["records"]
+    assert {r["variant"]: r["runtime"]["provider"] for r in records} == {
+        "onnx": "CPUExecutionProvider",
+        "openvino": PROVIDER,
+    }
+    # What OpenVINO does not take is red for the one, and no matter of the other.
+    project.replace("onnx.onnx", model(tmp_path / "b.onnx", "Hardmax"))
+    red = project.run(UNEXPLAINED)
+    red.assert_outcomes(passed=1, failed=1)
+    red.stdout.fnmatch_lines(["*digits openvino: *placement*", "*last (Hardmax) on CPUExecutionProvider*"])

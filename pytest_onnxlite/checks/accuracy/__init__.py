@@ -274,7 +274,8 @@ def _advice(task: Task[AccuracyLimit]) -> str:
     kind, spec = builder.kind(variant.kind), builder.spec
     recipe = builder.recipe_of(variant.kind)
     is_onnx = recipe is None and variant.has_file and variant.path.suffix == ".onnx"
-    return advise(Made(kind, recipe, spec.calibration is not None, operators(variant.path) if is_onnx else ()))
+    found = operators(variant.path) if is_onnx else ()
+    return advise(Made(kind, recipe, spec.calibration is not None, found, spec.file_of(variant.kind)))
 
 
 def _value(found: Found) -> float:

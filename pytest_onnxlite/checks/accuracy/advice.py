@@ -24,16 +24,20 @@ class Made:
         recipe: what it was quantized by here; None if it was not.
         is_calibrated: whether the spec has calibration data.
         operators: the operators of its file, if that is a file of the user's; empty where nobody looked.
+        of: the variant whose file it is, if it is one that is run otherwise; empty if it is not.
     """
 
     kind: Kind
     recipe: AnyRecipe | None = None
     is_calibrated: bool = False
     operators: Collection[str] = ()
+    of: str = ""
 
 
 def advise(made: Made) -> str:
     """Say what may give back what was lost, as a sentence."""
+    if made.of:
+        return f"It is the file of the {made.of} variant: if that loses less, change how this one is run (Variant(runtime=...))."
     if isinstance(made.recipe, Float16):
         return (
             f"Keep the layers that lose most in float32 (Float16(keep=[...])): values beyond {LARGEST:,} overflow, and sums "

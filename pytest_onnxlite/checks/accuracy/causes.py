@@ -69,6 +69,16 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Otherwise:
+    """The variant whose file this is, run otherwise: its name, in what that differs, its figure as a text, how much more it has."""
+
+    of: str
+    change: str
+    figure: str
+    lost: float
+
+
+@dataclass(frozen=True)
 class OneSided:
     """Calibration data that has one answer: how many samples of how many, which, and its share of the evaluation data."""
 
@@ -93,6 +103,7 @@ class Evidence:
         answers: which classes and samples changed.
         before: what the float model lost since the last release.
         moved: what the last release's own file lost since it was saved.
+        otherwise: the same file as another variant runs it; None if it is no such file, or is not concerned.
         is_constant: whether all calibration samples are the same.
         one_sided: calibration data that has one answer.
         calibrated: the model calibrated on some of the evaluation data; None if that was not tried.
@@ -112,6 +123,7 @@ class Evidence:
     answers: Answers | None = None
     before: Before | None = None
     moved: Moved | None = None
+    otherwise: Otherwise | None = None
     is_constant: bool = False
     one_sided: OneSided | None = None
     calibrated: Tried | None = None
@@ -197,6 +209,19 @@ def _moved(evidence: Evidence) -> list[Cause]:
             CONDITIONS,
         )
     ]
+
+
+def _otherwise(evidence: Evidence) -> list[Cause]:
+    other = evidence.otherwise
+    if other is None or other.lost <= 0:
+        return []
+    is_most = other.lost >= _PROVEN * evidence.lost
+    part = f"{other.lost:.4g} of the {evidence.lost:.4g}{' answers' if evidence.counted else ''} lost"
+    text = (
+        f"it is the file of the {other.of} variant, run otherwise ({other.change}). As that is run, the same file has "
+        f"{other.figure}: {part} come from the runtime, not from the model."
+    )
+    return [Cause(Rank.KNOWN if is_most else Rank.LIKELY, text, CONDITIONS)]
 
 
 def _before(evidence: Evidence) -> list[Cause]:
@@ -322,6 +347,7 @@ def _doubts(evidence: Evidence, rank: Rank) -> list[Cause]:
 _RULES: tuple[Callable[[Evidence], list[Cause]], ...] = (
     _changed,
     _moved,
+    _otherwise,
     _before,
     _calibration,
     _processor,

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pytest_onnxlite.baseline.runtime import runtime_change, runtime_here
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.answers import Answers, compare_answers
 from pytest_onnxlite.checks.accuracy.causes import (
@@ -20,6 +21,7 @@ from pytest_onnxlite.checks.accuracy.causes import (
     Evidence,
     Moved,
     OneSided,
+    Otherwise,
     Rank,
     is_proven,
     is_settled,
@@ -35,6 +37,8 @@ from pytest_onnxlite.checks.accuracy.range_causes import range_text
 from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons, Trial
 from pytest_onnxlite.checks.accuracy.trials import (
     as_tried,
+    figure_of,
+    figure_text,
     recipe_of,
     remarks_of,
     try_calibration,
@@ -129,6 +133,7 @@ def _known(case: Case[Found], found: Answers | None, name: str) -> Evidence:
         answers=found,
         before=_before(case),
         moved=_moved(case),
+        otherwise=_otherwise(case),
     )
 
 
@@ -230,6 +235,21 @@ def _moved(case: Case[Found]) -> Moved | None:
     assert isinstance(found.last, Recount)
     was = evidence.saved.correct or 0
     return Moved(f"{was} right", f"{found.last.correct} right", was - found.last.correct, why)
+
+
+def _otherwise(case: Case[Found]) -> Otherwise | None:
+    """Rate the same file as the variant runs it that it belongs to; None if that is not what was compared."""
+    builder, kind = case.task.builder, case.task.variant.kind
+    spec, row, of = builder.spec, builder.kind(kind), builder.spec.file_of(kind)
+    if case.verdict.against == BASELINE or not of:
+        return None
+    change = runtime_change(runtime_here(row, spec.runtime_of(of)), runtime_here(row, spec.runtime_of(kind)))
+    try:
+        found = accuracy.measure(builder, builder.variant(of), case.task.batch_size)
+    except OutOfTime:
+        return None
+    lost = figure_of(found) - figure_of(case.found)
+    return Otherwise(of, change, figure_text(found), lost)
 
 
 # -- layers --------------------------------------------------------------------------------------------------
