@@ -39,7 +39,7 @@ Outputs = dict[str, Array]
 
 
 class Variant:
-    """A form of a model that a fixture returns; called by itself, one for `ModelSpec(variants=...)`.
+    """A form of a model that a fixture returns; or, called by itself, one for `ModelSpec(variants=...)`.
 
     `Variant("onnx", runtime=Runtime(...))` is the file of the variant that is named, run otherwise: see `OtherRuntime`.
 
