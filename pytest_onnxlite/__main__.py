@@ -36,9 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="render a JSON report; Markdown on the terminal if nothing is said")
     report.add_argument("file", type=Path, metavar="FILE.json", help="what --onnxlite-report wrote")
-    report.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
-    report.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown")
-    _add_services(report)
+    _add_formats(report)
     report.add_argument("--annotations", action="store_true", help="print the notes that GitHub Actions reads")
     report.add_argument(
         "--history", type=Path, metavar="DIR", help="add the trend over the baselines in DIR, from its git history"
@@ -55,9 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--against", metavar="REF|DIR", help="what the shards were compared with, by --onnxlite-against")
     merge.add_argument("--shards", type=int, metavar="N", help="how many there are, so that one that is lost is red")
     merge.add_argument("--report", type=Path, metavar="FILE.json", help="write the merged report")
-    merge.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
-    merge.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown; on the terminal otherwise")
-    _add_services(merge)
+    _add_formats(merge)
     show = commands.add_parser("show", help="print what is guarded by the baselines in a folder")
     show.add_argument("folder", type=Path, nargs="?", default=Path("baselines"), metavar="DIR")
     show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
@@ -85,10 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_services(command: argparse.ArgumentParser) -> None:
+def _add_formats(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--html", type=Path, metavar="FILE.html", help="write the HTML page")
+    command.add_argument("--markdown", type=Path, metavar="FILE.md", help="write Markdown")
     command.add_argument("--sarif", type=Path, metavar="FILE.sarif", help="write what is wrong as SARIF")
     command.add_argument(
         "--code-quality", type=Path, metavar="FILE.json", help="write what is wrong as GitLab's code quality report"
+    )
+    command.add_argument(
+        "--model-card", type=Path, metavar="FILE.md", help="write what was judged into a model card, such as README.md"
     )
 
 
@@ -129,11 +130,10 @@ def _report(arguments: argparse.Namespace) -> int:
         from pytest_onnxlite.report import trend
 
         content = replace(content, trend=tuple(trend.history(arguments.history, checks)))
-    _write_pages(arguments, content, checks)
+    written = _write_pages(arguments, content, checks)
     if arguments.annotations:
         _say("\n".join(annotate(content, checks)))
-    pages = (arguments.html, arguments.markdown, arguments.sarif, arguments.code_quality)
-    if not any(pages) and not arguments.annotations:
+    if not written and not arguments.annotations:
         _say(markdown.render(content, checks).rstrip())
     return 0
 
@@ -142,7 +142,6 @@ def _merge(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.baseline.store import BaselineStore
     from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report import document, markdown
-    from pytest_onnxlite.report.delivery import write
     from pytest_onnxlite.report.merging import merge
 
     files, folder = arguments.files, arguments.baseline_dir
@@ -156,8 +155,6 @@ def _merge(arguments: argparse.Namespace) -> int:
     checks = Registry.load().checks
     shards = {str(file): document.load(file, checks) for file in files}
     content = merge(shards, BaselineStore(folder, checks).held(), arguments.shards, arguments.against or str(folder))
-    if arguments.report is not None:
-        write(arguments.report, document.as_text(content), "--report")
     _write_pages(arguments, content, checks)
     if arguments.markdown is None:
         _say(markdown.render(content, checks).rstrip())
@@ -173,21 +170,16 @@ def _found(asked: str, baselines: Path) -> str:
     return find(asked, Path(asked), Place(Path.cwd(), baselines.absolute()), lambda: folder).baseline_dir
 
 
-def _write_pages(arguments: argparse.Namespace, content: Document, checks: Checks) -> None:
-    from pytest_onnxlite.report import markdown
-    from pytest_onnxlite.report.annotations import as_code_quality, as_sarif
+def _write_pages(arguments: argparse.Namespace, content: Document, checks: Checks) -> bool:
+    """Write each file that was asked for; returns whether one was."""
     from pytest_onnxlite.report.delivery import write
+    from pytest_onnxlite.report.formats import FORMATS
 
-    if arguments.html is not None:
-        from pytest_onnxlite.report import html
-
-        write(arguments.html, html.render(content, checks), "--html")
-    if arguments.markdown is not None:
-        write(arguments.markdown, markdown.render(content, checks), "--markdown")
-    if arguments.sarif is not None:
-        write(arguments.sarif, as_sarif(content, checks), "--sarif")
-    if arguments.code_quality is not None:
-        write(arguments.code_quality, as_code_quality(content, checks), "--code-quality")
+    asked = {name: getattr(arguments, name.replace("-", "_"), None) for name in FORMATS}
+    for name, path in asked.items():
+        if path is not None:
+            write(path, FORMATS[name](content, checks, "", path), f"--{name}")
+    return any(path is not None for path in asked.values())
 
 
 def _show(arguments: argparse.Namespace) -> int:

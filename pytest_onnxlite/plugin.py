@@ -76,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _register_declared(config, settings)
     except UsageMistake as error:
         raise pytest.UsageError(str(error)) from None
-    if settings.mode != "plain" or settings.processors:
+    if settings.has_to_speak:
         session_of(config)  # even a run without a guarded test has something to say
 
 
@@ -121,8 +121,7 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
         if settings.mode == "plain":
             return
         raise UsageMistake(f"{path} may declare models, and cannot be read: {error}") from None
-    files = (settings.report, settings.html, settings.markdown, settings.sarif, settings.code_quality)
-    asked = settings.mode != "plain" or any((*files, settings.processors))
+    asked = settings.mode != "plain" or bool(settings.reports or settings.processors)
     if not (mentioned or asked):
         return
     from pytest_onnxlite.declared_tests import DeclaredFile

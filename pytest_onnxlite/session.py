@@ -347,7 +347,7 @@ class GuardSession:
         shows = any(self._config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
         if self._is_worker or shows or concluded:
             return
-        if self.run.records or self.run.unjudged or self._settings.mode != "plain" or self._settings.processors:
+        if self.run.records or self.run.unjudged or self._settings.has_to_speak:
             from pytest_onnxlite.ending import conclude
             from pytest_onnxlite.report import junit
 

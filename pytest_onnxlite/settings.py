@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib.util
 import math
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     import pytest
 
@@ -89,6 +89,12 @@ OPTIONS: tuple[tuple[str, bool, str], ...] = (
     ("markdown", False, "write it as Markdown; a GitHub job summary gets it without being asked"),
     ("sarif", False, "write what is wrong as SARIF, which code scanning reads"),
     ("code-quality", False, "write what is wrong as GitLab's code quality report"),
+    (
+        "model-card",
+        False,
+        "write what was judged into this model card, such as README.md, between two marks; the rest of it stays (needs pyyaml: "
+        "the extra `card`)",
+    ),
     ("bundle", False, "for each failed test write a folder that replays it elsewhere: files, failing inputs, baseline"),
     ("bundle-data", True, "with --onnxlite-bundle: put the whole evaluation data into the folder"),
 )
@@ -101,6 +107,7 @@ METAVARS = {
     "markdown": "FILE.md",
     "sarif": "FILE.sarif",
     "code-quality": "FILE.json",
+    "model-card": "FILE.md",
     "cache": "on|off",
     "explain-time": "SECONDS",
     "suggest-time": "SECONDS",
@@ -126,7 +133,10 @@ INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
 _LONGEST_REASON = 500
 # What a run is for.
 Mode = Literal["plain", "compare", "save"]
+# The files that a report is written as.
+REPORTS = ("report", "html", "markdown", "sarif", "code-quality", "model-card")
 NO_JINJA = "the HTML page is made with jinja2, which is not installed: pip install 'pytest-onnxlite[html]'"
+NO_YAML = "a model card is read with pyyaml, which is not installed: pip install 'pytest-onnxlite[card]'"
 
 
 class UsageMistake(Exception):
@@ -152,7 +162,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         cache_dir: where built models are kept; None for pytest's cache folder.
         cache_bytes: what the cache may take.
         inference_time: seconds that one inference may take.
-        report: the JSON report to write.
+        reports: the files to write, by what they are (`REPORTS`).
         explain: explain every verdict.
         explain_time: seconds that explaining one limit may take.
         suggest: search for a recipe that passes, where the INT8 variant fails.
@@ -160,10 +170,6 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         processors: the processors that accuracy is counted on besides this one, with those that a marker names.
         last_runtime: the folder with the last release's runtime; `auto` to have it installed; empty for none.
         processor_time: seconds that counting on one of them may take.
-        html: the HTML page to write.
-        markdown: the Markdown file to write.
-        sarif: the SARIF log to write.
-        code_quality: GitLab's code quality report to write.
         bundle: where a folder is written for each failed test.
         bundle_data: whether it holds the whole evaluation data.
         runtime_change: whether another runtime than the last release's is red: `report` or `fail`.
@@ -186,7 +192,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     cache_dir: Path | None = None
     cache_bytes: int = 4096 << 20
     inference_time: float = 600.0
-    report: Path | None = None
+    reports: Mapping[str, Path] = MappingProxyType({})
     explain: bool = False
     explain_time: float = 60.0
     suggest: bool = False
@@ -194,10 +200,6 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     processors: tuple[str, ...] = ()
     processor_time: float = 120.0
     last_runtime: Path | str = ""
-    html: Path | None = None
-    markdown: Path | None = None
-    sarif: Path | None = None
-    code_quality: Path | None = None
     bundle: Path | None = None
     bundle_data: bool = False
     runtime_change: str = "report"
@@ -236,7 +238,7 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             cache_dir=read.path("cache_dir") if cache == "on" else None,
             cache_bytes=_mebibytes(str(config.getini("onnxlite_cache_size"))),
             inference_time=_inference_time(str(config.getini("onnxlite_inference_time"))),
-            report=read.path("report"),
+            reports=read.reports(),
             explain=read.flag("explain"),
             explain_time=read.seconds("explain_time", cls.explain_time),
             suggest=read.flag("suggest"),
@@ -244,10 +246,6 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             processors=_processors(read.text("processors")),
             last_runtime=_last_runtime(read),
             processor_time=read.seconds("processor_time", cls.processor_time),
-            html=read.path("html"),
-            markdown=read.path("markdown"),
-            sarif=read.path("sarif"),
-            code_quality=read.path("code_quality"),
             bundle=read.path("bundle"),
             bundle_data=read.flag("bundle_data"),
             runtime_change=_runtime_change(str(config.getini("onnxlite_runtime_change"))),
@@ -259,6 +257,11 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     def compared_with(self) -> str:
         """What the baselines are of, in a few words; empty for the work tree's own."""
         return "" if self.target is None else self.target.text
+
+    @property
+    def has_to_speak(self) -> bool:
+        """Whether even a run without a guarded test has something to say."""
+        return self.mode != "plain" or bool(self.processors) or "model-card" in self.reports
 
     def accepts(self, check: str) -> bool:
         """Tell whether a candidate is saved although it is worse by a check; `latency` is `latency[long]` as well."""
@@ -306,6 +309,20 @@ class _Reader:
             return Path(self._config.invocation_params.dir, given)
         ini = self._config.getini(f"onnxlite_{name}")
         return self._config.rootpath / str(ini) if ini else None
+
+    def reports(self) -> dict[str, Path]:
+        found = {name: self.path(name.replace("-", "_")) for name in REPORTS}
+        for name, module, missing in (("html", "jinja2", NO_JINJA), ("model-card", "yaml", NO_YAML)):
+            if found[name] is not None and importlib.util.find_spec(module) is None:
+                raise UsageMistake(f"--onnxlite-{name}: {missing}")
+        asked = {name: path for name, path in found.items() if path is not None}
+        for name, path in asked.items():
+            twin = next((other for other, taken in asked.items() if other != name and taken == path), None)
+            if twin is not None:
+                raise UsageMistake(
+                    f"--onnxlite-{name} and --onnxlite-{twin} both write {path}; give each a file of its own."
+                )
+        return asked
 
     def seconds(self, name: str, default: float) -> float:
         given = self.text(name)
@@ -358,8 +375,6 @@ def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
         )
     if read.option("bundle_data") and read.path("bundle") is None:
         raise UsageMistake("--onnxlite-bundle-data goes with --onnxlite-bundle=DIR, which says where to.")
-    if read.path("html") is not None and importlib.util.find_spec("jinja2") is None:
-        raise UsageMistake(f"--onnxlite-html: {NO_JINJA}")
 
 
 def _inference_time(text: str) -> float:

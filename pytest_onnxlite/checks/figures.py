@@ -24,12 +24,21 @@ class History:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of one kind of variant, measured or known along with a measured one: its value, its text, and a remark."""
+    """A figure of one kind of variant, measured or known along with a measured one.
+
+    Attributes:
+        kind: the variant's.
+        value: the figure.
+        text: it, as a person reads it.
+        remark: how it came to be known, if not measured.
+        metric: what others call figures of this kind, such as `accuracy`; empty for what its check is called.
+    """
 
     kind: str
     value: float
     text: str
     remark: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True)

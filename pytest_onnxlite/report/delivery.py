@@ -12,7 +12,8 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import write_atomically
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import document, markdown
-from pytest_onnxlite.report.annotations import annotate, as_code_quality, as_sarif, workspace_prefix
+from pytest_onnxlite.report.annotations import annotate, workspace_prefix
+from pytest_onnxlite.report.formats import FORMATS
 from pytest_onnxlite.run import Run
 from pytest_onnxlite.settings import Settings
 
@@ -32,25 +33,12 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
     commit = _commit(settings.rootdir, environ)
     content = document.build(run, settings.mode, checks, commit, settings.runtime, settings.target)
     problems: list[str] = []
-
-    def put(option: str, path: Path | None, text: str) -> None:
+    prefix = workspace_prefix(settings.rootdir, environ)
+    for name, path in settings.reports.items():
         try:
-            if path is not None:
-                write(path, text, f"--onnxlite-{option}")
+            write(path, FORMATS[name](content, checks, prefix, path), f"--onnxlite-{name}")
         except OnnxliteError as error:
             problems.append(str(error))
-
-    put("report", settings.report, document.as_text(content))
-    put("markdown", settings.markdown, markdown.render(content, checks) if settings.markdown else "")
-    prefix = workspace_prefix(settings.rootdir, environ)
-    put("sarif", settings.sarif, as_sarif(content, checks, prefix) if settings.sarif else "")
-    put(
-        "code-quality", settings.code_quality, as_code_quality(content, checks, prefix) if settings.code_quality else ""
-    )
-    if settings.html is not None:
-        from pytest_onnxlite.report import html
-
-        put("html", settings.html, html.render(content, checks))
     summary = environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:

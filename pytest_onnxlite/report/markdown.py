@@ -61,7 +61,8 @@ def block(lines: str) -> str:
     return f"{fence}text\n{lines}\n{fence}"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Return a table of escaped texts; `numbers` are the columns that hold figures."""
     rule = ["--:" if number in numbers else "---" for number in range(len(columns))]
     lines = [columns, rule, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -79,7 +80,7 @@ def _summary(page: view.Page) -> str:
             for cell in row.cells
         ]
         rows.append([escape(row.model), escape(row.variant), _badge(row.status, row.word.lower()), *cells])
-    return _table(["model", "variant", "verdict", *map(escape, page.columns)], rows)
+    return table(["model", "variant", "verdict", *map(escape, page.columns)], rows)
 
 
 def _beside(cell: view.Cell) -> str:
@@ -104,7 +105,7 @@ def _variant(part: view.VariantPart) -> Iterable[str]:
             history = row.history
             texts = (history.first, history.last, f"**{history.today}**", history.change, history.allowed)
             rows.append([escape(row.name), *texts, _badge(row.status)])
-        yield _table(columns, rows, numbers=(1, 2, 3, 4))
+        yield table(columns, rows, numbers=(1, 2, 3, 4))
     for line in part.measured_at:
         yield escape(f"{line[:1].upper()}{line[1:]}.")
     for block in part.blocks:
@@ -113,7 +114,7 @@ def _variant(part: view.VariantPart) -> Iterable[str]:
         elif isinstance(block, Counts):
             counts = [[escape(n), str(was), str(now), block.change(was, now)] for n, was, now in block.rows]
             yield escape(block.title)
-            yield _table(["name", block.before, escape(block.after), "change"], counts, numbers=(1, 2, 3))
+            yield table(["name", block.before, escape(block.after), "change"], counts, numbers=(1, 2, 3))
         elif isinstance(block, Compared):
             yield from _compared(block)
 
@@ -128,7 +129,7 @@ def _compared(block: Compared) -> Iterable[str]:
             " ".join(filter(None, [row.name, f"({row.note})" if row.note else "", row.bad and f"✗ {row.bad}"]))
         )
         rows.append([name, escape(row.text), *(escape(texts.get(label, "–")) for label in marks)])
-    yield _table(["name", "figure", *map(escape, marks)], rows, numbers=range(1, 2 + len(marks)))
+    yield table(["name", "figure", *map(escape, marks)], rows, numbers=range(1, 2 + len(marks)))
 
 
 def _trend(part: TrendPart) -> Iterable[str]:
@@ -139,6 +140,6 @@ def _trend(part: TrendPart) -> Iterable[str]:
     if part.remarks:
         yield "\n".join(f"- {escape(line)}" for line in part.remarks)
     if part.releases:
-        yield _table(
+        yield table(
             ["date", "release", *map(escape, part.columns)], part.releases, numbers=range(2, 2 + len(part.columns))
         )

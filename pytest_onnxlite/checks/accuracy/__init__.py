@@ -241,10 +241,11 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
     def figures(self, found: Found, kind: str) -> list[Figure]:
         """Return this kind's figure and the reference's."""
         if isinstance(found, Accuracy):
-            own = Figure(kind, found.share, found.figure)
+            name = "accuracy" if found.metric == "top1" else found.metric
+            own = Figure(kind, found.share, found.figure, metric=name)
             other = found.reference_correct / found.total
             return [own, *([Figure(found.reference, other, percent(other))] if found.reference else [])]
-        own = Figure(kind, found.value, f"{found.value:.4g}")
+        own = Figure(kind, found.value, f"{found.value:.4g}", metric=found.metric)
         value = found.reference_value
         return [own] if value is None else [own, Figure(found.reference, value, f"{value:.4g}")]
 

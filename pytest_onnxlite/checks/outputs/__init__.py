@@ -106,7 +106,7 @@ class OutputsCheck(Check[OutputsLimit, Found]):
     def figures(self, found: Found, kind: str) -> list[Figure]:
         """Return the lowest ratio."""
         lowest = found.reference.lowest if found.reference is not None else None
-        return [] if lowest is None else [Figure(kind, lowest, decibel_text(lowest))]
+        return [] if lowest is None else [Figure(kind, lowest, decibel_text(lowest), metric="sqnr")]
 
     def trend(self, section: OutputsSection, first: Any) -> Trend | None:
         """Return the saved ratio."""
