@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_onnxlite.lint.model_index import ModelIndex
+from pytest_onnxlite.lint.model_index import FLOATS, ModelIndex
+from pytest_onnxlite.lint.operators import READ_DOMAINS
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,28 @@ class OperatorChange:
 def count_operators(index: ModelIndex) -> dict[str, int]:
     """Return how often each operator occurs, subgraphs and functions included, by name."""
     return dict(sorted(Counter(place.op for place in index.places).items()))
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Operators whose numbers no check reads.
+
+    Attributes:
+        operators: their names without a domain, each once, by name.
+        all: whether no other node of the graph computes with a number that is stored in it.
+    """
+
+    operators: tuple[str, ...] = ()
+    all: bool = False
+
+
+def unread_operators(index: ModelIndex) -> Unread:
+    """Return the operators of domains that no check knows, such as trees and linear models; functions of the model are known."""
+    functions = {(domain, name) for domain, name, *_ in index.model.functions}
+    nodes = [place.node for place in index.places]
+    found = {n.op_type for n in nodes if n.domain not in READ_DOMAINS and (n.domain, n.op_type) not in functions}
+    floats = any(constant.used and constant.tensor.dtype in FLOATS for constant in index.constants)
+    return Unread(tuple(sorted(found)), bool(found) and not floats)
 
 
 def compare_operators(before: Mapping[str, int], after: Mapping[str, int]) -> OperatorChange:

@@ -22,6 +22,8 @@ ONNX_DOMAINS = ("", "ai.onnx")
 # ONNX Runtime's own operators, and the forms of ONNX's operators that it makes for one kind of processor.
 _RUNTIME = ("com.microsoft", "com.ms.internal.nhwc")
 PROCESSOR_DOMAINS = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
+# Of other domains no check knows what an operator holds: trees and linear models keep their numbers in attributes.
+READ_DOMAINS = frozenset({*ONNX_DOMAINS, *_RUNTIME, *PROCESSOR_DOMAINS})
 QUANTIZE = "QuantizeLinear"
 DEQUANTIZE = "DequantizeLinear"
 DYNAMIC_QUANTIZE = "DynamicQuantizeLinear"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from pytest_onnxlite.runtime.values import as_arrays
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
-from projects import Project
+from onnx_models import edit
+from projects import UNEXPLAINED, Project
 
 CLASSES = ("ham", "eggs", "spam")
 PLAIN = Absent(Outcome.NOT_COMPARED, "only under --onnxlite-baseline")
@@ -129,6 +132,61 @@ def test_texts_and_maps_are_timed_and_measured(project: Project, tmp_path: Path)
     model = classifier(tmp_path / "a.onnx", texts=True)
     project.write({"onnx": model}, Y.reshape(-1, 1), Y, variant="onnx", markers=MEASURED, spec="output='output_label'")
     project.run().assert_outcomes(passed=1)
+
+
+def forest(path: Path, wrong: bool = False) -> Path:
+    """A pipeline of scikit-learn's, by its converter: string labels, and a map from label to probability."""
+    skl2onnx = pytest.importorskip("skl2onnx")
+    ensemble, pipeline, preprocessing = map(
+        import_module, ("sklearn.ensemble", "sklearn.pipeline", "sklearn.preprocessing")
+    )
+
+    features = np.hstack([X, np.random.default_rng(0).normal(size=(len(X), 3)).astype(np.float32)])
+    labels = np.where(Y == "ham", Y, np.where(Y == "spam", "eggs", "spam")) if wrong else Y
+    steps = preprocessing.StandardScaler(), ensemble.RandomForestClassifier(5, max_depth=4, random_state=0)
+    fitted = pipeline.make_pipeline(*steps).fit(features, labels)
+    model = skl2onnx.to_onnx(fitted, features[:1], target_opset={"": 17, "ai.onnx.ml": 3})
+    onnx.save(model, path)
+    return path
+
+
+def test_a_pipeline_of_trees_is_judged_and_the_graph_check_says_that_it_has_nothing_to_say(
+    project: Project, tmp_path: Path
+) -> None:
+    x = np.hstack([X, np.random.default_rng(0).normal(size=(len(X), 3)).astype(np.float32)])
+    spec = "output='output_label'"
+    project.write({"onnx": forest(tmp_path / "a.onnx")}, x, Y, variant="onnx", markers=MARKERS + MEASURED, spec=spec)
+    result = project.run("--onnxlite-report=r.json")
+    result.assert_outcomes(passed=1)
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    said = "sound, nothing to compare: Scaler, TreeEnsembleClassifier, ZipMap"
+    figures = {verdict["check"]: verdict["figure"] for verdict in record["verdicts"]}
+    assert figures["graph"] == said
+    assert set(figures) == {"accuracy", "outputs", "size", "latency", "memory", "graph"}
+    assert said in result.stdout.str()
+    # Answers are judged by what the trees answer; and what the graph check does look at, it still sees.
+    project.write({"onnx": tmp_path / "a.onnx"}, x, Y, variant="onnx", markers=MARKERS, spec=spec)
+    project.save()
+    project.replace("onnx.onnx", forest(tmp_path / "b.onnx", wrong=True))
+    result = project.compare(UNEXPLAINED)
+    result.assert_outcomes(failed=1)
+    assert re.search(r"digits onnx: accuracy, outputs", result.stdout.str())
+    renamed = edit(tmp_path / "a.onnx", tmp_path / "c.onnx", lambda model: rename(model, "output_label", "answer"))
+    project.replace("onnx.onnx", renamed)
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace("'output_label'", "'answer'"))
+    result = project.compare(UNEXPLAINED)
+    result.assert_outcomes(failed=1)
+    assert (
+        "inputs or outputs changed, nothing to compare: Scaler, TreeEnsembleClassifier, ZipMap" in result.stdout.str()
+    )
+
+
+def rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
+    (output,) = (value for value in model.graph.output if value.name == old)
+    output.name = new
 
 
 def test_labels_that_the_model_does_not_know_are_told(project: Project, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from pytest_onnxlite.checks.graph.limit import GraphLimit
 from pytest_onnxlite.checks.graph.measurement import Graph, GraphChanges, GraphEvidence, GraphSection
 from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, missing
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.lint.operator_counts import Unread
 
 NAME = "graph"
+_MOST_NAMES = 3
 # What the comparison with the float model had to leave out.
 NOT_COMPARED = frozenset({"OLX808", "OLX809"})
 
@@ -18,6 +20,15 @@ def figure_text(errors: int, warnings: int) -> str:
     if warnings:
         parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
     return ", ".join(parts)
+
+
+def unread_text(unread: Unread) -> str:
+    """Say what no check looked into: `nothing to compare: TreeEnsembleClassifier, ZipMap`; empty for nothing."""
+    if not unread.operators:
+        return ""
+    shown = ", ".join(unread.operators[:_MOST_NAMES])
+    more = f" and {len(unread.operators) - _MOST_NAMES} more" if len(unread.operators) > _MOST_NAMES else ""
+    return f"{'nothing to compare' if unread.all else 'not looked into'}: {shown}{more}"
 
 
 def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, reference: Reference) -> list[Verdict]:
@@ -32,6 +43,7 @@ def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, r
     errors, warnings = (tuple(f for f in found.findings if f.severity == severity) for severity in ("error", "warning"))
     findings = (*errors, *warnings)
     left_out = [finding.found for finding in found.findings if finding.code in NOT_COMPARED]
+    left_out += filter(None, [unread_text(found.unread)])
     figure = ", ".join([figure_text(len(errors), len(warnings)), *left_out])
     outcome = Outcome.FAIL if errors else Outcome.PASS
     # What passes has its warnings shown by `GraphCheck.warnings`.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pytest_onnxlite.checks.graph.measurement import Graph, GraphChanges, GraphSection, OperatorChange
 from pytest_onnxlite.lint import check_graph, compare_operators, compare_signatures, signature, summarize
 from pytest_onnxlite.lint.loading import load_model
+from pytest_onnxlite.lint.model_index import ModelIndex
+from pytest_onnxlite.lint.operator_counts import unread_operators
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.variant import Variant
 
@@ -27,6 +29,7 @@ def measure(builder: Builder, variant: Variant, ignore: Sequence[str]) -> Graph:
         findings=tuple(findings),
         signature=signature(model),
         operators=operators,
+        unread=unread_operators(ModelIndex(model)),
         quantization=OperatorChange(dict(change.added), dict(change.removed)) if change else OperatorChange(),
     )
 

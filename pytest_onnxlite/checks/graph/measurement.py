@@ -9,6 +9,7 @@ import msgspec
 
 from pytest_onnxlite.baseline.record import Count
 from pytest_onnxlite.lint import Finding, Signature
+from pytest_onnxlite.lint.operator_counts import Unread
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Graph:
         signature: inputs and outputs.
         operators: how often each occurs.
         quantization: which operators appeared and which went on the way from the float model; empty without one.
+        unread: operators that no check looks into.
     """
 
     findings: tuple[Finding, ...]
     signature: Signature
     operators: Mapping[str, int]
     quantization: OperatorChange = OperatorChange()
+    unread: Unread = field(default_factory=Unread)
 
 
 @dataclass(frozen=True)
