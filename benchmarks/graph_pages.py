@@ -74,6 +74,11 @@ BatchNormalization in the weights of a Conv, Gemm for MatMul and Add, Transposes
 what they feed, whatever they are called. What cannot be compared, because an optimizer has made one node of several, is counted and
 named (`OLX808`, `OLX809`).
 
+Operators of other domains keep what they compute with where no check looks: trees, linear models and scalers of `ai.onnx.ml` in attributes,
+custom operators in a library. Their graph is checked as any other: the format, the names, what is written of inputs and outputs, operators since the last
+release. The figure says what was not looked into: `sound, nothing to compare: Scaler, TreeEnsembleClassifier, ZipMap` if there is nothing else
+in the model, `sound, not looked into: NegPos` if there is. Accuracy and outputs judge what they answer.
+
 What that costs, as `python benchmarks/graph_time.py` printed it (onnx 1.23.2, ONNX Runtime 1.32.0, AMD EPYC):
 
 | model | read by | processor time | memory beyond the interpreter's |
