@@ -166,21 +166,22 @@ class Guardian:
         records: dict[str, Record] = {}
         own: dict[str, Variant] = {}
         judged: dict[str, list[_JudgedLimit]] = {}
-        for kind, name, limit in limits:
-            variant = own[kind] = require_own(variants[kind], kind, builder)
-            require_unchanged(variant, self._state_of(variant))
-            if kind not in records:
-                records[kind] = self._start_record(test, builder, variant)
-            done = self._judge_limit(builder, variant, self.registry.checks[name], limit, clock, records[kind])
-            judged.setdefault(kind, []).append(done)
-            records[kind] = self._noted(records[kind], done)
-        # Afterwards, so that nothing of it runs next to a measurement.
-        for kind, record in records.items():
-            record = self._explain(record, judged[kind])
-            told = forecast.remark(builder, record, own[kind], self.registry.checks, self._settings, self._progress)
-            record = replace(record, forecast=told)
-            kept = [(name, limit) for other, name, limit in (*limits, *other_limits) if other == kind]
-            records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
+        with builder.shared.kept():  # several limits ask for the same outputs
+            for kind, name, limit in limits:
+                variant = own[kind] = require_own(variants[kind], kind, builder)
+                require_unchanged(variant, self._state_of(variant))
+                if kind not in records:
+                    records[kind] = self._start_record(test, builder, variant)
+                done = self._judge_limit(builder, variant, self.registry.checks[name], limit, clock, records[kind])
+                judged.setdefault(kind, []).append(done)
+                records[kind] = self._noted(records[kind], done)
+            # Afterwards, so that nothing of it runs next to a measurement.
+            for kind, record in records.items():
+                record = self._explain(record, judged[kind])
+                told = forecast.remark(builder, record, own[kind], self.registry.checks, self._settings, self._progress)
+                record = replace(record, forecast=told)
+                kept = [(name, limit) for other, name, limit in (*limits, *other_limits) if other == kind]
+                records[kind] = replace(record, suggestion=self._suggest(builder, record, kept, declared_in))
         return list(records.values())
 
     def _widened(self, builder: Builder, limits: Sequence[Asked]) -> list[Asked]:

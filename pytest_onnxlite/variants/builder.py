@@ -6,6 +6,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.code import Unhashable
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
+from pytest_onnxlite.variants.shared import SharedOutputs
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.stateful import open_onnx
 from pytest_onnxlite.variants.trained import TrainedVariant
@@ -49,6 +51,7 @@ class Builder:
             raise OnnxliteError(
                 f"ModelSpec({spec.name!r}): a variant is called {taken!r}, which is the name of a kind; choose another."
             )
+        self.shared = SharedOutputs()
         self._own: dict[str, RuntimeVariant] = {}
         self._named: dict[str, Kind] = {}
         self._folders: list[tempfile.TemporaryDirectory[str]] = []
@@ -225,8 +228,8 @@ class Builder:
         A trained variant's come from the cache: they do not depend on how the samples are split.
         """
         if variant.kind != "trained":
-            return variant.run(self.evaluation.x, batch_size)
-        return self._trained_outputs
+            return self.shared.run(variant, self.evaluation, batch_size)
+        return deepcopy(self._trained_outputs)
 
     @cached_property
     def _trained_outputs(self) -> Outputs:
@@ -359,11 +362,6 @@ class Builder:
         return TfliteVariant(self.spec.name, kind, entry / "model.tflite", self.spec.runtime)
 
     # -- files of the user's -----------------------------------------------------------------------------
-
-    @cached_property
-    def recipe_notes(self) -> dict[str, Any]:
-        """What the quantizer decided about the INT8 variant; see `notes_of`."""
-        return self.notes_of("int8")
 
     def notes_of(self, kind: str) -> dict[str, Any]:
         """Return what its recipe decided about a variant: weights, excluded nodes; empty for one that no recipe made."""

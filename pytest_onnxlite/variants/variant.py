@@ -188,9 +188,14 @@ class Variant:
         Raises:
             OnnxliteError: an output does not count samples on its first axis, or holds NaN or infinity.
         """
-        return self._finite(self.join(parts, batch_size, total))
+        return self.finite(self.join(parts, batch_size, total))
 
-    def _finite(self, outputs: Outputs) -> Outputs:
+    def finite(self, outputs: Outputs) -> Outputs:
+        """Return outputs that hold numbers alone.
+
+        Raises:
+            OnnxliteError: one holds NaN or infinity.
+        """
         for name, array in outputs.items():
             self.require_finite(name, array)
         return outputs
@@ -287,7 +292,7 @@ class RuntimeVariant(Variant, ABC):
 
     def run(self, inputs: Inputs, batch_size: int) -> Outputs:
         """Run all samples; see `Variant.run`."""
-        return self._finite(self.answer(inputs, batch_size))
+        return self.finite(self.answer(inputs, batch_size))
 
     def answer(self, inputs: Inputs, batch_size: int) -> Outputs:
         """Run all samples, whatever numbers come out; else see `Variant.run`."""

@@ -19,7 +19,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.spec import Array, Inputs
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
-from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
+from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, Variant
 
 # What another machine or another save may change of equal outputs, in dB.
 _EQUAL_OUTPUTS, _EQUAL_RATIO = 60.0, 1.0
@@ -74,16 +74,12 @@ def measure(task: Task[OutputsLimit]) -> Found:
 
 
 def _answers(task: Task[OutputsLimit], variant: Variant) -> Outputs:
+    builder = task.builder
     if variant.kind == "trained":
-        found = task.builder.outputs(variant, task.batch_size)
-    else:
-        found = _run(variant, task.builder.evaluation.x, task.batch_size)
+        found = builder.outputs(variant, task.batch_size)
+    else:  # NaN and infinity are answers too: whether they are right, the comparison says.
+        found = builder.shared.answer(variant, builder.evaluation, task.batch_size)
     return {name: _plain(array) for name, array in found.items()}
-
-
-def _run(variant: Variant, x: Inputs, batch_size: int) -> Outputs:
-    # NaN and infinity are answers too: whether they are right, the comparison says.
-    return variant.answer(x, batch_size) if isinstance(variant, RuntimeVariant) else variant.run(x, batch_size)
 
 
 def _plain(array: Array) -> Array:
@@ -125,7 +121,7 @@ def _again(task: Task[OutputsLimit], released: _Released, total: int) -> Compari
     rows = recording.batches_around(released.rows, task.batch_size, total)
     x = task.builder.evaluation.x
     some: Inputs = {name: array[rows] for name, array in x.items()} if isinstance(x, Mapping) else x[rows]
-    found = {name: _plain(array) for name, array in _run(last, some, task.batch_size).items()}
+    found = {name: _plain(array) for name, array in last.answer(some, task.batch_size).items()}
     last.release()
     recorded = np.searchsorted(rows, released.rows)
     return compare(released.outputs, _some(found, recorded), task.limit, "min_sqnr", ordered=True)
