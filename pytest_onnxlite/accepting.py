@@ -12,7 +12,7 @@ from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.figures import NONE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.coverage.tally import Guarded
-from pytest_onnxlite.labels import label_of, labelled, look_up
+from pytest_onnxlite.labels import label_of, labelled
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 
@@ -40,15 +40,13 @@ def accept(
         checks: the checks by name.
     """
     found = [
-        _overridden(record, verdict, look_up(checks, verdict.check))
+        _overridden(record, verdict, checks.get(verdict.check))
         for record in records
         for verdict in record.verdicts
         if verdict.outcome in _WORSE and settings.accepts(verdict.check)
     ]
-    found += [_dropped(name, before, look_up(checks, name), "no longer judged") for name in lost]
-    found += [
-        _dropped(one.check, before, look_up(checks, one.check), f"no longer judged by {one.test}") for one in dropped
-    ]
+    found += [_dropped(name, before, checks.get(name), "no longer judged") for name in lost]
+    found += [_dropped(one.check, before, checks.get(one.check), f"no longer judged by {one.test}") for one in dropped]
     known = before.accepted if before is not None else ()
     if not found:
         return known

@@ -13,7 +13,6 @@ from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.recipes import Recipe, recipe_text
@@ -35,7 +34,7 @@ def remark(
     progress: Callable[[str], None],
 ) -> Forecast | None:
     """Say what may differ on other processors; a remark, never a verdict. Nothing where ONNX Runtime's own kernels do not run it."""
-    concerned = [name for name in record.measured if checks[unlabelled(name)].concerns_answers]
+    concerned = [name for name in record.measured if checks[name].concerns_answers]
     if not isinstance(variant, OnnxVariant):
         if settings.processors and concerned and isinstance(variant, RuntimeVariant):
             names = ", ".join(settings.processors)

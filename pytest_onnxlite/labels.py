@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:=+-]{0,63}")
 # What a label may be, for a message.
 LABEL_SAYS = "1 to 64 letters, digits, '_', '.', ':', '=', '+' or '-', starting with a letter or digit"
@@ -30,17 +30,32 @@ def label_of(name: str) -> str:
     return found[2] if found else ""
 
 
-def look_up(table: Mapping[str, T], name: str) -> T | None:
-    """Return what stands in a table under a name without its label; None for nothing."""
-    return table.get(unlabelled(name))
+class ByName(Mapping[str, T_co]):
+    """A table by names without labels, in which a name with a label finds what stands under the name.
 
+    What is known of checks is kept in it, so that nobody who looks a check up has to think of labels.
+    """
 
-def known(names: Iterable[str], table: Mapping[str, T]) -> list[tuple[str, T]]:
-    """Return those names that a table knows, in its order, each with what stands there."""
-    return [(name, found) for name in in_order(names, table) if (found := look_up(table, name)) is not None]
+    def __init__(self, content: Mapping[str, T_co]) -> None:
+        self._content = dict(content)
 
+    def __getitem__(self, name: str) -> T_co:
+        return self._content[unlabelled(name)]
 
-def in_order(names: Iterable[str], table: Mapping[str, object]) -> list[str]:
-    """Return names in the order of a table, the one without a label first; what the table does not know comes last."""
-    order = {name: number for number, name in enumerate(table)}
-    return sorted(set(names), key=lambda name: (order.get(unlabelled(name), len(order)), name))
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __repr__(self) -> str:
+        return f"ByName({self._content!r})"
+
+    def known(self, names: Iterable[str]) -> list[tuple[str, T_co]]:
+        """Return those of several names that stand in it, in its order, each with what stands there."""
+        return [(name, self[name]) for name in self.in_order(names) if name in self]
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Return names in its order, the one without a label first; what is not in it comes last."""
+        place = {name: number for number, name in enumerate(self)}
+        return sorted(set(names), key=lambda name: (place.get(unlabelled(name), len(place)), name))

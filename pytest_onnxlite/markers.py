@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_onnxlite.checks.limit import Limit, parse_limits
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import CHOSEN, Kind
-from pytest_onnxlite.labels import labelled, unlabelled
+from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.settings import PARAMETRIZE, PREFIX, UsageMistake
 from pytest_onnxlite.text import listed
@@ -130,7 +130,7 @@ class Guard:
             if places.setdefault(key, node) is node and key in limits and limit != limits[key]:
                 raise UsageMistake(_twice(item.nodeid, mark.name, limit))
             limits.setdefault(key, limit)
-        found = [(kind, unlabelled(name), limits[kind, name]) for kind, name in registry.in_order(limits)]
+        found = [(kind, registry.checks[name].name, limits[kind, name]) for kind, name in registry.in_order(limits)]
         return cls.of(found, registry, chosen=chosen)
 
 

@@ -16,9 +16,9 @@ from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import look_up
+from pytest_onnxlite.labels import ByName
 
-Checks = Mapping[str, Check[Any, Any]]
+Checks = ByName[Check[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -272,14 +272,14 @@ class _Reader:
         )
 
     def _limit(self, name: str, value: Any) -> Limit:
-        check = look_up(self._checks, name)
+        check = self._checks.get(name)
         if check is None:
             return Limit(value.get("variant"), value.get("label", ""))
         limit: Limit = msgspec.convert(value, check.limit)
         return limit
 
     def _found(self, name: str, value: Any) -> object:
-        check = look_up(self._checks, name)
+        check = self._checks.get(name)
         return value if check is None else check.read_found(value)
 
     def _baseline(self, data: Any) -> LastRelease | None:
@@ -288,11 +288,11 @@ class _Reader:
         sections: dict[str, object] = {}
         for name, value in data.items():
             if name not in _NO_SECTIONS and value is not None:
-                check = look_up(self._checks, name)
+                check = self._checks.get(name)
                 sections[name] = value if check is None else msgspec.convert(value, check.section, strict=False)
-        kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
+        kinds = ByName({check.first_key: check.first for check in self._checks.values() if check.first is not None})
         first = {
-            key: value if (kind := look_up(kinds, key)) is None else msgspec.convert(value, kind, strict=False)
+            key: value if (kind := kinds.get(key)) is None else msgspec.convert(value, kind, strict=False)
             for key, value in data["first"].items()
         }
         runtime = msgspec.convert(data.get("runtime"), ShippedRuntime | None)
@@ -300,7 +300,7 @@ class _Reader:
         return LastRelease(msgspec.convert(data["artefact"], Artefact), sections, first, runtime, accepted)
 
     def _verdict(self, data: Any) -> Verdict:
-        check = look_up(self._checks, data["check"])
+        check = self._checks.get(data["check"])
         evidence = data["evidence"] if check is None else check.read_evidence(data["evidence"])
         explanation = data.get("explanation")
         if explanation is not None:

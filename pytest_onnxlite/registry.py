@@ -10,7 +10,7 @@ from typing import Any
 from pytest_onnxlite import checks
 from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.kinds import CHOSEN, KINDS, Kind, stand_in
-from pytest_onnxlite.labels import unlabelled
+from pytest_onnxlite.labels import ByName
 from pytest_onnxlite.settings import PREFIX, UsageMistake
 
 # What else stands next to the checks in a baseline file, and in the table of a declared model.
@@ -59,7 +59,7 @@ def marker_of(check: str) -> str:
 class Registry:
     """Checks and kinds by name, in the order in which they are judged and shown."""
 
-    checks: Mapping[str, Check[Any, Any]] = field(default_factory=dict)
+    checks: ByName[Check[Any, Any]]
     kinds: Mapping[str, Kind] = field(default_factory=lambda: dict(KINDS))
 
     @classmethod
@@ -86,7 +86,7 @@ class Registry:
                     f"{', '.join(kinds)}."
                 )
             kinds[kind.name] = kind
-        return cls(found, kinds)
+        return cls(ByName(found), kinds)
 
     def kind(self, name: str) -> Kind:
         """Return what is known about a kind; of a variant that a spec gives a name to, nothing yet."""
@@ -94,10 +94,11 @@ class Registry:
 
     def in_order(self, keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Sort pairs of kind and check, which may have a label, as they are shown and judged; named variants come last."""
-        kinds, names = {kind: place for place, kind in enumerate(self.kinds)}, list(self.checks)
+        kinds = {kind: place for place, kind in enumerate(self.kinds)}
+        names = ByName({name: place for place, name in enumerate(self.checks)})
 
         def place(key: tuple[str, str]) -> tuple[int, str, int, str]:
-            return kinds.get(key[0], len(kinds)), key[0], names.index(unlabelled(key[1])), key[1]
+            return kinds.get(key[0], len(kinds)), key[0], names[key[1]], key[1]
 
         return sorted(keys, key=place)
 

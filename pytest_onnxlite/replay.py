@@ -226,7 +226,7 @@ def _judge(folder: Path, manifest: Manifest, runtimes: _Runtimes, cache: Path, s
             again.reasons[check] = "it is about the version that was installed there."
         elif manifest.limits.get(check, {}).get("runtime"):
             again.reasons[check] = "it judges model and runtime together, and a bundle holds no runtime."
-        elif unlabelled(check) not in registry.checks:
+        elif check not in registry.checks:
             again.reasons[check] = "it is a check of the project's own."
         elif unlabelled(check) == "accuracy" and ":" in str(manifest.limits[check].get("metric")):
             again.reasons[check] = f"its metric, {manifest.limits[check]['metric']}, is code of the project's."
@@ -239,8 +239,8 @@ def _judge(folder: Path, manifest: Manifest, runtimes: _Runtimes, cache: Path, s
         elif unlabelled(check) == "accuracy" and manifest.data is None:
             _judge_samples(check, manifest, spec, variant, Builder(spec, Cache(cache), lambda _: None), again)
         else:
-            plain = unlabelled(check)
-            limits.append((kind, plain, _limit(manifest.limits[check], registry.checks[plain].limit)))
+            found = registry.checks[check]
+            limits.append((kind, found.name, _limit(manifest.limits[check], found.limit)))
     if limits:
         records = guardian.judge(manifest.test, spec, {kind: variant}, limits, Clock(Timer()))
         again.verdicts += [verdict for record in records for verdict in record.verdicts]

@@ -17,7 +17,7 @@ from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
 from pytest_onnxlite.coverage.tally import Guarded, State, Tally
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import label_of, labelled, unlabelled
+from pytest_onnxlite.labels import ByName, label_of, labelled
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import listed
@@ -81,7 +81,7 @@ def merge(
     sections = dict(fresh.sections)
     here: dict[str, object] = {}
     for name, found in measured.items():
-        check = checks[unlabelled(name)]
+        check = checks[name]
         (here if check.per_machine else sections)[name] = check.save(found)
         if check.first is not None:
             first_key = labelled(check.first_key, label_of(name))
@@ -95,8 +95,7 @@ def merge(
         known = {
             name: section
             for name, section in known.items()
-            if name not in accepted
-            and not (name in here and checks[unlabelled(name)].is_outdated(section, measured[name]))
+            if name not in accepted and not (name in here and checks[name].is_outdated(section, measured[name]))
         }
         machines[key] = OnMachine(machine, {**here, **known})
     earlier = _earlier(before, fresh.artefact.sha256, checks) if before and not same else fresh.earlier
@@ -105,8 +104,8 @@ def merge(
 
 def _earlier(before: Baseline, sha256: str, checks: Checks) -> tuple[EarlierRelease, ...]:
     """Return the releases before one of a new file, with the ratios to the first that they had."""
-    keys = {check.first_key for check in checks.values() if check.multiplies}
-    ratios = {key: ratio for key, ratio in before.first.items() if unlabelled(key) in keys and isinstance(ratio, float)}
+    keys = ByName({check.first_key: check for check in checks.values() if check.multiplies})
+    ratios = {key: ratio for key, ratio in before.first.items() if key in keys and isinstance(ratio, float)}
     last = EarlierRelease(before.artefact.sha256[:16], ratios)
     others = [one for one in before.earlier if one.file not in (sha256[:16], last.file)]
     return (*others, last)[-_MOST_EARLIER:]
@@ -222,7 +221,7 @@ def _plan(
         dropped = [guarded for guarded in shared if guarded.state is State.GONE]
         baseline = replace(baseline, accepted=accept(baseline, before, records, lost, dropped, settings, checks))
         lost += dict.fromkeys(guarded.test for guarded in dropped)
-        data = [path for name, found in measured.items() for path in checks[unlabelled(name)].keeps(found)]
+        data = [path for name, found in measured.items() for path in checks[name].keeps(found)]
     except OnnxliteError as error:
         refusal = str(error)
     if refusal:
@@ -289,7 +288,7 @@ def _disagreement(records: Sequence[Record], checks: Checks) -> str:
     for record in records:
         for name, found in record.measured.items():
             other = kept.setdefault(name, record)
-            unlike = checks[unlabelled(name)].unlike(other.measured[name], found)
+            unlike = checks[name].unlike(other.measured[name], found)
             if unlike:
                 return (
                     f"{other.test} and {record.test} do not agree on its {name}, of which a baseline keeps one: they differ in "

@@ -275,11 +275,11 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         Raises:
             UsageMistake: there is such a name.
         """
-        from pytest_onnxlite.labels import unlabelled
+        from pytest_onnxlite.labels import ByName
 
-        names = [*checks, "runtime"]
+        names = ByName(dict.fromkeys([*checks, "runtime"]))
         for name in self.accept_only:
-            if unlabelled(name) not in names:
+            if name not in names:
                 from pytest_onnxlite.text import unknown
 
                 raise UsageMistake(

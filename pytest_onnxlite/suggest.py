@@ -18,7 +18,7 @@ from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Explanation
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import labelled, unlabelled
+from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
 from pytest_onnxlite.records import Attempt, Checks, Record, Suggestion
 from pytest_onnxlite.spec import ModelSpec
@@ -361,7 +361,7 @@ def _result(tried: Sequence[Attempt], passes: Recipe | None, budget: Budget, end
 
 def futile(record: Record, checks: Checks) -> str:
     """Say why no recipe can help a variant; empty if one may."""
-    found = (checks[unlabelled(name)].futile(record.limits[name], found) for name, found in record.measured.items())
+    found = (checks[name].futile(record.limits[name], found) for name, found in record.measured.items())
     return next(filter(None, found), "")
 
 

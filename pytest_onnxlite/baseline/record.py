@@ -13,7 +13,7 @@ from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import labelled, look_up, unlabelled
+from pytest_onnxlite.labels import ByName, labelled, unlabelled
 
 SCHEMA = 1
 _RESTORE = "Restore the file (git checkout), or delete it and save anew."
@@ -269,7 +269,7 @@ def decode(text: bytes, where: str) -> object:
 class _Reader:
     """Reads the parts of one file; what is wrong is told with the file and the field."""
 
-    def __init__(self, where: str, checks: Mapping[str, Sections]) -> None:
+    def __init__(self, where: str, checks: ByName[Sections]) -> None:
         self._where = where
         self._checks = checks
 
@@ -292,7 +292,7 @@ class _Reader:
     def sections(self, content: Mapping[str, object], place: str, per_machine: bool) -> dict[str, object]:
         found: dict[str, object] = {}
         for name, value in content.items():
-            check = look_up(self._checks, name)
+            check = self._checks.get(name)
             if value is None:
                 continue
             if check is None:
@@ -304,9 +304,9 @@ class _Reader:
         return found
 
     def first(self, content: Mapping[str, object]) -> dict[str, object]:
-        kinds = {check.first_key: check.first for check in self._checks.values() if check.first is not None}
+        kinds = ByName({check.first_key: check.first for check in self._checks.values() if check.first is not None})
         return {
-            key: value if (kind := look_up(kinds, key)) is None else self.part(value, kind, f"first.{key}")
+            key: value if (kind := kinds.get(key)) is None else self.part(value, kind, f"first.{key}")
             for key, value in self.table(content, "first").items()
         }
 
@@ -321,7 +321,7 @@ class _Reader:
         return found
 
 
-def parse(content: object, model: str, variant: str, where: str, checks: Mapping[str, Sections]) -> Baseline:
+def parse(content: object, model: str, variant: str, where: str, checks: ByName[Sections]) -> Baseline:
     """Check the content of a baseline file.
 
     Args:
@@ -368,12 +368,12 @@ def parse(content: object, model: str, variant: str, where: str, checks: Mapping
         read.part(content.get("earlier", ()), tuple[EarlierRelease, ...], "earlier"),
     )
     for name, section in baseline.sections.items():
-        check = look_up(checks, name)
+        check = checks.get(name)
         contradiction = check.contradiction(section, artefact) if check is not None else ""
         if contradiction:
             raise read.fail(contradiction)
     for name, section in baseline.all_sections():
-        check = look_up(checks, name)
+        check = checks.get(name)
         kept = check.kept(section) if check is not None else None
         if kept is not None and not kept.is_of(variant, unlabelled(name)):
             raise read.fail(f"{name} names the data file {kept.file!r}, which is no name of a file of this check.")

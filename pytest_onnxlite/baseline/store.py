@@ -12,7 +12,7 @@ from typing import TypeVar
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, KeptFile, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with
-from pytest_onnxlite.labels import look_up
+from pytest_onnxlite.labels import ByName
 from pytest_onnxlite.text import twin
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
@@ -58,7 +58,7 @@ class BaselineStore:
     """
 
     def __init__(
-        self, folder: Path, checks: Mapping[str, Sections], artefact_folder: Path | None = None, source: str = ""
+        self, folder: Path, checks: ByName[Sections], artefact_folder: Path | None = None, source: str = ""
     ) -> None:
         self.folder = folder
         self._checks = checks
@@ -226,7 +226,7 @@ class BaselineStore:
         """Return the data files that a baseline names, by their names, each with its check."""
         found = {}
         for name, section in baseline.all_sections() if baseline is not None else ():
-            check = look_up(self._checks, name)
+            check = self._checks.get(name)
             kept = check.kept(section) if check is not None else None
             if kept is not None:
                 found[kept.file] = name, kept

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_onnxlite import github, sarif
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.labels import look_up, unlabelled
+from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.lint.finding import Finding
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.document import Document
@@ -78,7 +78,7 @@ def notes(document: Document, checks: Checks) -> Iterator[Note]:
 
 
 def _of_verdict(record: Record, verdict: Verdict, checks: Checks, against: str) -> Iterator[Note]:
-    check, title, place = look_up(checks, verdict.check), f"{record.name}: {verdict.check}", (record.file, record.line)
+    check, title, place = checks.get(verdict.check), f"{record.name}: {verdict.check}", (record.file, record.line)
     found = tuple(check.findings(verdict)) if check is not None else ()
     if verdict.red:
         state = "" if verdict.outcome is Outcome.FAIL else f" {verdict.outcome}"
@@ -165,6 +165,6 @@ def _rule(name: str, checks: Checks) -> sarif.SarifRule:
         return sarif.rule_of(name)
     if own in _RULES:
         return sarif.SarifRule(name, *_RULES[own], "See the message.", "error")
-    check = look_up(checks, own)
+    check = checks.get(own)
     title = check.limit.summary() if check is not None else own
     return sarif.SarifRule(name, title, f"A limit of the release: {title}.", "See the message.", "error")

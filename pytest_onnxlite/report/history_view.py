@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from pytest_onnxlite.checks.figures import NONE, History, Trend
 from pytest_onnxlite.checks.limit import Limit
-from pytest_onnxlite.labels import known, label_of, labelled
+from pytest_onnxlite.labels import label_of, labelled
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.plots import Spark, SparkPoint, spark
 from pytest_onnxlite.report.status import Status, anchor, measured_of, verdicts_of, worst
@@ -55,7 +55,7 @@ def history_rows(group: Sequence[Record], checks: Checks) -> tuple[HistoryRow, .
     limits: dict[str, Limit] = {name: limit for record in group for name, limit in record.limits.items()}
     baseline = next((record.baseline for record in group if record.baseline), None)
     rows = []
-    for name, check in known(measured, checks):
+    for name, check in checks.known(measured):
         section = baseline.sections.get(name) if baseline else None
         first = baseline.first.get(labelled(check.first_key, label_of(name))) if baseline else None
         history = check.history(measured[name], section, first, limits.get(name))
@@ -124,7 +124,7 @@ def _today(group: Sequence[Record], checks: Checks) -> Release:
     baseline = next((record.baseline for record in group if record.baseline), None)
     figures: dict[str, Trend] = {}
     data_id = ""
-    for name, check in known(measured, checks):
+    for name, check in checks.known(measured):
         label = label_of(name)
         first = baseline.first.get(labelled(check.first_key, label)) if baseline else None
         found = check.trend_today(measured[name], first)

@@ -14,7 +14,6 @@ from pytest_onnxlite.baseline.runtime import shipped_with
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS
-from pytest_onnxlite.labels import known
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.text import aligned, size_text
 
@@ -47,7 +46,7 @@ def describe(
         )
         rows.append(row)
         broken += wrong
-    names = [name for name, _ in known({*checks, *(name for row in rows for name in row.figures)}, checks)]
+    names = [name for name, _ in checks.known({*checks, *(name for row in rows for name in row.figures)})]
     lines = aligned(
         [
             ["model", "variant", *names, "file", "runtime"],
@@ -109,4 +108,4 @@ def _figures(baseline: Baseline, checks: Checks) -> dict[str, str]:
     found: dict[str, list[object]] = {}
     for name, section in baseline.all_sections():
         found.setdefault(name, []).append(section)
-    return {name: check.saved_text(found.get(name, [])) for name, check in known({*checks, *found}, checks)}
+    return {name: check.saved_text(found.get(name, [])) for name, check in checks.known({*checks, *found})}

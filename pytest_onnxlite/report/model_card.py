@@ -13,7 +13,6 @@ from typing import Any
 
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import in_order, known
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report import view
 from pytest_onnxlite.report.document import Document
@@ -73,7 +72,7 @@ def _result(model: str, task: str, data_id: str, samples: int | None) -> dict[st
 def _metrics(variant: str, group: Group, checks: Checks) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
     """Yield each judged figure on evaluation data: the data's hash, how many samples it has, and the metric's fields."""
     measured, verdicts = measured_of(group), verdicts_of(group)
-    for name, check in known(measured, checks):
+    for name, check in checks.known(measured):
         own = [verdict for verdict in verdicts if verdict.check == name]
         data_id = check.data_id(measured[name])
         figure = next((one for one in check.figures(measured[name], variant) if one.kind == variant), None)
@@ -141,7 +140,7 @@ def _section(document: Document, groups: Mapping[tuple[str, str], Group], checks
 def _rows(model: str, variant: str, group: Group, checks: Checks) -> Iterator[list[str]]:
     """Yield a row for each check of a variant; one that was not judged shows no figure."""
     verdicts = verdicts_of(group)
-    for name in in_order({verdict.check for verdict in verdicts}, checks):
+    for name in checks.in_order({verdict.check for verdict in verdicts}):
         own = [verdict for verdict in verdicts if verdict.check == name]
         state = worst(own)
         if not _is_judged(own):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pytest_onnxlite.checks.blocks import Table
 from pytest_onnxlite.checks.check import against_text
 from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
-from pytest_onnxlite.labels import look_up
 from pytest_onnxlite.records import Checks, Record
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.drawings import Drawing, placed
@@ -54,7 +53,7 @@ def problems_of(document: Document, checks: Checks) -> tuple[Problem, ...]:
     for same in _red_verdicts(document).values():
         record, verdict = same[0]
         names = ", ".join(dict.fromkeys(other.check for _, other in same))
-        explanation, check = verdict.explanation, look_up(checks, verdict.check)
+        explanation, check = verdict.explanation, checks.get(verdict.check)
         drawn = check.drawn(explanation, record.variant) if explanation is not None and check is not None else []
         place = anchor("variant", record.model, record.variant)
         is_first = verdict is next(other for other in record.verdicts if other.red)
@@ -117,5 +116,5 @@ def _against_text(verdict: Verdict, checks: Checks) -> str:
 
 def against(verdict: Verdict, checks: Checks) -> str:
     """Say what a verdict is against."""
-    check = look_up(checks, verdict.check)
+    check = checks.get(verdict.check)
     return check.against(verdict) if check is not None else against_text(verdict)

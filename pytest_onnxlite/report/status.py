@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
-from pytest_onnxlite.labels import look_up
 from pytest_onnxlite.records import Checks, Record
 
 
@@ -51,7 +50,7 @@ def remarks_of(verdict: Verdict, checks: Checks) -> list[str]:
     """Return what is worth knowing about a limit that holds."""
     if verdict.red:
         return []
-    check = look_up(checks, verdict.check)
+    check = checks.get(verdict.check)
     if check is None:
         return [*verdict.remarks]
     warnings = [f"warning: {text}" for text in check.warnings(verdict)]

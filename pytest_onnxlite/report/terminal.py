@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
-from pytest_onnxlite.labels import known, label_of, look_up
+from pytest_onnxlite.labels import label_of
 from pytest_onnxlite.records import Checks, Forecast, Record
 from pytest_onnxlite.report.failure import explanation_lines, told
 from pytest_onnxlite.report.status import remarks_of
@@ -32,7 +32,7 @@ def table(records: Sequence[Record], checks: Checks) -> list[tuple[str, str]]:
     columns = [
         "model",
         "variant",
-        *(name for name, _ in known({name for row in rows.values() for name in row}, checks)),
+        *(name for name, _ in checks.known({name for row in rows.values() for name in row})),
         "verdict",
     ]
     lines = [columns]
@@ -73,14 +73,14 @@ def _cell(check: str, verdicts: Sequence[Verdict], record: Record, checks: Check
 
 def notes_of(check: str, verdicts: Sequence[Verdict], found: object, checks: Checks) -> list[str]:
     """Return what a figure was compared with, in a few words each."""
-    known_check = look_up(checks, check)
+    known_check = checks.get(check)
     return known_check.notes(found, verdicts) if known_check is not None and found is not None else []
 
 
 def measured_at(measured: Mapping[str, object], checks: Checks) -> list[str]:
     """Say at which shapes checks measured, a line for checks of the same shapes; none if nothing has a shape."""
     same: dict[str, list[str]] = {}
-    for name, check in known(measured, checks):
+    for name, check in checks.known(measured):
         shapes = check.shapes(measured[name])
         if shapes:
             same.setdefault(listed(map(shapes_text, shapes)), []).append(name)
@@ -105,7 +105,7 @@ def _shape_lines(records: Sequence[Record], checks: Checks, everywhere: bool) ->
         for record in records
         if everywhere
         or any(limit.scenario_name for limit in record.limits.values())
-        or any(len(c.shapes(record.measured[name])) > 1 for name, c in known(record.measured, checks))
+        or any(len(c.shapes(record.measured[name])) > 1 for name, c in checks.known(record.measured))
     ]
     lines = [f"{record.name}: {line}" for record in several for line in measured_at(record.measured, checks)]
     return list(dict.fromkeys(lines))
@@ -157,7 +157,7 @@ def _accepted_line(record: Record) -> str:
 
 def _drift(verdict: Verdict, checks: Checks) -> str:
     """Say what added up since the first release, if it is more than noise; else empty."""
-    check, label = look_up(checks, verdict.check), label_of(verdict.check)
+    check, label = checks.get(verdict.check), label_of(verdict.check)
     text = check.drift(verdict) if check is not None else ""
     return f"{text} ({label})" if text and label else text
 

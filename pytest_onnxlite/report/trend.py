@@ -11,7 +11,7 @@ from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, decode, parse
 from pytest_onnxlite.checks.figures import Trend
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.labels import known, label_of, labelled, unlabelled
+from pytest_onnxlite.labels import ByName, label_of, labelled
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report.commits import release_names, versions
 
@@ -105,13 +105,9 @@ def _release(baseline: Baseline, commit: str, date: str, checks: Checks, noted: 
     news = [(limit, one) for one in baseline.accepted if one not in noted for limit in one.limits]
     figures: dict[str, Trend] = {}
     data_id = ""
-    firsts = {
-        labelled(check.name, label_of(key))
-        for check in checks.values()
-        for key in baseline.first
-        if check.per_machine and unlabelled(key) == check.first_key
-    }
-    for name, check in known({*baseline.sections, *firsts}, checks):
+    per_machine = ByName({check.first_key: check.name for check in checks.values() if check.per_machine})
+    firsts = {labelled(per_machine[key], label_of(key)) for key in baseline.first if key in per_machine}
+    for name, check in checks.known({*baseline.sections, *firsts}):
         section: Any = baseline.sections.get(name)
         first = baseline.first.get(labelled(check.first_key, label_of(name)))
         if section is not None or (check.per_machine and first is not None):

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_onnxlite.checks.figures import Figure
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.kinds import KINDS
-from pytest_onnxlite.labels import in_order, known, label_of
+from pytest_onnxlite.labels import label_of
 from pytest_onnxlite.records import Checks, Record, to_data
 from pytest_onnxlite.report import terminal
 from pytest_onnxlite.report.document import Document, as_data, flatten, rounded
@@ -129,7 +129,7 @@ def build(document: Document, checks: Checks) -> Page:
     for record in document.records:
         groups.setdefault((record.model, record.variant), []).append(record)
     problems = problems_of(document, checks)
-    names = in_order({verdict.check for record in document.records for verdict in record.verdicts}, checks)
+    names = checks.in_order({verdict.check for record in document.records for verdict in record.verdicts})
     plain = {name: value for name, value in as_data(document).items() if name in _ABOUT_THE_RUN}
     return Page(
         status=FAIL if document.verdict == "fail" else PASS,
@@ -229,13 +229,13 @@ def _variant_rows(
     all_figures = [
         (name, figure)
         for kind, group in own.items()
-        for name, check in known(measured_of(group), checks)
+        for name, check in checks.known(measured_of(group))
         for figure in check.figures(measured_of(group)[name], kind)
     ]
     # What was measured of a kind goes before what is known of it along with another.
     for name, figure in sorted(all_figures, key=lambda entry: entry[1].kind not in own):
         figures.setdefault(figure.kind, {}).setdefault(name, figure)
-    columns = tuple(name for name, _ in known({name for found in figures.values() for name in found}, checks))
+    columns = tuple(name for name, _ in checks.known({name for found in figures.values() for name in found}))
     largest = {name: max(found[name].value for found in figures.values() if name in found) for name in columns}
     order = list(KINDS)
     rows = []
@@ -257,7 +257,7 @@ def _variant_part(model: str, kind: str, group: Sequence[Record], checks: Checks
     summary = _summary_row((model, kind), group, (), checks)
     blocks = [
         placed(block, model, kind, label_of(name))
-        for name, check in known(measured, checks)
+        for name, check in checks.known(measured)
         for block in check.details(measured[name], [v for v in verdicts if v.check == name], kind)
     ]
     red = any(record.is_red for record in group)

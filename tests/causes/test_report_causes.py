@@ -18,6 +18,7 @@ from patterns import fitted, pictures
 
 from pytest_onnxlite.checks.accuracy.causes import Evidence, OneSided, rank_causes
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
+from pytest_onnxlite.labels import ByName
 from pytest_onnxlite.recipes import StaticInt8, recipe_text
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, Record, SaturationTrial
 from pytest_onnxlite.report import terminal
@@ -129,14 +130,16 @@ def test_what_would_not_be_saved_is_not_said_to_be_kept() -> None:
         keep="pytest --onnxlite-save-baseline",
     )
     worse = Verdict("accuracy", "onnx", Outcome.FAIL, "50.0 %", "lost", red=True)
-    lines = terminal.notes([record_of("digits", better), record_of("digits", worse)], {})
+    lines = terminal.notes([record_of("digits", better), record_of("digits", worse)], ByName({}))
     KEEP.hold(next(line for line in lines if line.startswith("improved")), "\n".join(lines))
     # Of another model, and of one that fails nothing, it is said.
-    lines = terminal.notes([record_of("digits", better), record_of("other", worse)], {})
+    lines = terminal.notes([record_of("digits", better), record_of("other", worse)], ByName({}))
     assert lines == [f"improved: digits int8 size: {better.message} Keep it with: pytest --onnxlite-save-baseline"]
     # By what is typed, not by words of a message that may change.
     other = replace(better, message="Much smaller; keep it with pride.")
-    (line,) = (line for line in terminal.notes([record_of("digits", other, worse)], {}) if line.startswith("improved"))
+    (line,) = (
+        line for line in terminal.notes([record_of("digits", other, worse)], ByName({})) if line.startswith("improved")
+    )
     assert line.endswith("keep it with pride. It can be saved when what fails here is mended.")
 
 
@@ -152,12 +155,12 @@ def test_what_differs_on_other_processors_is_said_once_a_run() -> None:
         record_of(name, forecast=Forecast(f"{100 * share:.1f} % can saturate.", share, 10))
         for name, share in shares.items()
     ]
-    (line,) = terminal.notes(records, {})
+    (line,) = terminal.notes(records, ByName({}))
     VNNI.hold(line, line)
-    assert terminal.notes(records[:1], {}) == ["a int8: 5.0 % can saturate."]
+    assert terminal.notes(records[:1], ByName({})) == ["a int8: 5.0 % can saturate."]
     # What was tried for a model, and what could not be said, stays its own.
     tried = record_of("d", forecast=Forecast("Tried.", 0.5, 10, (), SaturationTrial("DynamicInt8()", 0.0, 0.9)))
-    assert terminal.notes([*records, tried, record_of("e", forecast=Forecast("failed"))], {})[1:] == [
+    assert terminal.notes([*records, tried, record_of("e", forecast=Forecast("failed"))], ByName({}))[1:] == [
         "d int8: Tried.",
         "e int8: failed",
     ]

@@ -19,6 +19,7 @@ from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError
 from pytest_onnxlite.baseline.record import BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.datafile import DataFile, read_arrays
+from pytest_onnxlite.labels import ByName
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import load_graph
 from pytest_onnxlite.runtime.sessions import open_session
@@ -72,7 +73,7 @@ def test_a_foreign_file_is_told_as_what_it_is(make: Callable[[Path], object], sa
 @needs_pipes
 @foreign
 def test_so_is_a_foreign_baseline(make: Callable[[Path], object], says: str, tmp_path: Path) -> None:
-    store = BaselineStore(tmp_path, {})
+    store = BaselineStore(tmp_path, ByName({}))
     path = store.path("m", "int8")
     path.parent.mkdir()
     make(path)
