@@ -14,7 +14,7 @@ from pytest_onnxlite.baseline.fingerprint import Machine, fingerprint
 from pytest_onnxlite.baseline.record import Artefact, Baseline, EarlierRelease, OnMachine
 from pytest_onnxlite.baseline.runtime import machine_here, machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
-from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
 from pytest_onnxlite.coverage.tally import Guarded, State, Tally
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import ByName, label_of, labelled
@@ -60,7 +60,8 @@ def merge(
     """Return the baseline of a measured artefact.
 
     Figures of another artefact are never kept. Those of the same artefact on the same machine are: what differs
-    between two runs is noise, and a save that changes nothing must change no byte.
+    between two runs is noise, and a save that changes nothing must change no byte. So is what the same artefact answered:
+    a machine of another kind adds its figures, and changes nothing else.
 
     Args:
         before: the baseline there was.
@@ -69,20 +70,26 @@ def merge(
         machine: the machine it was measured on.
         checks: the checks by name.
         dropped: the checks that no test of the project asks for any more.
-        accepted: the checks by which the same file is worse than when it was saved, which was accepted.
+        accepted: the checks by which the same file is worse than when it was saved, which was accepted; `runtime` for another one.
         key: the machine's in the baseline; its fingerprint if there is none.
     """
     same = before is not None and before.artefact.sha256 == fresh.artefact.sha256
     if before is not None and same:
-        fresh = replace(before, artefact=fresh.artefact, runtime=fresh.runtime)
+        runtime = before.runtime if "runtime" not in accepted and _is_elsewhere(before, machine) else fresh.runtime
+        fresh = replace(before, artefact=fresh.artefact, runtime=runtime)
         if dropped:
             fresh = fresh.only([name for name in before.checks if name not in dropped])
     first = dict(before.first) if before else {}
     sections = dict(fresh.sections)
     here: dict[str, object] = {}
     for name, found in measured.items():
-        check = checks[name]
-        (here if check.per_machine else sections)[name] = check.save(found)
+        check, section = checks[name], checks[name].save(found)
+        if check.per_machine:
+            here[name] = section
+        elif not (
+            same and name in sections and name not in accepted and check.is_same_elsewhere(sections[name], section)
+        ):
+            sections[name] = section
         if check.first is not None:
             first_key = labelled(check.first_key, label_of(name))
             had = before.sum_of(first_key, fresh.artefact.sha256) if before and check.multiplies else None
@@ -100,6 +107,14 @@ def merge(
         machines[key] = OnMachine(machine, {**here, **known})
     earlier = _earlier(before, fresh.artefact.sha256, checks) if before and not same else fresh.earlier
     return replace(fresh, sections=sections, machines=machines, first=first, earlier=earlier)
+
+
+def _is_elsewhere(before: Baseline, machine: Machine) -> bool:
+    """Tell whether machines of other kinds alone ran the release as it ships: who adds figures does not say how it does."""
+    if before.runtime is None or not before.machines:
+        return False  # nobody knows
+    own = [on.description for on in before.machines.values() if machine.is_like(on.description)]
+    return not any(found.runtime_version == before.runtime.version for found in own)
 
 
 def _earlier(before: Baseline, sha256: str, checks: Checks) -> tuple[EarlierRelease, ...]:
@@ -210,6 +225,7 @@ def _plan(
         slower = {verdict.check for verdict in worse if verdict.against == RUNTIME}
         # What was measured under other conditions is no figure of today's.
         slower |= {v.check for record in records for v in record.verdicts if v.outcome is Outcome.NOT_COMPARABLE}
+        slower |= {v.check for v in worse if v.against == BASELINE and _is_of_the_file(v.check, checks)}
         runtime = records[-1].runtime
         key = machine_key(before, runtime)
         baseline = merge(before, fresh, measured, machine_here(runtime), checks, gone, slower, key)
@@ -228,6 +244,12 @@ def _plan(
         return _refused(store, model, variant, refusal)
     accepted = baseline.accepted[-1] if baseline.accepted != (before.accepted if before else ()) else None
     return _Plan(writing.Entry(baseline, files, data), lost, accepted)
+
+
+def _is_of_the_file(name: str, checks: Checks) -> bool:
+    """Tell whether what a check saves is of the file, whatever the machine; so is the runtime that it ships with."""
+    check = checks.get(name)
+    return check is None or not check.per_machine
 
 
 def _tests(

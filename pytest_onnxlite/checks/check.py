@@ -177,6 +177,8 @@ class Check(ABC, Generic[L, M]):
         per_machine: whether what it saves depends on the machine.
         conditions: of what it saves, the fields in which two tests of one run must agree; all of them if that is no matter of
             the machine.
+        by_machine: where what it saves is of the file and not of a machine, the fields that another machine may answer a little
+            otherwise: they stay as they were first saved, as long as the file and all other fields are the same.
         timed: whether it is timed by pytest-benchmark.
         needs_quiet: whether other processes at work disturb it.
         order: checks with a lower number are judged sooner where a search stops at the first that is broken.
@@ -194,6 +196,7 @@ class Check(ABC, Generic[L, M]):
     reasons: ClassVar[Any] = dict
     per_machine: ClassVar[bool] = False
     conditions: ClassVar[tuple[str, ...]] = ()
+    by_machine: ClassVar[tuple[str, ...]] = ()
     timed: ClassVar[bool] = False
     needs_quiet: ClassVar[bool] = False
     order: ClassVar[int] = 25
@@ -250,6 +253,13 @@ class Check(ABC, Generic[L, M]):
     def is_outdated(self, section: Any, found: M) -> bool:
         """Whether a section of the same file is to be replaced: what it holds is not measured in that way any more."""
         return False
+
+    def is_same_elsewhere(self, kept: object, now: object) -> bool:
+        """Whether two sections of one file differ in nothing but what another machine may answer otherwise."""
+        one, other = msgspec.to_builtins(kept), msgspec.to_builtins(now)
+        if not self.by_machine or not isinstance(one, dict) or not isinstance(other, dict):
+            return False
+        return all(one.get(name) == other.get(name) for name in {*one, *other} if name not in self.by_machine)
 
     def save_first(self, kept: Any, found: M, same: bool) -> object:
         """Return what is kept of the first release, of the type `first`.

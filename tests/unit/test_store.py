@@ -24,7 +24,7 @@ from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.baseline.unfinished import NAME, digest
 from pytest_onnxlite.baseline.writing import Entry, as_text, left_behind, save, saving
-from pytest_onnxlite.checks.accuracy.measurement import Accuracy
+from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection
 from pytest_onnxlite.checks.check import Check, Judged, Task
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencySection
 from pytest_onnxlite.checks.limit import Limit
@@ -389,6 +389,32 @@ def test_another_machine_gets_a_section_of_its_own() -> None:
     sections = [second.section(LatencySection, machine) for machine in second.machines]
     assert {section.sibling_ratio for section in sections if section} == {0.5}
     assert sorted(section.seconds for section in sections if section) == [1.0, 2.0]
+
+
+def test_what_the_file_answered_stays_where_another_machine_adds_its_figures() -> None:
+    x86 = structs.replace(MACHINE, onnxruntime="1.0")
+    first = replace(merged(None, "0", measured(1.0, 100), x86), runtime=ShippedRuntime("onnxruntime", "1.0"))
+    arm = Machine(os="linux", architecture="aarch64", cpus=2)
+
+    def added(machine: Machine, correct: int = 94, total: int = 100, sha256: str = "0", **options: Any) -> Baseline:
+        found = {**measured(2.0, 100), "accuracy": Accuracy("top1", correct, total, 1, "d", "", correct, 0, 0)}
+        fresh = Baseline("digits", "int8", Artefact("a", sha256, 1, True), runtime=ShippedRuntime("onnxruntime", "2.0"))
+        return merge(first, fresh, found, machine, CHECKS, **options)
+
+    def of(baseline: Baseline) -> tuple[int | None, str]:
+        accuracy = baseline.section(AccuracySection)
+        assert accuracy is not None
+        assert baseline.runtime is not None
+        return accuracy.correct, baseline.runtime.version
+
+    second = added(arm)
+    assert replace(second, machines=first.machines) == first
+    assert set(second.machines) == {fingerprint(x86), fingerprint(arm)}
+    assert of(added(arm, accepted={"accuracy"})) == (94, "1.0")
+    assert of(added(arm, accepted={"runtime"})) == (95, "2.0")
+    assert of(added(arm, total=99)) == (94, "1.0")  # of other samples
+    assert of(added(MACHINE)) == (95, "2.0")
+    assert of(added(arm, sha256="1")) == (94, "2.0")  # another release
 
 
 def test_small_losses_add_up_where_a_person_sees_them() -> None:

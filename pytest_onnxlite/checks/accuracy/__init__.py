@@ -50,6 +50,7 @@ class AccuracyCheck(Check[AccuracyLimit, Found]):
     reasons = AccuracyReasons
     order = 20
     concerns_answers = True
+    by_machine = ("correct", "value")
 
     def judge(self, task: Task[AccuracyLimit]) -> Judged[Found]:
         """Rate the outputs, the last release's too where a loss is to be told from chance or from the machine."""

@@ -27,6 +27,7 @@ class OutputsCheck(Check[OutputsLimit, Found]):
     evidence = OutputsEvidence
     order = 22
     concerns_answers = True
+    by_machine = ("recorded", "samples", "machine", "sqnr")
 
     def judge(self, task: Task[OutputsLimit]) -> Judged[Found]:
         """Compare the outputs."""
