@@ -18,6 +18,7 @@ from pytest_onnxlite.run import Run, processor_findings
 from pytest_onnxlite.saving import Saved, hidden_by_git, save_all
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import shortened, shown_lines
+from pytest_onnxlite.topics import NOT_SAVED, NOTHING_GUARDED, PARTIAL, STOPPED, UNFINISHED, see, told
 
 _TITLES = {
     "plain": "onnxlite: not compared with baselines",
@@ -69,13 +70,13 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
     elif settings.complete and found.not_judged:
         run.findings.append(
             f"--onnxlite-complete asks for a full run, and these guarded tests judged nothing: {shortened(found.not_judged)}. "
-            "They were skipped, and no baseline names them. Let them run, and save; or take their markers away."
+            f"They were skipped, and no baseline names them. Let them run, and save; or take their markers away. {see(PARTIAL)}"
         )
     elif settings.complete and found.state == "partial":
         run.findings.append(
             f"--onnxlite-complete asks for a full run, and this one is {found.text}. Let every guarded test run: leave "
             "away what narrows the run, such as -k, -m, --lf, or a part of the test files. What narrows it may stand in "
-            "addopts, or be a plugin or a hook of a conftest.py."
+            f"addopts, or be a plugin or a hook of a conftest.py. {see(PARTIAL)}"
         )
     if settings.mode == "compare":
         run.findings += [*wording.nothing_guarded(tally, judged, run.unjudged, scope), *wording.findings(tally)]
@@ -83,13 +84,13 @@ def _look_at_baselines(run: Run, settings: Settings, checks: Checks, scope: Scop
         _save(run, settings, checks, tally, scope)
     own = settings.target is None
     left = left_behind(store) if own else unfinished.describe(store.folder)  # what is another's is left as it is
-    run.findings += [left] if left else []
+    run.findings += [told(left, UNFINISHED)] if left else []
     run.remarks += [] if settings.target is None else [*settings.target.remarks, *_worse(run, settings.target)]
     if found.state != "partial" and not stopped and own:
         run.remarks += [released.remark(store.folder, paths) for paths in [released.unnamed(store)] if paths]
-    told = "\n".join(run.findings)
+    said = "\n".join(run.findings)
     run.remarks += [*wording.remarks(found), *wording.not_judged(found)]
-    run.remarks += [line for line in wording.elsewhere(scope) if line not in told]
+    run.remarks += [line for line in wording.elsewhere(scope) if line not in said]
 
 
 def _worse(run: Run, target: Against) -> list[str]:
@@ -106,18 +107,22 @@ def _worse(run: Run, target: Against) -> list[str]:
 def _stopped(run: Run, found: wording.Coverage, settings: Settings) -> list[str]:
     """Say what a run that was stopped did not come to."""
     if settings.mode == "save":
-        return ["the run was stopped before its end; no baseline was saved."]
+        return [f"the run was stopped before its end; no baseline was saved. {see(STOPPED)}"]
     if found.left_out:
-        return [f"the run was stopped before its end, and these did not run: {shortened(found.left_out)}"]
-    return [] if run.started else ["the run was stopped before a guarded test ran: nothing was judged."]
+        text = f"the run was stopped before its end, and these did not run: {shortened(found.left_out)}"
+        return [told(text, STOPPED)]
+    return [] if run.started else [f"the run was stopped before a guarded test ran: nothing was judged. {see(STOPPED)}"]
 
 
 def _save(run: Run, settings: Settings, checks: Checks, tally: Tally, scope: Scope) -> None:
     run.saved = save_all(run.all_records(), list(run.unjudged), settings, checks, tally)
     run.remarks += hidden_by_git(run.saved, settings, checks)
-    run.findings += [f"{s.model}/{s.variant} was not saved: {s.reason}" for s in run.saved if s.outcome == "refused"]
+    run.findings += [
+        told(f"{s.model}/{s.variant} was not saved: {s.reason}", NOT_SAVED) for s in run.saved if s.outcome == "refused"
+    ]
     if not run.saved and not run.unjudged:
-        run.findings.append(f"nothing was saved: no test of this run judged a model. {wording.how_to_guard(scope)}")
+        text = f"nothing was saved: no test of this run judged a model. {wording.how_to_guard(scope)}"
+        run.findings.append(told(text, NOTHING_GUARDED))
 
 
 def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosity: int) -> list[tuple[str, str]]:

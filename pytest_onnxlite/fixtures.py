@@ -42,10 +42,12 @@ def _variant(request: pytest.FixtureRequest, spec: object, kind: str) -> Variant
 @pytest.fixture(scope="session")
 def onnxlite_model() -> Any:
     """The model to guard: override this in conftest.py and return a `pytest_onnxlite.ModelSpec`."""
+    from pytest_onnxlite.topics import of_module, see
+
     pytest.fail(
         "no model is declared: a test asks for an onnxlite variant, and the fixture onnxlite_model is not overridden. "
         'Define it in conftest.py with @pytest.fixture(scope="session"), returning '
-        'ModelSpec("name", trained="model.keras", evaluation=Dataset(x, y)).',
+        f'ModelSpec("name", trained="model.keras", evaluation=Dataset(x, y)). {see(of_module("fixtures"))}',
         pytrace=False,
     )
 

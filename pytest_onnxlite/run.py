@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_onnxlite.topics import PROCESSORS, see
+
 if TYPE_CHECKING:
     from pytest_onnxlite.coverage.wording import Coverage
     from pytest_onnxlite.records import Record
@@ -112,6 +114,6 @@ def processor_findings(records: Iterable[Record], processors: Sequence[str], ful
     text = (
         f"--onnxlite-processors={','.join(processors)} was asked for, and no test judged the accuracy of an ONNX variant: "
         "nothing was counted on another processor. Mark a test that takes onnxlite_onnx or onnxlite_int8 with "
-        "@pytest.mark.onnxlite_accuracy."
+        f"@pytest.mark.onnxlite_accuracy. {see(PROCESSORS)}"
     )
     return ([text], []) if full else ([], [text])

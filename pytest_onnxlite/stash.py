@@ -65,11 +65,12 @@ def or_fail(call: Callable[[], Result]) -> Result:
     """Return what a call returns; a user's mistake ends the test with its text, without our traceback."""
     from pytest_onnxlite.errors import OnnxliteError
     from pytest_onnxlite.text import shown_lines
+    from pytest_onnxlite.topics import of_error, see
 
     __tracebackhide__ = True
     try:
         return call()
     except OnnxliteError as error:
-        text = shown_lines(str(error))
+        text = f"{shown_lines(str(error))}\n{see(of_error(error))}"
     # Outside of the handler: pytest would show both exceptions.
     raise pytest.fail.Exception(text, pytrace=False)

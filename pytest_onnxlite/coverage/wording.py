@@ -10,6 +10,7 @@ from typing import Literal
 from pytest_onnxlite.coverage.scope import Scope
 from pytest_onnxlite.coverage.tally import Guarded, Name, State, Tally
 from pytest_onnxlite.text import counted, shortened
+from pytest_onnxlite.topics import NOT_LOOKED_AT, NOTHING_GUARDED, told
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def findings(tally: Tally) -> list[str]:
             "save anew without it: pytest --onnxlite-save-baseline --onnxlite-accept."
             + (f" What became of it: {shortened(list(dict.fromkeys(why)), '; ')}." if why else "")
         )
-    return found
+    return [told(text, NOT_LOOKED_AT) for text in found]
 
 
 def nothing_guarded(
@@ -145,7 +146,8 @@ def nothing_guarded(
     """Say so where no test of a run judged a model, and none was left out; and name what declares models and was not reached."""
     partial = tally.left_out or any(state.is_partial for own in tally.states.values() for state in own.values())
     if not judged and not failed and not partial:
-        yield f"nothing was guarded: no test of this run judged a model. {how_to_guard(scope)}"
+        text = f"nothing was guarded: no test of this run judged a model. {how_to_guard(scope)}"
+        yield told(text, NOTHING_GUARDED)
 
 
 def how_to_guard(scope: Scope | None) -> str:

@@ -16,6 +16,7 @@ from pytest_onnxlite.report.annotations import annotate, workspace_prefix
 from pytest_onnxlite.report.formats import FORMATS
 from pytest_onnxlite.run import Run
 from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.topics import NOT_WRITTEN, told
 
 
 def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -38,7 +39,7 @@ def deliver(run: Run, settings: Settings, checks: Checks, environ: Mapping[str, 
         try:
             write(path, FORMATS[name](content, checks, prefix, path), f"--onnxlite-{name}")
         except OnnxliteError as error:
-            problems.append(str(error))
+            problems.append(told(str(error), NOT_WRITTEN))
     summary = environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from pytest_onnxlite.checks import NAMES
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
+from pytest_onnxlite.labels import unlabelled
 from pytest_onnxlite.records import Record
 from pytest_onnxlite.text import shown_lines
+from pytest_onnxlite.topics import of_verdict, see
 
 
 def failure_text(records: Sequence[Record]) -> str:
@@ -27,7 +30,7 @@ def failure_text(records: Sequence[Record]) -> str:
         failed.setdefault(key[0], []).extend(names)
         name, outcome, message = key
         state = "" if outcome == "fail" else f" {outcome}"
-        body = [*message.split("\n"), *reasons[key]]
+        body = [*message.split("\n"), *reasons[key], see(of_verdict(unlabelled(names[0]), outcome, NAMES))]
         blocks.append("\n  ".join([f"{name}: {', '.join(dict.fromkeys(names))}{state}", *body]))
     # pytest's short summary shows the first line alone, and that should name all that failed.
     if len(failed) > 1 or any(len(set(names)) > len(set(checks[next(iter(checks))])) for names in failed.values()):
