@@ -55,16 +55,23 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--report", type=Path, metavar="FILE.json", help="write the merged report")
     _add_formats(merge)
     show = commands.add_parser("show", help="print what is guarded by the baselines in a folder")
-    show.add_argument("folder", type=Path, nargs="?", default=Path("baselines"), metavar="DIR")
+    show.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("baselines"),
+        metavar="DIR",
+        help="their folder; baselines if left out",
+    )
     show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
     show.add_argument("--prune", action="store_true", help="remove released files that no baseline names")
     show.add_argument(
         "--log", action="store_true", help="list what was accepted when, from the files and git's history"
     )
     schema = commands.add_parser("schema", help="print the JSON Schema of a baseline, or of the JSON report")
-    schema.add_argument("of", choices=["baseline", "report"])
+    schema.add_argument("of", choices=["baseline", "report"], help="which of the two")
     replay = commands.add_parser("replay", help="judge a failure again, from the folder that --onnxlite-bundle wrote")
-    replay.add_argument("folder", type=Path, metavar="DIR")
+    replay.add_argument("folder", type=Path, metavar="DIR", help="one of the folders that it wrote")
     replay.add_argument(
         "--custom-ops",
         action="append",
@@ -102,14 +109,23 @@ def _add_linter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--source", type=Path, metavar="FILE.onnx", help="the float model that the one file was made from"
     )
     lint.add_argument(
-        "--select", type=_codes, default=[], metavar="CODES", help="only these codes, such as OLX3,OLX601"
+        "--select",
+        type=_codes,
+        default=[],
+        metavar="CODES",
+        help="only these codes, or all that begin so, such as OLX3,OLX601",
     )
     lint.add_argument("--ignore", type=_codes, default=[], metavar="CODES", help="all but these codes")
     lint.add_argument(
         "--exclude", type=_codes, default=[], metavar="NAMES", help="nodes, globs or operators left in float on purpose"
     )
     lint.add_argument("--strict", action="store_true", help="a warning fails the run too")
-    lint.add_argument("--format", choices=["text", "json", "sarif", "github"], default="text")
+    lint.add_argument(
+        "--format",
+        choices=["text", "json", "sarif", "github"],
+        default="text",
+        help="text; json; sarif: SARIF 2.1.0, for code scanning; github: notes of GitHub Actions",
+    )
     lint.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of to the terminal")
     explain = commands.add_parser("explain", help="print a rule of the graph checks, with an example and what to do")
     explain.add_argument("code", metavar="CODE", help="such as OLX309")
