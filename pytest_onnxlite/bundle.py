@@ -288,12 +288,13 @@ def _place_baseline(work: Path, failure: Failure) -> PlacedFile | None:
     artefact = last.reference.artefact
     if artefact.bytes > MOST_BYTES:
         return PlacedFile(None, artefact.sha256, artefact.bytes)
-    inner = last.file.relative_to(store.artefact_folder(model))
-    if len(inner.parts) > 1:  # a model of several files, in a folder of its own
-        shutil.copytree(store.artefact_folder(model) / inner.parts[0], target / inner.parts[0])
+    inner = artefact.file
+    if last.file.parent.name == artefact.file:  # a model of several files, in a folder of its own
+        inner = f"{artefact.file}/{last.file.name}"
+        shutil.copytree(last.file.parent, target / artefact.file)
     else:
         shutil.copyfile(last.file, target / inner)
-    return PlacedFile(f"baselines/{model}/{inner.as_posix()}", artefact.sha256, artefact.bytes)
+    return PlacedFile(f"baselines/{model}/{inner}", artefact.sha256, artefact.bytes)
 
 
 def _named(x: Inputs) -> dict[str, Array]:

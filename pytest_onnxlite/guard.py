@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite.baseline.places.choosing import place_at
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.runtime import machine_key, runtime_here, shipped_with
 from pytest_onnxlite.baseline.store import BaselineStore
@@ -85,9 +86,8 @@ class Guardian:
         self._settings = settings
         self._cache = cache
         self._progress = progress
-        self._store = BaselineStore(
-            settings.baseline_dir, registry.checks, settings.artefact_dir, settings.compared_with
-        )
+        place = place_at(settings.artefact_dir)
+        self._store = BaselineStore(settings.baseline_dir, registry.checks, place, settings.compared_with)
         self._builders: dict[str, Builder] = {}
         self._given: dict[str, ModelSpec] = {}  # as the fixtures gave them, by name
         self._files: dict[Variant, JudgedFile] = {}

@@ -11,6 +11,7 @@ from pytest_onnxlite.accepting import accept
 from pytest_onnxlite.baseline import writing
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine, fingerprint
+from pytest_onnxlite.baseline.places.choosing import place_at
 from pytest_onnxlite.baseline.record import Artefact, Baseline, EarlierRelease, OnMachine
 from pytest_onnxlite.baseline.runtime import machine_here, machine_key
 from pytest_onnxlite.baseline.store import BaselineStore
@@ -138,7 +139,8 @@ def save_all(
         checks: the checks by name.
         tally: what became of each check of the baselines that there are.
     """
-    store = BaselineStore(settings.baseline_dir, checks, settings.artefact_dir)
+    place = place_at(settings.artefact_dir)
+    store = BaselineStore(settings.baseline_dir, checks, place)
     by_variant: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         by_variant.setdefault((record.model, record.variant), []).append(record)
@@ -332,7 +334,7 @@ def hidden_by_git(saved: Sequence[Saved], settings: Settings, checks: Checks) ->
             continue  # who names another folder for the models keeps them out of git on purpose
         files = list(store.data(baseline).values())
         if baseline.artefact.kept:
-            file = store.artefact_folder(entry.model) / baseline.artefact.file
+            file = store.folder / entry.model / baseline.artefact.file
             files += [path for path in sorted(file.rglob("*")) if path.is_file()] if file.is_dir() else [file]
         names += [path.relative_to(store.folder).as_posix() for path in files]
     said = gitignore.remark(store.folder, names) if names else ""

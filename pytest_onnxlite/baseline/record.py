@@ -352,7 +352,7 @@ def parse(content: object, model: str, variant: str, where: str, checks: ByName[
     if not isinstance(content.get("artefact"), dict):
         raise read.fail(f"'artefact' should be an object, found {content.get('artefact')!r}.")
     artefact: Artefact = read.part(content["artefact"], Artefact, "artefact")
-    if not _is_plain(artefact.file):
+    if not is_plain(artefact.file):
         raise read.fail(f"artefact.file {artefact.file!r} leaves the folder of the baseline, or is no file's name.")
     rest = {name: value for name, value in content.items() if name not in _ENVELOPE}
     baseline = Baseline(
@@ -380,6 +380,6 @@ def parse(content: object, model: str, variant: str, where: str, checks: ByName[
     return baseline
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     """Tell whether a text is the name of a file in a folder."""
     return name not in ("", ".", "..") and len(name) < 256 and not any(c in "/\\\0" or ord(c) < 32 for c in name)

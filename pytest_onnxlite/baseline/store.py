@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_onnxlite.baseline.places.folder import LocalFolder
+from pytest_onnxlite.baseline.places.place import Place, Wanted
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, KeptFile, Sections, decode, parse
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with
@@ -53,16 +55,16 @@ class BaselineStore:
     Args:
         folder: holds `<model>/<variant>.json`.
         checks: the checks by name, which read their sections.
-        artefact_folder: holds `<model>/<variant>-<hash>.onnx`; the same folder where None.
+        place: where released files are kept, `<model>/<variant>-<hash>.onnx`; the same folder where None.
         source: what they are of, if they are not the work tree's own: `origin/main (commit 0123456789ab)`.
     """
 
     def __init__(
-        self, folder: Path, checks: ByName[Sections], artefact_folder: Path | None = None, source: str = ""
+        self, folder: Path, checks: ByName[Sections], place: Place | None = None, source: str = ""
     ) -> None:
         self.folder = folder
         self._checks = checks
-        self.artefacts = artefact_folder or folder
+        self.place: Place = place or LocalFolder(folder)
         self.source = source
 
     def path(self, model: str, variant: str) -> Path:
@@ -71,18 +73,22 @@ class BaselineStore:
 
     def told(self, path: Path) -> str:
         """Return a file's name for messages, with what it is of: the place in which a commit's files are is gone soon."""
-        folder = next((one for one in (self.folder, self.artefacts) if path.is_relative_to(one)), None)
-        return f"{path.relative_to(folder).as_posix()} of {self.source}" if self.source and folder else str(path)
+        inner = path.relative_to(self.folder).as_posix() if self.source and path.is_relative_to(self.folder) else ""
+        return f"{inner} of {self.source}" if inner else str(path)
+
+    def _where(self, model: str, name: str) -> str:
+        """Return the place of a released file, for messages."""
+        if self.source and self.place.local is not None:
+            return f"{model}/{name} of {self.source}"
+        return self.place.told(model, name)
 
     def _restore(self) -> str:
         """Say what to do about a released file that is not what it should be."""
         if self.source:
             return "It must be there, or in the folder of the released files here"
+        if self.place.local is None:
+            return "Restore it there, or save anew"
         return "Restore it (git checkout, git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew"
-
-    def artefact_folder(self, model: str) -> Path:
-        """Return the folder of a model's artefacts."""
-        return self.artefacts / model
 
     def require_own_name(self, model: str, others: Iterable[str] = ()) -> None:
         """Refuse a model whose folder another one's would be where file systems know no case, as on Windows and macOS.
@@ -174,25 +180,27 @@ class BaselineStore:
             BrokenBaseline: it should be there and is not, or is another file.
         """
         saved = baseline.artefact
-        path = self.artefact_folder(baseline.model) / saved.file
-        if path.is_dir():
-            path = next(iter(sorted(path.glob("*.onnx"))), path)
         if not saved.kept:
             raise NoArtefact(
                 f"the baseline of {baseline.model} {baseline.variant} was saved without its file "
                 "(onnxlite_keep_artefact = false), so that there is nothing to measure next to the candidate. Keep it "
                 "(onnxlite_artefact_dir can name a folder outside the repository) and save anew."
             )
+        where = self._where(baseline.model, saved.file)
         try:
+            path = self.place.obtain(baseline.model, Wanted.of(saved))
+            if path.is_dir():
+                path = next(iter(sorted(path.glob("*.onnx"))), path)
+                where = f"{where}/{path.name}"
             found = hash_model(path) if path.parent.name == saved.file else hash_file(path)
         except (OSError, OnnxliteError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise BrokenBaseline(
-                f"the last release's file {self.told(path)} cannot be read: {reason}. {self._restore()}."
+                f"the last release's file {where} cannot be read: {reason}. {self._restore()}."
             ) from None
         if found != saved.sha256:
             raise BrokenBaseline(
-                f"the last release's file {self.told(path)} is not the file that was measured: expected SHA-256 "
+                f"the last release's file {where} is not the file that was measured: expected SHA-256 "
                 f"{saved.sha256[:12]}…, found {found[:12]}…. It {problem_with(path) or 'was changed'}. Restore it."
             )
         return path
@@ -203,24 +211,40 @@ class BaselineStore:
         Raises:
             BrokenBaseline: one is not there, or is another file.
         """
-        found = {}
-        for name, kept in self.kept_data(baseline).values():
-            path = found[kept.file] = self.artefact_folder(baseline.model) / kept.file
-            try:
-                problem = problem_with(path)
-                is_it = not problem and hash_file(path) == kept.sha256
-            except OSError as error:
-                problem, is_it = f"cannot be read: {error.strerror or 'there is none'}", False
-            if problem:
-                raise BrokenBaseline(
-                    f"{self.told(path)}, which the check {name} kept of the last release, {problem}. {self._restore()}."
-                )
-            if not is_it:
-                raise BrokenBaseline(
-                    f"{self.told(path)} is not the file that the check {name} kept of the last release: expected SHA-256 "
-                    f"{kept.sha256[:12]}…. It was changed. Restore it."
-                )
-        return found
+        return {
+            kept.file: self._data_file(baseline.model, name, kept) for name, kept in self.kept_data(baseline).values()
+        }
+
+    def _data_file(self, model: str, name: str, kept: KeptFile) -> Path:
+        where = self._where(model, kept.file)
+        try:
+            path = self.place.obtain(model, Wanted.of(kept))
+            problem = problem_with(path)
+            is_it = not problem and hash_file(path) == kept.sha256
+        except (OSError, OnnxliteError) as error:
+            reason = (error.strerror or "there is none") if isinstance(error, OSError) else error
+            problem, is_it = f"cannot be read: {reason}", False
+        if problem:
+            raise BrokenBaseline(
+                f"{where}, which the check {name} kept of the last release, {problem}. {self._restore()}."
+            )
+        if not is_it:
+            raise BrokenBaseline(
+                f"{where} is not the file that the check {name} kept of the last release: expected SHA-256 "
+                f"{kept.sha256[:12]}…. It was changed. Restore it."
+            )
+        return path
+
+    def require_data(self, model: str, name: str, kept: KeptFile) -> None:
+        """Refuse to save a baseline that names a data file which is nowhere.
+
+        Raises:
+            OnnxliteError: the file is not there, or is another one.
+        """
+        try:
+            self._data_file(model, name, kept)
+        except BrokenBaseline:
+            raise OnnxliteError(f"the data file {kept.file}, which a check keeps, is not there to be saved.") from None
 
     def kept_data(self, baseline: Baseline | None) -> dict[str, tuple[str, KeptFile]]:
         """Return the data files that a baseline names, by their names, each with its check."""

@@ -19,7 +19,8 @@ from pathlib import Path
 import msgspec
 
 from pytest_onnxlite.baseline import unfinished
-from pytest_onnxlite.baseline.record import Artefact, Baseline, KeptFile
+from pytest_onnxlite.baseline.places.place import Wanted
+from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.released import is_released, names_in, unnamed
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.errors import OnnxliteError
@@ -31,7 +32,6 @@ from pytest_onnxlite.files import (
     locked,
     prepare,
     remove_leftovers,
-    write_atomically,
 )
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.cache import hash_file
@@ -64,8 +64,9 @@ def saving(store: BaselineStore, seconds: float = _WAIT) -> Iterator[Saver]:
     """
     with contextlib.ExitStack() as stack:
         alone = stack.enter_context(locked(store.folder, seconds))
-        if store.artefacts.resolve() != store.folder.resolve():
-            alone = stack.enter_context(locked(store.artefacts, seconds)) and alone
+        elsewhere = store.place.local
+        if elsewhere is not None and elsewhere.resolve() != store.folder.resolve():
+            alone = stack.enter_context(locked(elsewhere, seconds)) and alone
         yield Saver(store, alone)
 
 
@@ -210,19 +211,20 @@ class Saver:
 
     def _place(self, entry: Entry, placed: list[Path]) -> bool:
         """Put the files of a baseline where they belong, and note which are new."""
-        artefact, folder = entry.baseline.artefact, self.store.artefact_folder(entry.baseline.model)
-        changed = _place_artefact(artefact, entry.files, folder / artefact.file, placed)
-        return self._place_data(entry, folder, placed) or changed
+        artefact, model = entry.baseline.artefact, entry.baseline.model
+        changed = artefact.kept and self.store.place.put(model, Wanted.of(artefact), entry.files, placed)
+        return self._place_data(entry, placed) or changed
 
-    def _place_data(self, entry: Entry, folder: Path, placed: list[Path]) -> bool:
-        wanted = self.store.kept_data(entry.baseline)
-        missing = {kept.sha256: folder / name for name, (_, kept) in wanted.items() if not _is(folder / name, kept)}
-        sources = {hash_file(path): path for path in entry.data} if missing else {}
-        for sha256, target in missing.items():
-            if sha256 not in sources:
-                raise OnnxliteError(f"the data file {target.name}, which a check keeps, is not there to be saved.")
-            _copy(sources[sha256], target, placed)
-        return bool(missing)
+    def _place_data(self, entry: Entry, placed: list[Path]) -> bool:
+        """Put the data files of checks that this run measured where they belong; others must be there already."""
+        store, model, changed = self.store, entry.baseline.model, False
+        sources = {hash_file(path): path for path in entry.data}
+        for name, kept in store.kept_data(entry.baseline).values():
+            if kept.sha256 in sources:
+                changed = store.place.put(model, Wanted.of(kept), [sources[kept.sha256]], placed) or changed
+                continue
+            store.require_data(model, name, kept)
+        return changed
 
     def _clean(self, baseline: Baseline, before: Baseline | None) -> None:
         """Remove released files of a variant that no baseline names any more, and what dead processes left.
@@ -231,13 +233,17 @@ class Saver:
         hold released files of other branches, and of these only the one that was replaced goes.
         """
         store = self.store
-        folder = store.artefact_folder(baseline.model)
+        if store.place.local is None:
+            with contextlib.suppress(OSError):
+                remove_leftovers(store.folder / baseline.model, self._alone)
+            return  # what others compare with until they have this save's JSON is not removed from a server
+        folder = store.place.local / baseline.model
         own = re.compile(rf"{re.escape(baseline.variant)}-([a-z][a-z0-9_]*-)?[0-9a-f]{{16}}(\.[A-Za-z0-9]{{1,16}})?")
         replaced = [before.artefact.file] if before is not None and before.artefact.kept else []
         stale = [*replaced, *store.kept_data(before)]
         try:
             remove_leftovers(store.folder / baseline.model, self._alone)
-            if store.artefacts == store.folder:
+            if store.place.local == store.folder:
                 stale += [path.name for path in folder.iterdir() if is_settled(path)]
             elif folder.is_dir():
                 remove_leftovers(folder, self._alone)
@@ -264,43 +270,6 @@ def _undo(placed: Sequence[Path], pending: dict[str, Pending]) -> None:
     for path in reversed(placed):
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() else path.unlink()
-
-
-def _is(path: Path, kept: KeptFile) -> bool:
-    return path.is_file() and hash_file(path) == kept.sha256
-
-
-def _place_artefact(artefact: Artefact, files: Sequence[Path], target: Path, placed: list[Path]) -> bool:
-    if not artefact.kept:
-        return False
-    if len(files) > 1:
-        return _place_files(files, target, placed)
-    if target.is_file() and hash_file(target) == artefact.sha256:
-        return False
-    _copy(files[0], target, placed)
-    return True
-
-
-def _place_files(files: Sequence[Path], folder: Path, placed: list[Path]) -> bool:
-    """Copy a model of several files into a folder; the one it is opened by comes last, so that it is never half there."""
-    main, changed = files[0], False
-    for file in [*files[1:], main]:
-        target = folder / (file.relative_to(main.parent.resolve()) if file is not main else main.name)
-        if target.is_file() and hash_file(target) == hash_file(file):
-            continue
-        _copy(file, target, placed)
-        changed = True
-    return changed
-
-
-def _copy(source: Path, target: Path, placed: list[Path]) -> None:
-    there = target.exists()
-    placed += [folder for folder in reversed(target.parents) if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as original:
-        write_atomically(target, original)
-    if not there:
-        placed.append(target)
 
 
 def remove(artefact: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_onnxlite.baseline import released, unfinished, writing
 from pytest_onnxlite.baseline.fingerprint import describe_machine
+from pytest_onnxlite.baseline.places.choosing import place_at
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
 from pytest_onnxlite.baseline.runtime import shipped_with
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
@@ -34,7 +35,7 @@ def describe(
     """
     if not folder.is_dir():
         raise OnnxliteError(f"there is no folder {folder}. Name the folder of the baselines, or save some first.")
-    store = BaselineStore(folder, checks, artefact_dir)
+    store = BaselineStore(folder, checks, place_at(artefact_dir))
     saved = store.saved()
     if not saved:
         raise OnnxliteError(f"{folder} holds no baseline. Save one with: pytest --onnxlite-save-baseline")

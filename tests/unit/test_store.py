@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 
 from pytest_onnxlite.baseline import unfinished
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
+from pytest_onnxlite.baseline.places.folder import LocalFolder
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, OnMachine
 from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
@@ -145,7 +146,7 @@ def test_where_no_lock_can_be_had_what_somebody_may_be_writing_stays(store: Base
 
 
 def test_files_of_other_branches_stay_in_a_folder_that_the_user_named(tmp_path: Path, source: Path) -> None:
-    store = BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "files")
+    store = BaselineStore(tmp_path / "baselines", CHECKS, LocalFolder(tmp_path / "files"))
     first = a_baseline(source)
     save(store, first, [source])
     branch = tmp_path / "files" / "digits" / "int8-0123456789abcdef.onnx"
@@ -170,7 +171,7 @@ def test_a_baseline_that_is_a_link_stays_one(store: BaselineStore, source: Path,
 
 
 def test_artefacts_may_lie_elsewhere(tmp_path: Path, source: Path) -> None:
-    store = BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "elsewhere")
+    store = BaselineStore(tmp_path / "baselines", CHECKS, LocalFolder(tmp_path / "elsewhere"))
     save(store, a_baseline(source), [source])
     assert not list((tmp_path / "baselines").rglob("*.onnx"))
     assert store.artefact(a_baseline(source)).is_relative_to(tmp_path / "elsewhere")
@@ -250,7 +251,9 @@ def test_an_unreadable_file_is_broken(store: BaselineStore) -> None:
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OnnxliteError, match="cannot be written"):
-        save(BaselineStore(tmp_path / "baselines", CHECKS, tmp_path / "file"), a_baseline(source), [source])
+        save(
+            BaselineStore(tmp_path / "baselines", CHECKS, LocalFolder(tmp_path / "file")), a_baseline(source), [source]
+        )
 
 
 SAVER = """

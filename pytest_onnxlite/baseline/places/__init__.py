@@ -1,0 +1,1 @@
+"""Where released files are kept: next to the baselines, in another folder, or on a server."""
