@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="their folder; baselines if left out",
     )
-    show.add_argument("--artefact-dir", type=Path, metavar="DIR", help="where the saved artefacts are, if elsewhere")
+    show.add_argument("--artefact-dir", metavar="DIR|URL", help="where the saved artefacts are, if elsewhere")
     show.add_argument("--prune", action="store_true", help="remove released files that no baseline names")
     show.add_argument(
         "--log", action="store_true", help="list what was accepted when, from the files and git's history"
@@ -199,6 +199,7 @@ def _write_pages(arguments: argparse.Namespace, content: Document, checks: Check
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from pytest_onnxlite.addresses import place_of
     from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report.listing import describe
 
@@ -207,7 +208,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
         _say(shown_lines("\n".join(log(arguments.folder, Registry.load().checks))))
         return 0
-    lines, sound = describe(arguments.folder, Registry.load().checks, arguments.artefact_dir, prune=arguments.prune)
+    given = arguments.artefact_dir
+    elsewhere = place_of(given, Path()) if given else None
+    lines, sound = describe(arguments.folder, Registry.load().checks, elsewhere, prune=arguments.prune)
     _say(shown_lines("\n".join(lines)))
     return 0 if sound else 1
 

@@ -86,7 +86,7 @@ class Guardian:
         self._settings = settings
         self._cache = cache
         self._progress = progress
-        place = place_at(settings.artefact_dir)
+        place = place_at(settings.artefact_dir, settings.baseline_dir, settings.artefact_time, cache)
         self._store = BaselineStore(settings.baseline_dir, registry.checks, place, settings.compared_with)
         self._builders: dict[str, Builder] = {}
         self._given: dict[str, ModelSpec] = {}  # as the fixtures gave them, by name

@@ -139,7 +139,7 @@ def save_all(
         checks: the checks by name.
         tally: what became of each check of the baselines that there are.
     """
-    place = place_at(settings.artefact_dir)
+    place = place_at(settings.artefact_dir, settings.baseline_dir, settings.artefact_time)
     store = BaselineStore(settings.baseline_dir, checks, place)
     by_variant: dict[tuple[str, str], list[Record]] = {}
     for record in records:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_onnxlite.addresses import Address
     from pytest_onnxlite.against import Against
 
 PREFIX = "onnxlite_"
@@ -119,14 +120,11 @@ METAVARS = {
 }
 # What is a project's habit and not a run's: name, help, default.
 INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
-    ("artefact_dir", "folder where saved artefacts are kept apart from their baselines", ""),
+    ("artefact_dir", "folder, or address such as s3://bucket/folder, of artefacts apart from their baselines", ""),
+    ("artefact_time", "seconds in which nothing may be heard of the server with the artefacts (default: 60)", "60"),
     ("keep_artefact", "false: do not keep the artefact with a saved baseline (default: true)", True),
     ("inference_time", "seconds that one inference may take before it is ended (default: 600)", "600"),
-    (
-        "runtime_change",
-        "fail: another runtime than the last release's is red until it is accepted; report: it is said (default: report)",
-        "report",
-    ),
+    ("runtime_change", "fail: a runtime that is not the last release's is red; report: it is said (default)", "report"),
     ("cache_size", "MiB that the cache may take; what was not used for the longest goes (default: 4096)", "4096"),
 )
 # A reason is a sentence in a diff.
@@ -156,7 +154,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         against_folder: the folder, if it is one.
         target: what it was found to be; `target.settled` sets it, and the two folders below.
         baseline_dir: where baselines are.
-        artefact_dir: where their artefacts are; None if they lie next to them.
+        artefact_dir: where their artefacts are, a folder or an address; None if they lie next to them.
+        artefact_time: seconds in which nothing may be heard of a server.
         keep_artefact: whether a save keeps the artefact.
         cache: whether built models are kept for the next run.
         cache_dir: where built models are kept; None for pytest's cache folder.
@@ -186,7 +185,8 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
     against_folder: Path | None = None
     target: Against | None = None
     baseline_dir: Path
-    artefact_dir: Path | None
+    artefact_dir: Path | Address | None
+    artefact_time: float = 60.0
     keep_artefact: bool
     cache: bool = True
     cache_dir: Path | None = None
@@ -213,14 +213,12 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
         Raises:
             UsageMistake: options that contradict each other.
         """
-
         read = _Reader(config)
         # What is typed wins over what the ini file says.
         saving = read.option("save_baseline") or (not read.option("baseline") and read.flag("save_baseline"))
         mode: Mode = "save" if saving else "compare" if read.flag("baseline") else "plain"
         cache = read.text("cache") or "on"
         _refuse_contradictions(read, mode, cache)
-        artefact_dir = config.getini("onnxlite_artefact_dir")
         runtime = read.text("runtime")
         apart = f"@{runtime}" if runtime else ""  # a store of its own
         return cls(
@@ -232,12 +230,13 @@ class Settings(SimpleNamespace):  # no dataclass or named tuple: defining one co
             against=read.text("against") if mode == "compare" else "",
             against_folder=read.path("against"),
             baseline_dir=(read.path("baseline_dir") or config.rootpath / "baselines") / apart,
-            artefact_dir=config.rootpath / str(artefact_dir) / apart if artefact_dir else None,
+            artefact_dir=_artefact_dir(str(config.getini("onnxlite_artefact_dir")), mode, config.rootpath, apart),
+            artefact_time=read.ini_seconds("artefact_time"),
             keep_artefact=bool(config.getini("onnxlite_keep_artefact")),
             cache=cache == "on",
             cache_dir=read.path("cache_dir") if cache == "on" else None,
             cache_bytes=_mebibytes(str(config.getini("onnxlite_cache_size"))),
-            inference_time=_inference_time(str(config.getini("onnxlite_inference_time"))),
+            inference_time=read.ini_seconds("inference_time"),
             reports=read.reports(),
             explain=read.flag("explain"),
             explain_time=read.seconds("explain_time", cls.explain_time),
@@ -324,17 +323,13 @@ class _Reader:
                 )
         return asked
 
+    def ini_seconds(self, name: str) -> float:
+        text = str(self._config.getini(f"onnxlite_{name}"))
+        return _seconds(f"onnxlite_{name} = {text}", text, above_0=True)
+
     def seconds(self, name: str, default: float) -> float:
         given = self.text(name)
-        if not given:
-            return default
-        try:
-            found = float(given)
-        except ValueError:
-            found = math.nan
-        if not 0 <= found < math.inf:
-            raise UsageMistake(f"--onnxlite-{name.replace('_', '-')}={given}: expected seconds, from 0.")
-        return found
+        return _seconds(f"--onnxlite-{name.replace('_', '-')}={given}", given) if given else default
 
 
 def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
@@ -377,13 +372,24 @@ def _refuse_contradictions(read: _Reader, mode: Mode, cache: str) -> None:
         raise UsageMistake("--onnxlite-bundle-data goes with --onnxlite-bundle=DIR, which says where to.")
 
 
-def _inference_time(text: str) -> float:
+def _artefact_dir(text: str, mode: Mode, folder: Path, apart: str) -> Path | Address | None:
+    if not text or (mode == "plain" and "://" in text):  # then no baseline is looked at
+        return None
+    from pytest_onnxlite.addresses import Unreadable, place_of
+
+    try:
+        return place_of(text, folder, apart)
+    except Unreadable as error:
+        raise UsageMistake(f"onnxlite_artefact_dir: {error}") from None
+
+
+def _seconds(told: str, text: str, above_0: bool = False) -> float:
     try:
         found = float(text)
     except ValueError:
         found = math.nan
-    if not 0 < found < math.inf:
-        raise UsageMistake(f"onnxlite_inference_time = {text}: expected seconds, more than 0.")
+    if not 0 <= found < math.inf or (above_0 and not found):
+        raise UsageMistake(f"{told}: expected seconds, {'more than' if above_0 else 'from'} 0.")
     return found
 
 

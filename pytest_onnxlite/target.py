@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pytest_onnxlite.addresses import Address
 from pytest_onnxlite.against import OPTION, Found, Place, find
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.settings import Settings, UsageMistake
@@ -41,21 +42,23 @@ def settled(settings: Settings, config: pytest.Config) -> Settings:
         )
     settings.target = found.against
     settings.baseline_dir = Path(found.baseline_dir)
-    settings.artefact_dir = None if found.artefact_dir is None else Path(found.artefact_dir)
+    if not isinstance(settings.artefact_dir, Address):  # a server has the files of all commits
+        settings.artefact_dir = None if found.artefact_dir is None else Path(found.artefact_dir)
     return settings
 
 
 def hand_over(settings: Settings, workerinput: dict[str, Any]) -> None:
     """Tell a worker what the controller found."""
     if settings.target is not None:
-        artefacts = None if settings.artefact_dir is None else str(settings.artefact_dir)
+        artefacts = str(settings.artefact_dir) if isinstance(settings.artefact_dir, Path) else None
         found = Found(settings.target, str(settings.baseline_dir), artefacts)
         workerinput[_KEY] = msgspec.to_builtins(found)
 
 
 def _place(settings: Settings) -> Place:
     apart = f"@{settings.runtime}" if settings.runtime else ""
-    return Place(settings.rootdir, settings.baseline_dir, settings.artefact_dir, apart)
+    artefacts = settings.artefact_dir if isinstance(settings.artefact_dir, Path) else None
+    return Place(settings.rootdir, settings.baseline_dir, artefacts, apart)
 
 
 def _folder(config: pytest.Config) -> Path:

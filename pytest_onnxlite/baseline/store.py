@@ -86,9 +86,7 @@ class BaselineStore:
         """Say what to do about a released file that is not what it should be."""
         if self.source:
             return "It must be there, or in the folder of the released files here"
-        if self.place.local is None:
-            return "Restore it there, or save anew"
-        return "Restore it (git checkout, git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew"
+        return self.place.advice
 
     def require_own_name(self, model: str, others: Iterable[str] = ()) -> None:
         """Refuse a model whose folder another one's would be where file systems know no case, as on Windows and macOS.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pytest_onnxlite.addresses import Address
 from pytest_onnxlite.baseline import released, unfinished, writing
 from pytest_onnxlite.baseline.fingerprint import describe_machine
 from pytest_onnxlite.baseline.places.choosing import place_at
@@ -20,7 +21,12 @@ from pytest_onnxlite.text import aligned, size_text
 
 
 def describe(
-    folder: Path, checks: Checks, artefact_dir: Path | None = None, *, prune: bool = False
+    folder: Path,
+    checks: Checks,
+    artefact_dir: Path | Address | None = None,
+    *,
+    prune: bool = False,
+    seconds: float = 60.0,
 ) -> tuple[list[str], bool]:
     """Return a table of the baselines in a folder, what is broken, and whether all is sound.
 
@@ -28,6 +34,7 @@ def describe(
         folder: holds the baselines.
         checks: the checks by name.
         artefact_dir: where the released files are, if elsewhere.
+        seconds: how long nothing may be heard of a server that they are on.
         prune: whether released files that no baseline names are removed.
 
     Raises:
@@ -35,7 +42,7 @@ def describe(
     """
     if not folder.is_dir():
         raise OnnxliteError(f"there is no folder {folder}. Name the folder of the baselines, or save some first.")
-    store = BaselineStore(folder, checks, place_at(artefact_dir))
+    store = BaselineStore(folder, checks, place_at(artefact_dir, folder, seconds))
     saved = store.saved()
     if not saved:
         raise OnnxliteError(f"{folder} holds no baseline. Save one with: pytest --onnxlite-save-baseline")

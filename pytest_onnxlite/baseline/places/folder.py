@@ -20,6 +20,7 @@ class LocalFolder:
     """
 
     local: Path
+    advice = "Restore it (git checkout, git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew"
 
     def told(self, model: str, name: str) -> str:
         """Return the path of a file."""
