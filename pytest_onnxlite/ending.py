@@ -15,7 +15,7 @@ from pytest_onnxlite.coverage.tally import Assessor, Name, Tally
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import delivery, terminal
 from pytest_onnxlite.run import Run, processor_findings
-from pytest_onnxlite.saving import Saved, hidden_by_git, save_all
+from pytest_onnxlite.saving import Saved, remarks_of_git, save_all
 from pytest_onnxlite.settings import Settings
 from pytest_onnxlite.text import shortened, shown_lines
 from pytest_onnxlite.topics import NOT_SAVED, NOTHING_GUARDED, PARTIAL, STOPPED, UNFINISHED, see, told
@@ -116,7 +116,7 @@ def _stopped(run: Run, found: wording.Coverage, settings: Settings) -> list[str]
 
 def _save(run: Run, settings: Settings, checks: Checks, tally: Tally, scope: Scope) -> None:
     run.saved = save_all(run.all_records(), list(run.unjudged), settings, checks, tally)
-    run.remarks += hidden_by_git(run.saved, settings, checks)
+    run.remarks += remarks_of_git(run.saved, settings, checks)
     run.findings += [
         told(f"{s.model}/{s.variant} was not saved: {s.reason}", NOT_SAVED) for s in run.saved if s.outcome == "refused"
     ]

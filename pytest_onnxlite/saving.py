@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_onnxlite import gitignore
 from pytest_onnxlite.accepting import accept
+from pytest_onnxlite.addresses import Address
 from pytest_onnxlite.baseline import writing
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine, fingerprint
@@ -321,24 +322,25 @@ def _disagreement(records: Sequence[Record], checks: Checks) -> str:
     return ""
 
 
-def hidden_by_git(saved: Sequence[Saved], settings: Settings, checks: Checks) -> list[str]:
-    """Say which of the files that belong to the saved baselines git would leave out of a commit."""
-    store = BaselineStore(settings.baseline_dir, checks)
-    names: list[str] = []
+def remarks_of_git(saved: Sequence[Saved], settings: Settings, checks: Checks) -> list[str]:
+    """Say which of the saved files git would leave out of a commit, and which are too large for it."""
+    store, jsons, files = BaselineStore(settings.baseline_dir, checks), [], []
     for entry in saved:
         baseline = None if entry.outcome == "refused" else store.load(entry.model, entry.variant)
         if baseline is None:
             continue
-        names.append(f"{entry.model}/{entry.variant}.json")
-        if settings.artefact_dir is not None:
-            continue  # who names another folder for the models keeps them out of git on purpose
-        files = list(store.data(baseline).values())
-        if baseline.artefact.kept:
-            file = store.folder / entry.model / baseline.artefact.file
-            files += [path for path in sorted(file.rglob("*")) if path.is_file()] if file.is_dir() else [file]
-        names += [path.relative_to(store.folder).as_posix() for path in files]
-    said = gitignore.remark(store.folder, names) if names else ""
-    return [said] if said else []
+        jsons.append(f"{entry.model}/{entry.variant}.json")
+        files += [f"{entry.model}/{name}" for name in store.kept_data(baseline)]
+        files += [f"{entry.model}/{baseline.artefact.file}"] if baseline.artefact.kept else []
+    if not jsons or isinstance(settings.artefact_dir, Address):
+        # What is on a server is in no commit.
+        return [said for said in [gitignore.remark(store.folder, jsons)] if said] if jsons else []
+    folder = settings.artefact_dir or store.folder
+    found = [path for name in dict.fromkeys(files) for path in [folder / name, *sorted((folder / name).rglob("*"))]]
+    names = [path.relative_to(folder).as_posix() for path in found if path.is_file()]
+    # Who names another folder for the models keeps them out of git on purpose.
+    hidden = gitignore.remark(store.folder, [*jsons, *(names if settings.artefact_dir is None else ())])
+    return [said for said in (hidden, gitignore.remark_large(folder, names)) if said]
 
 
 def _refusal(records: Sequence[Record], unjudged: Sequence[str], settings: Settings) -> str:

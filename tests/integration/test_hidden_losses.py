@@ -15,7 +15,7 @@ import pytest
 
 from pytest_onnxlite.gitignore import ignored
 
-from onnx_models import dense, lookup, score_lookup
+from onnx_models import dense, external, lookup, score_lookup
 from projects import Project
 
 CONFTEST = """
@@ -284,6 +284,31 @@ def test_nothing_is_told_without_git_or_of_files_that_are_kept_elsewhere(
     shutil.rmtree(project.path / "baselines")
     monkeypatch.setenv("PATH", str(project.path))
     assert "git ignores" not in project.save().stdout.str()
+
+
+LARGE = "what was saved in * is larger than 50.00 MiB, and no rule of Git LFS covers it: "
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_what_is_too_large_for_git_is_told_unless_lfs_takes_it(saved_in_git: Project) -> None:
+    project = saved_in_git
+    model = external(project.path / "net.onnx", project.path / "large.onnx", "net.data", 1000)
+    with (project.path / "net.data").open("r+b") as data:
+        data.truncate((50 << 20) + 1)
+    labels = np.arange(100) % 10
+    project.write({}, np.arange(100)[:, None], labels, variant="onnx", spec=f"onnx={model.name!r}")
+    told = project.save()
+    told.stdout.fnmatch_lines([LARGE + "digits/onnx-*/net.data (50.00 MiB)*git lfs track '[*].data'; or keep *"])
+    for name, rule in ((".gitattributes", "*.data filter=lfs diff=lfs merge=lfs -text"), (".gitignore", "*.data")):
+        (project.path / name).write_text(rule)
+        assert "is larger than" not in project.save().stdout.str(), rule
+        (project.path / name).unlink()
+    # In a folder of the same work tree that the project named; and nothing of what is outside of one.
+    inside = project.path / "pytest.ini"
+    inside.write_text("[pytest]\nonnxlite_artefact_dir = kept\n")
+    project.save("--onnxlite-accept").stdout.fnmatch_lines([LARGE + "*"])
+    inside.write_text(f"[pytest]\nonnxlite_artefact_dir = {project.path.parent / 'outside'}\n")
+    assert "is larger than" not in project.save("--onnxlite-accept").stdout.str()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a script stands in for git")
