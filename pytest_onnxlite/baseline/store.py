@@ -59,9 +59,7 @@ class BaselineStore:
         source: what they are of, if they are not the work tree's own: `origin/main (commit 0123456789ab)`.
     """
 
-    def __init__(
-        self, folder: Path, checks: ByName[Sections], place: Place | None = None, source: str = ""
-    ) -> None:
+    def __init__(self, folder: Path, checks: ByName[Sections], place: Place | None = None, source: str = "") -> None:
         self.folder = folder
         self._checks = checks
         self.place: Place = place or LocalFolder(folder)
