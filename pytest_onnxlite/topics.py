@@ -70,6 +70,7 @@ SOURCES = {
     "runtime.environment": "not-measured",
     "baseline": "not-comparable",
     "baseline.writing": NOT_SAVED,
+    "addresses": "options",
     "settings": "options",
     "against": "options",
     "git": "options",
