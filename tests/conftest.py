@@ -22,6 +22,16 @@ from pytest_onnxlite.variants.cache import Cache
 from projects import REPOSITORY, Digits, Project
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and count as deselected, what `.ci/thorough` runs."""
+    if "thorough" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_outer_run() -> Iterator[None]:
     """Runs within the tests know nothing of the run around them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,12 +189,20 @@ for model in sys.argv[1:]:
 
 @pytest.mark.int8_judged
 @pytest.mark.skipif(not JUDGED_ON, reason="no other processor was asked for")
-def test_all_of_them_are_as_good_on_the_other_processor(
-    shared_folder: Path, shared_cache: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("conv2d", "depthwise", "lstm", "attention", "embedding"),
+        pytest.param(tuple(MODELS), marks=pytest.mark.thorough),
+    ],
+    ids=["one of each family", "all"],
+)
+def test_they_are_as_good_on_the_other_processor(
+    names: Sequence[str], shared_folder: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
     """One emulated process runs all: to start one takes longer than to run them."""
     expected = {}
-    for name in MODELS:
+    for name in names:
         model = trained(name, shared_folder)
         for recipe in RECIPES:
             path = tmp_path / f"{name} {type(recipe).__name__}.onnx"

@@ -66,7 +66,14 @@ BROUGHT_IN = r"Why: p2o\.\w+\.\d+ \(\w+\) adds the largest error \(own SQNR [-\d
     ("model", "recipe", "ratio", "red", "said"),
     [
         (RECOGNITION, "DynamicInt8()", 0.3, [], [NOT_PREPARED]),
-        (RECOGNITION, "StaticInt8()", 0.3, [], [NOT_PREPARED, "converted from opset 12 to 13"]),
+        pytest.param(
+            RECOGNITION,
+            "StaticInt8()",
+            0.3,
+            [],
+            [NOT_PREPARED, "converted from opset 12 to 13"],
+            marks=pytest.mark.thorough,
+        ),
         # So small that what quantizing adds to the graph outweighs what it takes from the weights.
         (DIRECTION, "DynamicInt8()", 0.3, ["size"], [GRAPH_GREW]),
         (DIRECTION, "StaticInt8(format='qoperator')", 0.4, [], ["converted from opset 11 to 13"]),
@@ -82,7 +89,14 @@ BROUGHT_IN = r"Why: p2o\.\w+\.\d+ \(\w+\) adds the largest error \(own SQNR [-\d
                 "quantize it statically, per channel, or leave it in float",
             ],
         ),
-        (DETECTION, "StaticInt8()", 0.33, ["accuracy"], [BROUGHT_IN, r"Leave the layers .* \(recipe exclude="]),
+        pytest.param(
+            DETECTION,
+            "StaticInt8()",
+            0.33,
+            ["accuracy"],
+            [BROUGHT_IN, r"Leave the layers .* \(recipe exclude="],
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_text_in_pictures(
