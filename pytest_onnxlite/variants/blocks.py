@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -13,13 +12,14 @@ from pytest_onnxlite.recipes import WeightOnly, recipe_text
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants import preparation
 from pytest_onnxlite.variants.half import save
+from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.quantization import restore
 from pytest_onnxlite.variants.refusals import match_exclusions
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.workspace import libraries_folder
 
 
-def quantize(source: Path, recipe: WeightOnly, model: str, target: Path) -> dict[str, Any]:
+def quantize(source: Path, recipe: WeightOnly, model: str, target: Path) -> RecipeNotes:
     """Write the model with its weights in blocks.
 
     Args:
@@ -65,13 +65,13 @@ def quantize(source: Path, recipe: WeightOnly, model: str, target: Path) -> dict
     _once(quantized)
     restore(before, quantized)
     save(quantized, target)
-    return {
-        "recipe": recipe_text(recipe),
-        "weight_type": f"int{recipe.bits}",
-        "weights": f"weights of {recipe.bits} bits in blocks of {recipe.block_size}",
-        "excluded": excluded,
-        "notes": notes,
-    }
+    return RecipeNotes(
+        recipe=recipe_text(recipe),
+        weight_type=f"int{recipe.bits}",
+        weights=f"weights of {recipe.bits} bits in blocks of {recipe.block_size}",
+        excluded=tuple(excluded),
+        notes=tuple(notes),
+    )
 
 
 def _once(proto: onnx.ModelProto) -> None:

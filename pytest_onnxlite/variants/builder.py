@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
@@ -23,6 +22,7 @@ from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.code import Unhashable
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
+from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.shared import SharedOutputs
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.stateful import open_onnx
@@ -363,9 +363,9 @@ class Builder:
 
     # -- files of the user's -----------------------------------------------------------------------------
 
-    def notes_of(self, kind: str) -> dict[str, Any]:
+    def notes_of(self, kind: str) -> RecipeNotes:
         """Return what its recipe decided about a variant: weights, excluded nodes; empty for one that no recipe made."""
-        return making.notes_of(self.variant(kind).path) if self.recipe_of(kind) is not None else {}
+        return making.notes_of(self.variant(kind).path) if self.recipe_of(kind) is not None else RecipeNotes()
 
     def recipe_text(self, kind: str) -> str:
         """Say how a variant was made here, why if the user did not say, and whether it could not be cached."""
@@ -374,12 +374,12 @@ class Builder:
             return "".join(uncached)
         why = self.recipe[1] if kind == "int8" else ""
         notes = self.notes_of(kind)
-        text = f"{notes.get('recipe', '')}, {notes.get('weights', '')}"
-        return "; ".join([f"{text}: {why}" if why else text, *notes.get("notes", ()), *uncached])
+        text = f"{notes.recipe}, {notes.weights}"
+        return "; ".join([f"{text}: {why}" if why else text, *notes.notes, *uncached])
 
     def excluded(self, kind: str) -> list[str]:
         """Return the nodes of a variant that stay float on purpose."""
-        return list(self.notes_of(kind).get("excluded", ()))
+        return list(self.notes_of(kind).excluded)
 
     def _given(self, kind: str, path: Path) -> OnnxVariant:
         first_run.require_no_keras(path, kind, self.spec.name)

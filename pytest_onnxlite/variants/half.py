@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +16,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, load_graph, nodes, subgraphs, tensors
 from pytest_onnxlite.recipes import Float16, recipe_text
 from pytest_onnxlite.text import first_line, shortened
+from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.preparation import IN_ONE_FILE, settle
 from pytest_onnxlite.variants.refusals import match_exclusions
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
@@ -32,7 +32,7 @@ _TO_FLOAT, _TO_HALF = "_cast_to_fp32", "_cast_to_fp16"
 _INPUT = "graph_input_cast"
 
 
-def convert(source: Path, recipe: Float16, model: str, target: Path) -> dict[str, Any]:
+def convert(source: Path, recipe: Float16, model: str, target: Path) -> RecipeNotes:
     """Write the model in half precision.
 
     Args:
@@ -77,13 +77,13 @@ def convert(source: Path, recipe: Float16, model: str, target: Path) -> dict[str
     drop_unused_opsets(proto)
     proto.doc_string, proto.graph.doc_string = before.doc_string, before.graph.doc_string
     save(_sorted(proto), target)
-    return {
-        "recipe": recipe_text(recipe),
-        "weight_type": "float16",
-        "weights": "weights in float16",
-        "excluded": sorted({*kept, *beyond}),
-        "notes": notes,
-    }
+    return RecipeNotes(
+        recipe=recipe_text(recipe),
+        weight_type="float16",
+        weights="weights in float16",
+        excluded=tuple(sorted({*kept, *beyond})),
+        notes=tuple(notes),
+    )
 
 
 def save(proto: onnx.ModelProto, target: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import FORMS, LITERT, Kind
@@ -24,6 +25,7 @@ from pytest_onnxlite.recipes import (
 from pytest_onnxlite.runtime.sessions import to_feeds
 from pytest_onnxlite.spec import ModelSpec, take
 from pytest_onnxlite.variants import first_run, float_faults
+from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.variant import OnnxVariant
 from pytest_onnxlite.workspace import working_folder
 
@@ -136,21 +138,21 @@ def make(
     x = spec.evaluation.x
     with float_faults.come_first(source.path, spec.name):
         decided = _write(source.path.resolve(), recipe, spec.name, path.resolve(), calibration)
-        (folder / NOTES).write_text(json.dumps(decided, indent=1, sort_keys=True))
-        first_run.require_sound(path, source.path, decided["excluded"], spec.name, recipe)
+        decided.write(folder / NOTES)
+        first_run.require_sound(path, source.path, decided.excluded, spec.name, recipe)
         found = first_run.run_first(path, name, spec, x)
         samples = first_run.batch_of(spec, x, source.inputs_info)
         expected = source.run(first_run.first_of(spec, x, samples), samples)
         first_run.require_same_outputs(expected, found, spec.name, name, values=False)
 
 
-def _write(source: Path, recipe: AnyRecipe, model: str, path: Path, calibration: Calibration | None) -> dict[str, Any]:
+def _write(source: Path, recipe: AnyRecipe, model: str, path: Path, calibration: Calibration | None) -> RecipeNotes:
     from pytest_onnxlite.variants import blocks, half, quantization
 
     if isinstance(recipe, Float16):
         return half.convert(source, recipe, model, path)
 
-    def quantize(float_model: Path) -> dict[str, Any]:
+    def quantize(float_model: Path) -> RecipeNotes:
         if isinstance(recipe, WeightOnly):
             return blocks.quantize(float_model, recipe, model, path)
         return quantization.quantize(float_model, recipe, model, path, calibration)
@@ -162,14 +164,12 @@ def _write(source: Path, recipe: AnyRecipe, model: str, path: Path, calibration:
         half.to_float32(source, wide)
         decided = quantize(wide)
     note = "the float model is in half precision: it was quantized from its values in float32"
-    return {**decided, "notes": [*decided["notes"], note]}
+    return msgspec.structs.replace(decided, notes=(*decided.notes, note))
 
 
-def notes_of(path: Path) -> dict[str, Any]:
+def notes_of(path: Path) -> RecipeNotes:
     """Return what was decided about a variant that was made here; empty if nothing is known."""
-    notes = path.with_name(NOTES)
-    decided: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
-    return decided
+    return RecipeNotes.read(path.with_name(NOTES))
 
 
 def doing(recipe: AnyRecipe, model: str) -> str:

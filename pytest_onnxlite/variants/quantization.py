@@ -15,9 +15,10 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, choose_recipe, choose_weights, recipe_text
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
-from pytest_onnxlite.spec import Inputs, count_samples, take
+from pytest_onnxlite.spec import Array, Inputs, count_samples, take
 from pytest_onnxlite.text import counted
 from pytest_onnxlite.variants import preparation, refusals, tying
+from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.workspace import libraries_folder
@@ -48,7 +49,7 @@ def decide(source: Path, recipe: Recipe | None, calibrated: bool) -> tuple[Recip
 
 def quantize(
     source: Path, recipe: Recipe, model: str, target: Path, calibration: Calibration | None = None
-) -> dict[str, Any]:
+) -> RecipeNotes:
     """Write the quantized model.
 
     Args:
@@ -96,13 +97,13 @@ def quantize(
     if weights.type == "uint8":
         _store_unsigned(quantized, target.parent)
     _finish(before, source.name, quantized, target, excluded, model, isinstance(recipe, StaticInt8))
-    return {
-        "recipe": recipe_text(recipe),
-        "weight_type": weights.type,
-        "weights": str(weights),
-        "excluded": excluded,
-        "notes": notes,
-    }
+    return RecipeNotes(
+        recipe=recipe_text(recipe),
+        weight_type=weights.type,
+        weights=str(weights),
+        excluded=tuple(excluded),
+        notes=tuple(notes),
+    )
 
 
 def _untie(recipe: StaticInt8, proto: onnx.ModelProto, prepared: Path) -> None:
@@ -235,7 +236,7 @@ class _Reader:
         """Go to some of the runs."""
         self._range = range(start_index, min(end_index, len(self)))
 
-    def get_next(self) -> dict[str, Any] | None:
+    def get_next(self) -> dict[str, Array] | None:
         """Return what the next run is fed with, None after the last."""
         if not self._range:
             return None

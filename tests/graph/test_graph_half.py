@@ -79,9 +79,9 @@ def test_what_half_precision_cannot_hold_stays_in_float32_by_itself(tmp_path):
     assert tensor(model, "w1").data_type == FLOAT
     onnx.save(large, tmp_path / "float.onnx")
     decided = half.convert(tmp_path / "float.onnx", Float16(), "dense", tmp_path / "half.onnx")
-    assert decided["excluded"] == ["fc1"]
-    assert decided["notes"] == ["fc1 stay in float32: they hold values beyond 65,504"]
-    assert check_graph(tmp_path / "half.onnx", large, excluded=decided["excluded"]) == []
+    assert decided.excluded == ("fc1",)
+    assert decided.notes == ("fc1 stay in float32: they hold values beyond 65,504",)
+    assert check_graph(tmp_path / "half.onnx", large, excluded=decided.excluded) == []
 
 
 def test_a_mask_that_stands_for_infinity_is_a_warning(tmp_path):
@@ -133,7 +133,7 @@ def test_neighbours_that_are_kept_hand_on_float32(tmp_path):
 def test_weights_in_blocks_are_sound(tmp_path, recipe, model):
     onnx.save(model(), tmp_path / "float.onnx")
     decided = blocks.quantize(tmp_path / "float.onnx", recipe, "m", tmp_path / "blocks.onnx")
-    found = check_graph(tmp_path / "blocks.onnx", model(), excluded=decided["excluded"])
+    found = check_graph(tmp_path / "blocks.onnx", model(), excluded=decided.excluded)
     assert [finding for finding in found if finding.severity == "error"] == []
 
 

@@ -161,7 +161,7 @@ def test_our_own_quantization_ends_in_a_clear_error_or_in_a_right_model(form, da
         infos = (TensorInfo("x", feed["x"].dtype.name, tuple(dim or "N" for dim in declared.shape or ())),)
         try:
             decided = quantize(source, recipe, "m", target, Calibration(feed["x"], infos) if form == "static" else None)
-            require_sound(target, source, decided["excluded"], "m", recipe)
+            require_sound(target, source, decided.excluded, "m", recipe)
         except OnnxliteError as error:
             outcome = str(error).partition("\n")[0].partition(":")[2].partition(":")[0].partition(",")[0].strip()
             event(outcome)

@@ -275,11 +275,11 @@ def operators(path: Path) -> list[str]:
 
 
 def test_the_weight_type_is_chosen_by_the_operators(build: Make, model: Any) -> None:
-    assert build(model).notes_of("int8")["weight_type"] == "uint8"
+    assert build(model).notes_of("int8").weight_type == "uint8"
     dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
-    assert build(dense, X[:, 0, :, 0]).notes_of("int8")["weight_type"] == "uint8"
+    assert build(dense, X[:, 0, :, 0]).notes_of("int8").weight_type == "uint8"
     for recipe in (DynamicInt8(reduce_range=True), DynamicInt8(weight_type="int8")):
-        assert build(dense, X[:, 0, :, 0], recipe=recipe).notes_of("int8")["weight_type"] == "int8"
+        assert build(dense, X[:, 0, :, 0], recipe=recipe).notes_of("int8").weight_type == "int8"
 
 
 @pytest.mark.parametrize("glob", ["Conv", "Con*", "*/conv2d*"])
@@ -294,7 +294,7 @@ def test_an_excluded_dense_layer_stays_float(build: Make, model: Any) -> None:
     assert operators(builder.int8.path).count("MatMulInteger") == 1
     assert operators(builder.int8.path).count("MatMul") == 1
     # Keras numbers a model's name through the life of the process.
-    assert any(name.endswith("/digit_1/MatMul/MatMulAddFusion_MatMul") for name in builder.notes_of("int8")["excluded"])
+    assert any(name.endswith("/digit_1/MatMul/MatMulAddFusion_MatMul") for name in builder.notes_of("int8").excluded)
 
 
 def test_an_exclusion_that_matches_nothing_is_an_error(build: Make, model: Any) -> None:

@@ -47,7 +47,7 @@ def quantized(source: Path, recipe: Recipe) -> tuple[Path, list[str]]:
     calibration = Calibration(X, (TensorInfo("x", "float32", ("batch", 32)),))
     decided = quantize(source, recipe, "m", target, calibration)
     require_sound(target, source, [], "m", recipe)
-    return target, decided["notes"]
+    return target, [*decided.notes]
 
 
 def answers(path: Path) -> npt.NDArray[np.float32]:

@@ -38,8 +38,8 @@ def quantized(source: Path, recipe: Recipe) -> tuple[Path, list[str], list[str]]
     target = source.with_name("int8.onnx")
     calibration = Calibration(TOKENS, (TensorInfo("token", "int64", ("batch", 5)),))
     decided = quantize(source, recipe, "m", target, calibration)
-    require_sound(target, source, decided["excluded"], "m", recipe)
-    return target, decided["notes"], decided["excluded"]
+    require_sound(target, source, decided.excluded, "m", recipe)
+    return target, [*decided.notes], [*decided.excluded]
 
 
 def run(path: Path) -> tuple[npt.NDArray[np.float32], list[str]]:
