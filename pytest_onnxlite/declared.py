@@ -61,7 +61,7 @@ class DeclaredLimit:
     kind: str
     check: str
     limit: Limit
-    given: Mapping[str, Any]
+    given: Mapping[str, object]
 
     @property
     def key(self) -> tuple[str, str, Limit]:
@@ -169,7 +169,7 @@ def read(path: Path, registry: Registry, strict: bool = False) -> list[DeclaredM
     return declared
 
 
-def _require_no_misspelt(path: Path, content: Mapping[str, Any]) -> None:
+def _require_no_misspelt(path: Path, content: Mapping[str, object]) -> None:
     """Refuse a table that is nearly called `tool.onnxlite` and holds models: nobody would read it."""
     from difflib import get_close_matches
 
@@ -185,7 +185,7 @@ def _require_no_misspelt(path: Path, content: Mapping[str, Any]) -> None:
             )
 
 
-def _tables(content: Mapping[str, Any], deep: int) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+def _tables(content: Mapping[str, object], deep: int) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
     """Return the tables of a file, so many levels deep, each with its place."""
     for name, table in content.items():
         if isinstance(table, dict):
@@ -204,7 +204,7 @@ def _require_keys(where: str, table: object, keys: Iterable[str]) -> None:
 
 
 def _model(
-    folder: Path, name: str, table: Any, where: str, registry: Registry, runtimes: Mapping[str, Any]
+    folder: Path, name: str, table: Any, where: str, registry: Registry, runtimes: Mapping[str, object]
 ) -> DeclaredModel:
     _require_keys(where, table, (*_KEYS, *registry.checks))
     arguments: dict[str, Any] = {}
@@ -261,7 +261,7 @@ def _scenarios(folder: Path, where: str, value: Any, batched: bool) -> Mapping[s
         raise UsageMistake(str(error)) from None
 
 
-def _typed(where: str, table: Mapping[str, Any], key: str, wanted: type) -> Any:
+def _typed(where: str, table: Mapping[str, object], key: str, wanted: type) -> Any:
     value = table[key]
     # In Python, true is a whole number too.
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)) or value == "":
@@ -291,7 +291,7 @@ def _data_file(folder: Path, where: str, value: Any, keys: tuple[str, ...]) -> D
 
 
 def _named(
-    folder: Path, where: str, table: Mapping[str, Any], registry: Registry, runtimes: Mapping[str, Any]
+    folder: Path, where: str, table: Mapping[str, object], registry: Registry, runtimes: Mapping[str, object]
 ) -> dict[str, Made]:
     """Return the variants that have names of their own: `variants` may also be a list, which picks."""
     given = table.get("variants")
@@ -335,7 +335,7 @@ def _recipe(where: str, value: Any, kinds: Any) -> Any:
 
 
 def _limits(
-    where: str, table: Mapping[str, Any], registry: Registry, judged: list[str], named: Collection[str]
+    where: str, table: Mapping[str, object], registry: Registry, judged: list[str], named: Collection[str]
 ) -> tuple[DeclaredLimit, ...]:
     kinds = (*registry.kinds, *named)
     taken = next((name for name in named if name.lower() in registry.kinds), None)
@@ -379,7 +379,7 @@ def _limits_of(
                 what = f", with the label {limit.label!r}" if limit.label else ""
                 raise UsageMistake(f"{where} of the variant {limit.variant} is limited twice{what}. {_APART}")
             found[limit.variant, limit.label] = DeclaredLimit(limit.variant, check, limit, given)
-    general: dict[str, tuple[Limit, Mapping[str, Any]]] = {}
+    general: dict[str, tuple[Limit, Mapping[str, object]]] = {}
     for limit, given in parsed:
         if limit.variant is None:
             if limit.label in general:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _RUNTIME_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
-def runtime_table(path: Path, name: str) -> Mapping[str, Any]:
+def runtime_table(path: Path, name: str) -> Mapping[str, object]:
     """Return the table of a runtime as it is written; `read` says what is wrong with it.
 
     Args:
@@ -37,14 +37,14 @@ def runtime_table(path: Path, name: str) -> Mapping[str, Any]:
         raise UsageMistake(f"--onnxlite-runtime={name}: {path} declares no runtimes: {error}") from None
     tables = content.get("tool", {}).get("onnxlite", {}).get("runtimes", {})
     if isinstance(tables, dict) and isinstance(tables.get(name), dict):
-        table: Mapping[str, Any] = tables[name]
+        table: Mapping[str, object] = tables[name]
         return table
     known = list(tables) if isinstance(tables, dict) else []
     there = f"{path.name} declares" if known else f"{path} has no table [tool.onnxlite.runtimes.NAME]."
     raise UsageMistake(f"--onnxlite-runtime={name}: {unknown('runtime', name, known, there)}")
 
 
-def mistakes_of_runtimes(folder: Path, tables: Mapping[str, Any], where: str) -> list[str]:
+def mistakes_of_runtimes(folder: Path, tables: Mapping[str, object], where: str) -> list[str]:
     """Return what is wrong with runtimes, whether or not somebody asks for one."""
     mistakes = []
     for name, table in tables.items():
@@ -71,7 +71,7 @@ def _runtime(folder: Path, where: str, table: Any) -> Runtime:
         raise UsageMistake(f"{where}: {error}") from None
 
 
-def named_runtime(folder: Path, where: str, value: Any, runtimes: Mapping[str, Any]) -> Runtime:
+def named_runtime(folder: Path, where: str, value: Any, runtimes: Mapping[str, object]) -> Runtime:
     """Return the runtime of a model: a table, or the name of one of those that are declared."""
     if isinstance(value, str) and value not in runtimes:
         there = "There are" if runtimes else "There is no table [tool.onnxlite.runtimes.NAME]."
@@ -79,7 +79,9 @@ def named_runtime(folder: Path, where: str, value: Any, runtimes: Mapping[str, A
     return _runtime(folder, f"{where} runtime", runtimes[value] if isinstance(value, str) else value)
 
 
-def other_runtime(folder: Path, where: str, table: Mapping[str, Any], runtimes: Mapping[str, Any]) -> OtherRuntime:
+def other_runtime(
+    folder: Path, where: str, table: Mapping[str, object], runtimes: Mapping[str, object]
+) -> OtherRuntime:
     """Return a variant that is another one's file, run otherwise: `{of = "onnx", runtime = "openvino"}`.
 
     Raises:

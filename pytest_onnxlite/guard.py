@@ -79,7 +79,7 @@ class Guardian:
         cache: Cache,
         progress: Progress,
         registry: Registry,
-        runtime: Mapping[str, Any] | None = None,
+        runtime: Mapping[str, object] | None = None,
     ) -> None:
         self.registry = registry
         self._runtime = runtime  # the table of the one that every model is run with; None for each its own
@@ -390,7 +390,7 @@ class Guardian:
 
 
 def make_guardian(
-    settings: Settings, cache_dir: Path, progress: Progress, registry: Registry, runtime: Mapping[str, Any] | None
+    settings: Settings, cache_dir: Path, progress: Progress, registry: Registry, runtime: Mapping[str, object] | None
 ) -> Guardian:
     """Make the run's guardian."""
     limit_inferences(settings.inference_time)

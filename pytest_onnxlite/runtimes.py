@@ -122,7 +122,7 @@ class Runtime(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return it with other intra-op threads."""
         return msgspec.structs.replace(self, threads=threads)
 
-    def with_fields(self, fields: Mapping[str, Any], folder: Path = Path()) -> Runtime:
+    def with_fields(self, fields: Mapping[str, object], folder: Path = Path()) -> Runtime:
         """Return it with some fields replaced, as a table of pyproject.toml says.
 
         Args:
@@ -136,7 +136,7 @@ class Runtime(msgspec.Struct, frozen=True, omit_defaults=True):
         for name in fields:
             if name not in names:
                 raise OnnxliteError(unknown("key", name, names))
-        given = dict(fields)
+        given: dict[str, Any] = dict(fields)
         if "providers" in given:
             given.setdefault("provider_options", {})
         if isinstance(given.get("custom_ops"), list):
@@ -175,7 +175,7 @@ class Runtime(msgspec.Struct, frozen=True, omit_defaults=True):
             OnnxliteError, msgspec.ValidationError: they are no such texts.
         """
         names = tuple(providers.split(", ")) if providers else (CPU,)
-        fields: dict[str, Any] = {"providers": names, "custom_ops": self.custom_ops}
+        fields: dict[str, object] = {"providers": names, "custom_ops": self.custom_ops}
         of_providers: dict[str, dict[str, str]] = {}
         of_session: dict[str, str] = {}
         for key, value in options.items():
@@ -249,7 +249,7 @@ def _texts(name: str, values: Any) -> tuple[str, ...]:
     return found
 
 
-def _table(name: str, value: Any) -> Mapping[str, Any]:
+def _table(name: str, value: Any) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):
         raise OnnxliteError(f"Runtime({name}={value!r}): expected values by name.")
     return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from pytest_onnxlite.lint.rules import RULES
@@ -79,11 +78,11 @@ def log(
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1)
 
 
-def _place(file: str) -> dict[str, Any]:
+def _place(file: str) -> dict[str, object]:
     return {"artifactLocation": {"uri": quote(file)}}
 
 
-def _rule(rule: SarifRule) -> dict[str, Any]:
+def _rule(rule: SarifRule) -> dict[str, object]:
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.title},
@@ -93,7 +92,8 @@ def _rule(rule: SarifRule) -> dict[str, Any]:
     }
 
 
-def _result(result: SarifResult, index: int) -> dict[str, Any]:
+def _result(result: SarifResult, index: int) -> dict[str, object]:
+    place: dict[str, object] = {**_place(result.file), "region": {"startLine": result.line}}
     return {
         "ruleId": result.rule,
         "ruleIndex": index,
@@ -101,7 +101,7 @@ def _result(result: SarifResult, index: int) -> dict[str, Any]:
         "message": {"text": result.text},
         "locations": [
             {
-                "physicalLocation": {**_place(result.file), "region": {"startLine": result.line}},
+                "physicalLocation": place,
                 "logicalLocations": [{"fullyQualifiedName": result.where}],
             }
         ],

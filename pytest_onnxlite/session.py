@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.checks.check import Clock
     from pytest_onnxlite.guard import Guardian
     from pytest_onnxlite.records import Record
+    from pytest_onnxlite.variants.variant import Variant
 
 
 # On a guarded test: what its guard recorded, None before it did.
@@ -239,7 +240,7 @@ class GuardSession:
         kinds = {kind for kind, _, _ in guard.limits}
         variants = {kind: arguments[guard.fixture_of(kind)] for kind in kinds}
         # Absent where an overridden variant fixture does not depend on it.
-        spec, clock = arguments.get("onnxlite_model"), self._clock(arguments)
+        spec, clock = arguments.get("onnxlite_model"), self._clock(arguments.get("benchmark"))
         judge = self.guardian().judge
         records = or_fail(
             lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.other_limits, guard.declared_in)
@@ -261,7 +262,7 @@ class GuardSession:
         if reason:
             pytest.skip(reason)
 
-    def _bundle(self, records: list[Record], spec: object, variants: dict[str, Any]) -> str:
+    def _bundle(self, records: list[Record], spec: object, variants: Mapping[str, Variant]) -> str:
         """Write a folder for each variant that a test failed for; returns what to say about them, or why it could not."""
         from pytest_onnxlite import bundle
 
@@ -273,10 +274,9 @@ class GuardSession:
         """Whether the run is to skip what is timed, although it is to compare or to save."""
         return self._settings.mode != "plain" and bool(self._config.getoption("benchmark_skip", False))
 
-    def _clock(self, arguments: dict[str, Any]) -> Clock:
+    def _clock(self, benchmark: Any) -> Clock:
         from pytest_onnxlite.checks.check import Clock
 
-        benchmark = arguments.get("benchmark")
         if self._skips_benchmarks:
             return Clock(missing="--benchmark-skip leaves out what pytest-benchmark times. Run without it.")
         if benchmark is None:

@@ -359,7 +359,7 @@ class ModelSpec:
         made = self.variants.get(kind)
         return made.of if isinstance(made, OtherRuntime) and isinstance(made.of, str) else ""
 
-    def run_with(self, table: Mapping[str, Any], folder: Path) -> ModelSpec:
+    def run_with(self, table: Mapping[str, object], folder: Path) -> ModelSpec:
         """Return the same model with what a table of pyproject.toml says of its runtime; see `Runtime.with_fields`."""
         runtime = self.runtime.with_fields(table, folder)
         return replace(self, runtime=runtime, threads=runtime.threads)

@@ -21,7 +21,7 @@ DECLARED: pytest.StashKey[DeclaredFile] = pytest.StashKey()
 # On it too: what the user asked of the run.
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 # On it too: the table of the runtime that --onnxlite-runtime names.
-RUNTIME: pytest.StashKey[Mapping[str, Any]] = pytest.StashKey()
+RUNTIME: pytest.StashKey[Mapping[str, object]] = pytest.StashKey()
 _OWN: pytest.StashKey[Own] = pytest.StashKey()
 _REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
 # On a test: the limits it is judged by.

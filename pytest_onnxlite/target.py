@@ -47,7 +47,7 @@ def settled(settings: Settings, config: pytest.Config) -> Settings:
     return settings
 
 
-def hand_over(settings: Settings, workerinput: dict[str, Any]) -> None:
+def hand_over(settings: Settings, workerinput: dict[str, object]) -> None:
     """Tell a worker what the controller found."""
     if settings.target is not None:
         artefacts = str(settings.artefact_dir) if isinstance(settings.artefact_dir, Path) else None

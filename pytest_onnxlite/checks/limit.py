@@ -70,6 +70,9 @@ def number(low: float, high: float, says: str) -> Argument:
     return Argument(float, says, low, high)
 
 
+# What was written in a marker, or in pyproject.toml for one, by argument; a limit checks it.
+Arguments = Mapping[str, Any]
+
 # Who writes 5 means 5 %, and would be guarded against nothing.
 GROWTH = number(0.0, 1.0, "a number from 0 to 1 (0.05 is 5 %)")
 # A sum of several releases.
@@ -114,7 +117,7 @@ class Limit:
         return (cls.__doc__ or "").split("\n")[0].split(": ", 1)[-1].removesuffix(".")
 
     @classmethod
-    def spread(cls, values: Mapping[str, Any], where: str) -> Sequence[Mapping[str, Any]]:
+    def spread(cls, values: Arguments, where: str) -> Sequence[Arguments]:
         """Return the arguments of each limit that one marker asks for.
 
         Raises:
@@ -123,7 +126,7 @@ class Limit:
         return [values]
 
     @classmethod
-    def filled(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def filled(cls, values: Arguments) -> Arguments:
         """Return the arguments that were given, with those that follow from them."""
         return values
 

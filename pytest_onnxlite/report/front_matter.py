@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with
@@ -50,7 +49,7 @@ class MarkdownFile:
         self._body = text[found.end() :] if found else text
         self.data = self._load(self._matter)
 
-    def with_section(self, section: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    def with_section(self, section: str, entries: Sequence[Mapping[str, object]]) -> str:
         """Return the file's text with another section, and other entries of `model-index`.
 
         Args:
@@ -92,7 +91,7 @@ class MarkdownFile:
     def _refused(self, why: str) -> OnnxliteError:
         return OnnxliteError(f"{self._path} is left as it is: {why}.")
 
-    def _load(self, matter: str, when: str = "") -> dict[str, Any]:
+    def _load(self, matter: str, when: str = "") -> dict[str, object]:
         try:
             node = self._yaml.compose(matter, self._yaml.SafeLoader)
             data = self._yaml.safe_load(matter)
@@ -106,11 +105,11 @@ class MarkdownFile:
             raise self._refused(f"the YAML at its top has {KEY} twice")
         return data
 
-    def _dump(self, data: Mapping[str, Any], in_order: bool = True) -> str:
+    def _dump(self, data: Mapping[str, object], in_order: bool = True) -> str:
         text: str = self._yaml.safe_dump(dict(data), sort_keys=not in_order, allow_unicode=True, width=10_000)
         return text.replace("\n", self._line_end)
 
-    def _with_entries(self, entries: Sequence[Mapping[str, Any]]) -> str:
+    def _with_entries(self, entries: Sequence[Mapping[str, object]]) -> str:
         """Return the YAML with another `model-index`: its lines are replaced, and no other line is touched."""
         lines = self._matter.splitlines(keepends=True)
         if lines and not lines[-1].endswith("\n"):

@@ -69,7 +69,7 @@ def _result(model: str, task: str, data_id: str, samples: int | None) -> dict[st
     return {"task": {"type": task}, "dataset": dataset, "metrics": []}
 
 
-def _metrics(variant: str, group: Group, checks: Checks) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
+def _metrics(variant: str, group: Group, checks: Checks) -> Iterator[tuple[str, int | None, dict[str, object]]]:
     """Yield each judged figure on evaluation data: the data's hash, how many samples it has, and the metric's fields."""
     measured, verdicts = measured_of(group), verdicts_of(group)
     for name, check in checks.known(measured):
@@ -97,7 +97,7 @@ def _is_judged(verdicts: Sequence[Verdict]) -> bool:
     return any(verdict.outcome in _JUDGED for verdict in verdicts)
 
 
-def _merged(held: Any, results: Mapping[str, Sequence[Any]], path: Path) -> list[dict[str, Any]]:
+def _merged(held: Any, results: Mapping[str, Sequence[Any]], path: Path) -> list[dict[str, object]]:
     """Return the entries of `model-index`: those of others as they are, and ours in the place of those we wrote before."""
     sound = isinstance(held, list) and all(isinstance(entry, dict) for entry in held)
     if not sound or not all(isinstance(entry.get("results", []), list) for entry in held):

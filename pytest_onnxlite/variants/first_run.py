@@ -84,7 +84,7 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
     return found if spec.batched else {name: array[None] for name, array in found.items()}
 
 
-def runtime_key(runtime: Runtime) -> dict[str, Any]:
+def runtime_key(runtime: Runtime) -> dict[str, object]:
     """Return what a cached first run depends on: nothing of the default runtime, whatever its threads."""
     return {} if runtime.is_plain else {"runtime": [list(runtime.providers), runtime.options()]}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import FLAG, Argument, Limit, number, whole
+from pytest_onnxlite.checks.limit import FLAG, Argument, Arguments, Limit, number, whole
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 from pytest_onnxlite.labels import LABEL
 from pytest_onnxlite.settings import PROCESSORS, UsageMistake
@@ -89,7 +89,7 @@ class AccuracyLimit(Limit):
         return any(own is not None for own in (self.metric, self.output, self.labels))
 
     @classmethod
-    def spread(cls, values: Mapping[str, Any], where: str) -> Sequence[Mapping[str, Any]]:
+    def spread(cls, values: Arguments, where: str) -> Sequence[Arguments]:
         """Return the arguments for each of several metrics; each metric of its own has a label, and so its own baseline.
 
         Raises:
@@ -115,7 +115,7 @@ class AccuracyLimit(Limit):
         )
 
 
-def _labelled(values: Mapping[str, Any], where: str, prefix: str | None = None) -> Mapping[str, Any]:
+def _labelled(values: Arguments, where: str, prefix: str | None = None) -> Arguments:
     """Return arguments with a label, if they name a metric or an output of their own.
 
     Args:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pytest_onnxlite.checks.limit import FLAG, RUNTIME, SCENARIO, SEQUENCE, TOTAL, Argument, Limit, number, whole
+from pytest_onnxlite.checks.limit import (
+    FLAG,
+    RUNTIME,
+    SCENARIO,
+    SEQUENCE,
+    TOTAL,
+    Argument,
+    Arguments,
+    Limit,
+    number,
+    whole,
+)
 from pytest_onnxlite.checks.quantity import SECONDS
 from pytest_onnxlite.kinds import Kind
 
@@ -82,13 +93,13 @@ class LatencyLimit(Limit):
         return self.per == SEQUENCE
 
     @classmethod
-    def filled(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def filled(cls, values: Arguments) -> Arguments:
         """Two processes differ by more than two sessions of one: see docs/latency.md."""
         default = COLD if values.get("phase") else APART if values.get("runtime") else None
         return values if default is None else {"max_slowdown": default, **values}
 
     @classmethod
-    def spread(cls, values: Mapping[str, Any], where: str) -> Sequence[Mapping[str, Any]]:
+    def spread(cls, values: Arguments, where: str) -> Sequence[Arguments]:
         """A phase is the label, so that it stands next to the time of an inference and has its own baseline."""
         phase, scenario = values.get("phase"), values.get("scenario")
         if not phase or values.get("label") is not None:
