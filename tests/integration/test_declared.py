@@ -330,7 +330,7 @@ MISTAKES = {
     'calibration = {x = "x"}\nsize = {}': 'calibration: names no file; expected file = "data.npz"',
     'calibration = {file = "a.npz", y = "y"}\nsize = {}': "calibration: unknown key 'y'",
     'calibration = {file = "a.npz", x = 1}\nsize = {}': "calibration: x=1; expected an array's name, or a table",
-    "": "limits nothing; give accuracy, outputs, size, latency, memory, graph or placement",
+    "": "limits nothing; give accuracy, outputs, size, latency, throughput, memory, graph or placement",
 }
 
 
