@@ -47,7 +47,7 @@ def _require_repeatable(builder: Builder, variant: Variant, batch_size: int) -> 
     first, second = run(some, batch_size), run(some, batch_size)
     for name, array in first.items():
         again = second[name]
-        count = sum(_differs(one, other) for one, other in zip(array, again, strict=True))
+        count = sum(differs(one, other) for one, other in zip(array, again, strict=True))
         if count:
             raise OnnxliteError(
                 f"{variant.model} {variant.kind} is nondeterministic: output {name!r} differs between two runs of the same file "
@@ -56,7 +56,7 @@ def _require_repeatable(builder: Builder, variant: Variant, batch_size: int) -> 
             )
 
 
-def _differs(one: Array, other: Array) -> bool:
+def differs(one: Array, other: Array) -> bool:
     """Tell whether two outputs for one sample differ by more than the order of sums explains."""
     one, other = np.asarray(one), np.asarray(other)
     if one.shape != other.shape:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from pytest_onnxlite.checks.throughput import callers
 from pytest_onnxlite.checks.throughput.callers import Callers, Crew
+from pytest_onnxlite.checks.throughput.judge import why_slower
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measure import measure
 from pytest_onnxlite.checks.throughput.measurement import Throughput
@@ -74,13 +76,14 @@ def with_a_pause(monkeypatch: pytest.MonkeyPatch, locked: Path | None) -> None:
         lock = threading.Lock()
 
         def pausing(run: callers.Runner) -> callers.Runner:
-            def paused() -> None:
-                run()
+            def paused() -> Any:
+                answers = run()
                 time.sleep(0.004)
+                return answers
 
-            def one_at_a_time() -> None:
+            def one_at_a_time() -> Any:
                 with lock:
-                    paused()
+                    return paused()
 
             return one_at_a_time if path == locked else paused
 
@@ -112,7 +115,7 @@ def test_a_caller_that_never_gets_an_answer_ends_in_a_failure(tmp_path: Path, mo
     # Two callers, each of which waits for what the other holds: no session of one caller would show it.
     model = dense(tmp_path / "a.onnx", 1)
     ending = threading.Event()
-    monkeypatch.setattr(Callers, "_open", lambda self, path: [ending.wait] * 2)
+    monkeypatch.setattr(Callers, "_open", lambda self, path: [lambda: ending.wait() and []] * 2)
     limit_inferences(0.5)
     try:
         with pytest.raises(OnnxliteError, match=r"2 callers of one session did not get an answer each within 0\.5 s"):
@@ -153,6 +156,45 @@ def test_a_signal_ends_the_callers_at_once(tmp_path: Path, monkeypatch: pytest.M
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("onnxlite-caller")]
 
 
+def test_answers_that_callers_spoil_for_each_other_are_no_throughput(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As of an operator that keeps its result in one place for all callers.
+    opened, model = Callers._open, dense(tmp_path / "a.onnx", 1)
+    kept: list[Any] = []
+
+    def open_unsafe(self: Callers, path: Path) -> Sequence[callers.Runner]:
+        def unsafe(number: int, run: callers.Runner) -> Any:
+            kept[:] = [[output + number for output in run()]]
+            time.sleep(0.004)
+            return kept[0]
+
+        return [partial(unsafe, number, run) for number, run in enumerate(opened(self, path))]
+
+    monkeypatch.setattr(Callers, "_open", open_unsafe)
+    with pytest.raises(
+        OnnxliteError, match=r"a\.onnx gives \d+ of 16 times other answers when 2 callers ask one session"
+    ):
+        of_callers(model, None)
+
+
+def test_a_failure_while_it_is_timed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, model, calls = Callers._open, dense(tmp_path / "a.onnx", 1), []
+
+    def open_failing(self: Callers, path: Path) -> Sequence[callers.Runner]:
+        def failing(run: callers.Runner) -> Any:
+            calls.append(1)
+            if len(calls) > 200:
+                raise RuntimeError("out of memory\nat line 7")
+            return run()
+
+        return [partial(failing, run) for run in opened(self, path)]
+
+    monkeypatch.setattr(Callers, "_open", open_failing)
+    with pytest.raises(OnnxliteError, match=r"cannot run a\.onnx for 2 callers at the same time: out of memory$"):
+        of_callers(model, None)
+
+
 def test_no_caller_is_traced_and_all_take_part() -> None:
     seen: dict[str, object] = {}
 
@@ -171,6 +213,20 @@ def test_no_caller_is_traced_and_all_take_part() -> None:
         crew.close()
     assert seen == {f"onnxlite-caller-{number}": None for number in range(3)}
     assert 0.04 <= seconds < 0.12 + 5
+
+
+@pytest.mark.parametrize(
+    ("alone", "together", "text"),
+    [
+        (1.02, 1.9, "one caller by itself takes 1.02x the time: 2 callers get into each other's way, by a lock"),
+        (1.05, 1.12, "1.05x the time: 2 callers get"),
+        (1.09, 1.15, "1.09x the time: the most of it is more work"),
+        (1.25, 1.26, "1.25x the time too: the model does more work, and onnxlite_latency names its operators."),
+        (1.25, 2.5, "names its operators. The rest is callers that get into each other's way."),
+    ],
+)
+def test_the_cause_is_the_model_or_its_callers(alone: float, together: float, text: str) -> None:
+    assert text in why_slower(alone, together, 1.1, 2)
 
 
 @pytest.mark.parametrize(("cores", "text"), [(1.5, "this machine has one core"), (2.0, "2 of 8 clients, as many as")])

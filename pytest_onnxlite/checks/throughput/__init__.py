@@ -89,7 +89,7 @@ class ThroughputCheck(Check[ThroughputLimit, Throughput]):
         limit = replace(task.limit, max_time=max(0.5, case.budget.left / 4))
         alone = _measure(replace(task, limit=limit), feeds, 1).comparison
         assert alone is not None
-        return Explanation(why_slower(median(alone.first), median(found.first), case.found.clients))
+        return Explanation(why_slower(median(alone.first), median(found.first), found.most, case.found.clients))
 
     def save(self, found: Throughput) -> ThroughputSection:
         """Keep three digits, and the conditions."""

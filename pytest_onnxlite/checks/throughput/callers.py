@@ -11,6 +11,9 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
+
+from pytest_onnxlite.checks.determinism import differs
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import open_session, session_runner
 from pytest_onnxlite.spec import Array, Runtime
@@ -21,6 +24,8 @@ Runner = Callable[[], Any]
 BLOCK_SECONDS = 0.01
 # Inferences of each caller before a session is timed. ONNX Runtime plans its memory on the first.
 _WARMUPS = 2
+# Inferences of each caller whose answers are compared with those of one caller by itself.
+_ANSWERS = 8
 
 
 class Stopped(BaseException):
@@ -113,21 +118,63 @@ class Callers:
         try:
             session = open_session(path, self._runtime)
             runners = [session_runner(session, self._feeds) for _ in range(self._crew.count)]
-            self._crew.run(runners, _WARMUPS * self._crew.count)
+        except Exception as error:
+            raise OnnxliteError(f"ONNX Runtime cannot load {path.name}: {first_line(error)}") from None
+        self._run(path, runners, _WARMUPS * self._crew.count)
+        return runners
+
+    def _run(self, path: Path, runners: Sequence[Runner], inferences: int) -> float:
+        try:
+            return self._crew.run(runners, inferences)
         except Exception as error:
             raise OnnxliteError(
                 f"ONNX Runtime cannot run {path.name} for {self._crew.count} callers at the same time: {first_line(error)}"
             ) from None
-        return runners
+
+    def require_same_answers(self) -> None:
+        """Check that the candidate answers several callers as it answers one.
+
+        What differs between two runs of one caller is random, and the check of accuracy says so.
+
+        Raises:
+            OnnxliteError: an output differs, or the candidate cannot be run.
+        """
+        path, runners = self._candidate_path, self._open(self._candidate_path)
+        alone: list[list[Array]] = []
+
+        def ask() -> None:
+            alone.append(_arrays(runners[0]()))
+
+        for _ in range(2):
+            self._run(path, [ask] * self._crew.count, 1)
+        first, second = alone
+        steady = [number for number, output in enumerate(first) if not differs(output, second[number])]
+        found: list[bool] = []
+
+        def compared(run: Runner) -> Runner:
+            def ask_and_compare() -> None:
+                outputs = _arrays(run())
+                found.append(any(differs(first[number], outputs[number]) for number in steady))
+
+            return ask_and_compare
+
+        self._run(path, [compared(run) for run in runners], _ANSWERS * self._crew.count)
+        wrong = sum(found)
+        if wrong:
+            raise OnnxliteError(
+                f"{path.name} gives {wrong} of {len(found)} times other answers when {self._crew.count} callers ask one session at "
+                "the same time than when one asks. Look for an operator of your own that keeps something between calls and is "
+                "not safe for threads; until then give each caller a session."
+            )
 
     def calibrate(self) -> float:
         """Choose how many inferences make a block; returns the seconds of one block."""
         self._one = self._open(self._candidate_path)
         count = self._crew.count
-        each = min(self._crew.run(self._one, count) for _ in range(3))
+        each = min(self._run(self._candidate_path, self._one, count) for _ in range(3))
         if each < BLOCK_SECONDS:
             trial = max(1, int(BLOCK_SECONDS / each / 2))
-            each = min(self._crew.run(self._one, trial * count) for _ in range(3)) / trial
+            each = min(self._run(self._candidate_path, self._one, trial * count) for _ in range(3)) / trial
         # As many for each caller, so that none waits at the end while another does one more.
         self.iterations = count * max(1, round(BLOCK_SECONDS / each))
         return each * self.iterations / count
@@ -156,23 +203,23 @@ class Callers:
         """Let all sessions go."""
         self._one = self._other = ()
 
-    def _time(self, runners: Sequence[Runner]) -> float:
-        return self._crew.run(runners, self.iterations) / self.iterations
+    def _time(self, path: Path, runners: Sequence[Runner]) -> float:
+        return self._run(path, runners, self.iterations) / self.iterations
 
     def time_candidate(self) -> float:
         """Time a block of the candidate; seconds per inference of all callers together."""
-        self.seconds.append(self._time(self._one))
+        self.seconds.append(self._time(self._candidate_path, self._one))
         return self.seconds[-1]
 
     def time_reference(self) -> float:
         """Time a block of the reference, and note the fastest."""
-        seconds = self._time(self._other)
+        seconds = self._time(self._reference_path, self._other)
         self.fastest = min(self.fastest, seconds)
         return seconds
 
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second session."""
-        return self._time(self._one)
+        return self._time(self._reference_path, self._one)
 
     def rest(self, seconds: float) -> None:
         """Let the machine's scheduler place the threads anew."""
@@ -181,3 +228,8 @@ class Callers:
     def now(self) -> float:
         """Return the time in seconds."""
         return time.perf_counter()
+
+
+def _arrays(answer: Sequence[Any]) -> list[Array]:
+    """Return the outputs of one inference that are arrays of numbers; a sequence or a map is not compared."""
+    return [output for output in answer if isinstance(output, np.ndarray) and output.dtype.kind in "biuf"]

@@ -57,27 +57,23 @@ def _conditions(found: Throughput) -> str:
     return ", ".join([*shapes, f"batch size {found.batch_size}, {counted(found.threads, 'thread')}"])
 
 
-def why_slower(alone: float, together: float, clients: int) -> str:
+def why_slower(alone: float, together: float, most: float, clients: int) -> str:
     """Say whether the model itself got slower, or its callers get into each other's way.
 
     Args:
         alone: how many times the last release's time one caller takes, by itself.
         together: how many times they take when all call.
-        clients: how many those are.
+        most: how many times are allowed.
+        clients: how many callers those are.
     """
-    share = (alone - 1) / (together - 1) if together > 1 else 0.0
-    if share >= 0.7:
-        return (
-            f"one caller by itself takes {alone:.2f}x the time too: the model does more work, and onnxlite_latency names its "
-            "operators."
-        )
-    if share <= 0.3:
-        return (
-            f"one caller by itself takes {alone:.2f}x the time: {counted(clients, 'caller')} get into each other's way, by a lock "
-            "in an operator, by the memory's bandwidth, or by threads of the session that one caller used before the others "
-            "needed the cores."
-        )
+    more = (alone - 1) / (together - 1) if together > 1 else 1.0
+    found = f"one caller by itself takes {alone:.2f}x the time"
+    if alone > most:
+        rest = "" if more > 0.5 else " The rest is callers that get into each other's way."
+        return f"{found} too: the model does more work, and onnxlite_latency names its operators.{rest}"
+    if more > 0.5:
+        return f"{found}: the most of it is more work, and onnxlite_latency names its operators."
     return (
-        f"one caller by itself takes {alone:.2f}x the time: a part of it is more work, and the rest is callers that get into each "
-        "other's way."
+        f"{found}: {clients} callers get into each other's way, by a lock in an operator, by the memory's bandwidth, or by threads "
+        "of the session that one caller used before the others needed the cores."
     )

@@ -93,6 +93,7 @@ def measure(
 
 
 def _compare(bench: Callers, limit: ThroughputLimit, alone: bool) -> Comparison | None:
+    bench.require_same_answers()
     block = bench.calibrate()
     rounds = min(max(round(_PAIR_SECONDS / max(block, BLOCK_SECONDS)), _FEWEST_ROUNDS), _MOST_ROUNDS)
     try:
