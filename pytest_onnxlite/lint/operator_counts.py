@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pytest_onnxlite.lint.model_index import FLOATS, ModelIndex
 from pytest_onnxlite.lint.operators import READ_DOMAINS
+
+if TYPE_CHECKING:
+    from pytest_onnxlite.lint.model_index import ModelIndex
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Unread:
 
 def unread_operators(index: ModelIndex) -> Unread:
     """Return the operators of domains that no check knows, such as trees and linear models; functions of the model are known."""
+    from pytest_onnxlite.lint.model_index import FLOATS  # loads onnx, and what is found is read without it
+
     functions = {(domain, name) for domain, name, *_ in index.model.functions}
     nodes = [place.node for place in index.places]
     found = {n.op_type for n in nodes if n.domain not in READ_DOMAINS and (n.domain, n.op_type) not in functions}
