@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_onnxlite.commands import PROGRAM
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import shown_lines
 
@@ -31,7 +32,7 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pytest_onnxlite", description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and end")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="render a JSON report; Markdown on the terminal if nothing is said")

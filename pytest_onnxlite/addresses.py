@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 
 # By scheme: the extra that installs what reads it, and the module by which that is found.
@@ -118,7 +119,7 @@ def problem_with(address: Address) -> str:
     modules = (module,) if address.scheme == REGISTRY else ("fsspec", module)
     missing = next((name for name in modules if importlib.util.find_spec(name) is None), None)
     if missing is not None:
-        return f"{address} is read with {missing}, which is not installed: pip install 'pytest-onnxlite[{extra}]'"
+        return f"{address} is read with {missing}, which is not installed: {commands.install(extra)}"
     return ""
 
 

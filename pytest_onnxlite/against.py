@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from pytest_onnxlite import git
+from pytest_onnxlite import commands, git
 from pytest_onnxlite.baseline import unfinished
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import shortened
@@ -160,7 +160,7 @@ def _in_folder(asked: str, folder: Path, place: Place, here: Path | None) -> Fou
     if not any(baselines.glob("*/*.json")):
         raise OnnxliteError(
             f"{OPTION}={asked}: there are no baselines in {baselines}, so that there is nothing to compare with. Save them "
-            f"there: cd {folder / inner}, then pytest --onnxlite-save-baseline"
+            f"there: {commands.save_in(folder / inner)}"
         )
     artefacts = place.artefacts
     if artefacts is not None and artefacts.resolve().is_relative_to(root):
@@ -179,9 +179,9 @@ def _no_ref(here: Path, asked: str, ref: str) -> str:
     remote = next((name for name in remotes if ref.startswith(f"{name}/")), "")
     if remote:
         branch = ref.removeprefix(f"{remote}/")
-        fetch = f"git fetch --depth=1 {remote} {branch}:refs/remotes/{remote}/{branch}"
+        fetch = commands.fetch(remote, f"{branch}:refs/remotes/{remote}/{branch}")
     else:
-        fetch = f"git fetch --depth=1 {remotes[0] if remotes else 'origin'} {ref}, and compare with a name that git then knows"
+        fetch = f"{commands.fetch(remotes[0] if remotes else 'origin', ref)}, and compare with FETCH_HEAD"
     shallow = git.ask(here, "rev-parse", "--is-shallow-repository").strip() == "true"
     why = ", which is a shallow clone" if shallow else ""
     return f"{OPTION}={asked}: there is no such folder, and no commit {ref} in {here}{why}. Fetch it with: {fetch}"
@@ -350,8 +350,8 @@ class _CommitReader:
                         objects.copy(entry.object, file)
                 except git.GitError as error:
                     raise OnnxliteError(
-                        f"{OPTION}={self._asked}: {entry.path} cannot be read: {error}. Fetch the whole commit: git fetch "
-                        f"origin {self._commit}"
+                        f"{OPTION}={self._asked}: {entry.path} cannot be read: {error}. Fetch the whole commit: "
+                        f"{commands.fetch('origin', self._commit)}"
                     ) from None
                 self._resolve(target, entry)
 

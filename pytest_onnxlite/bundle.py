@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.runtime import runtime_here
@@ -57,7 +58,7 @@ _SEED = 2021
 _README = """\
 A failed release check of pytest-onnxlite, to be judged again where this folder is.
 
-    python -m pytest_onnxlite replay .
+    {replay}
 
 Test     {test}
 Variant  {name}
@@ -158,8 +159,7 @@ def say(failure: Failure, settings: Settings, progress: Progress) -> str:
         path = write(settings.bundle, failure, mode=settings.mode, all_data=settings.bundle_data)
     except OnnxliteError as error:
         return f"\n{error}"
-    name = f'"{path}"' if " " in str(path) else path
-    return f"\nReplay it elsewhere: python -m pytest_onnxlite replay {name}"
+    return f"\nReplay it elsewhere: {commands.replay(path)}"
 
 
 def write(folder: Path, failure: Failure, *, mode: Mode, all_data: bool) -> Path:
@@ -387,6 +387,7 @@ def _readme(manifest: Manifest, red: list[Verdict]) -> str:
         lines.append("  No other data of yours: where inputs are needed, they are made from the seed in bundle.json.")
     lines.append(f"  {MANIFEST}: the verdicts, what was measured, limits, versions, machine, seed")
     return _README.format(
+        replay=commands.replay("."),
         test=manifest.test,
         name=manifest.name,
         checks=", ".join(dict.fromkeys(f"{v.check} ({v.outcome})" for v in red)),

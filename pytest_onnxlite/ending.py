@@ -9,6 +9,7 @@ from pytest_onnxlite.baseline import released, unfinished
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.baseline.writing import left_behind
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome
+from pytest_onnxlite.commands import with_options
 from pytest_onnxlite.coverage import wording
 from pytest_onnxlite.coverage.scope import Scope
 from pytest_onnxlite.coverage.tally import Assessor, Name, Tally
@@ -46,6 +47,9 @@ def conclude(run: Run, settings: Settings, checks: Checks, scope: Scope, stopped
     if settings.processors and not run.unjudged:
         wrong, remarks = processor_findings(run.all_records(), settings.processors, full)
         run.findings, run.remarks = [*run.findings, *wrong], [*run.remarks, *remarks]
+    run.findings, run.remarks = (
+        [with_options(text, run.repeated) for text in own] for own in (run.findings, run.remarks)
+    )
     run.findings += delivery.deliver(run, settings, checks)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import size_text
 
@@ -64,7 +65,7 @@ def problem_with(path: Path) -> str:
     if not begin:
         return "is empty: it was never written, or cut off; make or fetch it again"
     if begin.startswith(_POINTER):
-        return "is a Git LFS pointer, not the file that it stands for; fetch that with: git lfs pull"
+        return f"is a Git LFS pointer, not the file that it stands for; fetch that with: {commands.LFS_PULL}"
     if begin.lstrip().lower().startswith(_PAGES):
         return "is a web page: a server answered with it in place of the file; fetch the file again"
     return ""

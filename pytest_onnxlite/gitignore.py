@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.text import size_text
 
 # Git answers at once; whatever keeps it, such as a network drive, is not waited for.
@@ -81,11 +82,11 @@ def remark_large(folder: Path, names: Sequence[str], most: int = _MOST_BYTES) ->
         return ""
     named = "; ".join(f"{name} ({size_text((folder / name).stat().st_size)})" for name in found[:_MOST_NAMED])
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    endings = " ".join(f"'*{ending}'" for ending in sorted({Path(name).suffix for name in found} - {""}))
+    endings = [f"*{ending}" for ending in sorted({Path(name).suffix for name in found} - {""})]
     return (
         f"what was saved in {folder} is larger than {size_text(most)}, and no rule of Git LFS covers it: {named}{more}. Git keeps "
-        f"every release for ever, and GitHub refuses a file of more than 100 MiB. Before the commit: git lfs track "
-        f"{endings or repr(found[0])}; or keep released files elsewhere, with onnxlite_artefact_dir."
+        f"every release for ever, and GitHub refuses a file of more than 100 MiB. Before the commit: "
+        f"{commands.track(endings or found[:1])}; or keep released files elsewhere, with onnxlite_artefact_dir."
     )
 
 
@@ -98,6 +99,6 @@ def remark(folder: Path, names: Sequence[str]) -> str:
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     return (
         f"git ignores what was saved in {folder}, and a commit would leave it out: {named}{more}. Take the files out of the rule "
-        "(a later line such as !baselines/**), or add them with: git add -f. To keep the models elsewhere on purpose, set "
-        "onnxlite_artefact_dir."
+        f"(a later line such as !baselines/**), or add them with: {commands.add_ignored(folder)}. To keep "
+        "the models elsewhere on purpose, set onnxlite_artefact_dir."
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pytest_onnxlite.baseline.record import BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
+from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT, COMPARE, SAVE
 from pytest_onnxlite.records import Record
 from pytest_onnxlite.settings import Mode
 
@@ -33,7 +34,7 @@ class Last:
 def load_last(store: BaselineStore, model: str, kind: str, mode: Mode) -> Last:
     """Return the last release; its files are checked whatever is judged, so that no broken baseline passes."""
     if mode == "plain":
-        return Last(Absent(Outcome.NOT_COMPARED, "baselines are looked at under: pytest --onnxlite-baseline"))
+        return Last(Absent(Outcome.NOT_COMPARED, f"baselines are looked at under: {COMPARE}"))
     return store.steady(model, kind, lambda: _load(store, model, kind), lambda last: isinstance(last.reference, Absent))
 
 
@@ -41,7 +42,7 @@ def changed_runtime(record: Record) -> Verdict:
     """Return the verdict of a runtime that is not the last release's, for runs in which that is to be red."""
     message = (
         f"{record.runtime_change}: the last release was accepted with another runtime, and onnxlite_runtime_change = fail "
-        f"makes that red. Install what it shipped with, or, if the change is meant, accept it with: {SAVE} --onnxlite-accept"
+        f"makes that red. Install what it shipped with, or, if the change is meant, accept it with: {ACCEPT}"
     )
     return Verdict("runtime", BASELINE, Outcome.FAIL, "changed", message)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.checks.limit import Limit, parse_limits
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import CHOSEN, Kind
@@ -197,7 +198,9 @@ def misfit_of(check: str, limit: Limit, kind: Kind, registry: Registry) -> str:
     return limit.misfit(kind)
 
 
-def disturbed_text(tests: Sequence[str], checks: Sequence[str], mode: str, workers: int, others: bool) -> str:
+def disturbed_text(
+    tests: Sequence[str], checks: Sequence[str], mode: str, workers: int, others: bool, repeated: Sequence[str]
+) -> str:
     """Say that tests measure what other processes at work disturb, and what to type.
 
     Args:
@@ -206,20 +209,17 @@ def disturbed_text(tests: Sequence[str], checks: Sequence[str], mode: str, worke
         mode: what the run is for.
         workers: how many processes pytest-xdist runs.
         others: whether there are guarded tests that nothing disturbs.
+        repeated: options that a command needs to mean what this run does.
     """
     more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
     text = (
         f"{tests[0]}{more}: {listed(checks)} cannot be measured while pytest-xdist runs other tests at the same time. Nothing was "
         "run. "
     )
-    # 0 and not nothing: an ini file may ask for workers.
     if mode == "save":  # one run measures all of a new file, or nothing is saved of it
-        return f"{text}Save in one process:\n  pytest --onnxlite-save-baseline -n 0"
-    command, markers = "pytest --onnxlite-baseline", [marker_of(check) for check in checks]
-    if not others:
-        return f"{text}Measure in one process:\n  {command} -n 0"
-    return (
-        f"{text}Measure in one process, and judge the rest in several:\n"
-        f'  {command} -n 0 -m "{" or ".join(markers)}"\n'
-        f'  {command} -n {workers} -m "{" and ".join(f"not {marker}" for marker in markers)}"'
-    )
+        how, lines = "Save in one process", [commands.save_alone()]
+    else:
+        how = f"Measure in one process{', and judge the rest in several' if others else ''}"
+        lines = commands.compare_apart([marker_of(check) for check in checks], workers, others)
+    options = [option for option in repeated if not option.startswith("-n ")]  # each command says itself how many
+    return "\n  ".join([f"{text}{how}:", *(commands.with_options(line, options) for line in lines)])

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.settings import PROCESSORS
-
-INSTALL = "apt-get install qemu-user"
 
 # The instruction sets by which ONNX Runtime picks its kernels, as Linux names them and as numpy does.
 _LINUX_FLAGS = {
@@ -155,7 +154,7 @@ def command(processor: str) -> list[str]:
     qemu = find_qemu()
     if qemu is None:
         raise OnnxliteError(
-            f"it is emulated by qemu-user (qemu-x86_64), which is not installed here. Install it with: {INSTALL}"
+            f"it is emulated by qemu-user (qemu-x86_64), which is not installed here. Install it with: {commands.INSTALL_QEMU}"
         )
     return [qemu, "-cpu", _MODELS[processor]]
 

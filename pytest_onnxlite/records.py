@@ -15,6 +15,7 @@ from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
+from pytest_onnxlite.commands import with_options
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import ByName
 
@@ -242,6 +243,20 @@ def from_data(data: object, checks: Checks) -> Record:
         return _Reader(checks).record(data)
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise OnnxliteError(f"a record cannot be read ({type(error).__name__}: {error}).") from None
+
+
+def with_commands(record: Record, options: Sequence[str]) -> Record:
+    """Return a record whose verdicts suggest commands with these options."""
+    verdicts = [
+        replace(
+            verdict,
+            message=with_options(verdict.message, options),
+            remarks=tuple(with_options(remark, options) for remark in verdict.remarks),
+            keep=with_options(verdict.keep, options),
+        )
+        for verdict in record.verdicts
+    ]
+    return replace(record, verdicts=tuple(verdicts))
 
 
 # What stands next to the checks' sections in what a report keeps of a baseline.

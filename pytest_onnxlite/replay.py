@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pytest_onnxlite import bundle
+from pytest_onnxlite import bundle, commands
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.bundle import Manifest
@@ -114,7 +114,7 @@ def _load(folder: Path) -> Manifest:
     except OSError as error:
         raise OnnxliteError(
             f"{folder} is no bundle: {path} cannot be read ({error.strerror}). Name a folder that "
-            "pytest --onnxlite-bundle=DIR wrote: one of those in DIR."
+            f"{commands.BUNDLE} wrote: one of those in DIR."
         ) from None
     try:
         data = msgspec.json.decode(content)
@@ -160,7 +160,7 @@ def _require_same(folder: Path, manifest: Manifest) -> None:
         how = "is gone" if odd[0] not in found else "is new" if odd[0] not in manifest.contents else "is another"
         raise OnnxliteError(
             f"{folder} is not the bundle that was written: {folder / odd[0]} {how}. It was changed, or not copied whole; copy it "
-            "again from where pytest --onnxlite-bundle wrote it."
+            f"again from where {commands.BUNDLE} wrote it."
         )
 
 

@@ -43,6 +43,7 @@ class Run:
         remarks: what is worth knowing about the run and not wrong.
         saved: what became of the baselines to be saved.
         annotations: lines that a CI service turns into notes at the tests' places.
+        repeated: options that a suggested command needs to mean what this run does.
     """
 
     records: dict[str, list[Record]] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Run:
     remarks: list[str] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)
     annotations: list[str] = field(default_factory=list)
+    repeated: tuple[str, ...] = ()
 
     def note(self, test: str, failed: bool, records: list[Record] | None, report: Any = None) -> None:
         """Take what the report of one phase of a guarded test says."""

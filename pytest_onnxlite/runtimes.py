@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import unknown
 
@@ -24,8 +25,8 @@ _NUMBERS = ("threads", "inter_op_threads")
 
 
 NO_ONNX_RUNTIME = (
-    "no ONNX Runtime is installed here, which runs the models. Install the one that you ship with: pip install "
-    "'pytest-onnxlite[cpu]', or [gpu], [openvino] or [directml] in place of [cpu]. One of them alone: each installs over the others."
+    "no ONNX Runtime is installed here, which runs the models. Install the one that you ship with: "
+    f"{commands.install('cpu')}, or [gpu], [openvino] or [directml] in place of [cpu]. One of them alone: each installs over the others."
 )
 
 

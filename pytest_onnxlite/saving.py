@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_onnxlite import gitignore
+from pytest_onnxlite import commands, gitignore
 from pytest_onnxlite.accepting import accept
 from pytest_onnxlite.addresses import Address
 from pytest_onnxlite.baseline import writing
@@ -277,8 +277,8 @@ def _refused_loss(lost: Sequence[str], states: Mapping[str, State], settings: Se
     if unmeasured:
         return (
             f"its file is a new one, and this run did not measure its {listed(unmeasured)}, of which the baseline holds "
-            "figures; those of the last release are not its. Save with every test that guards it: pytest "
-            "--onnxlite-save-baseline, without -k, -m, --lf, -n or anything else that leaves one out"
+            "figures; those of the last release are not its. Save with every test that guards it: "
+            f"{commands.SAVE}, without -k, -m, --lf, -n or anything else that leaves one out"
         )
     dropped = [check for check in lost if not settings.accepts(check)]
     if dropped:
@@ -295,8 +295,8 @@ def _refused_tests(unjudged: Sequence[Guarded], is_new: bool, settings: Settings
     if left:
         return (
             f"its file is a new one, and this run did not judge it by {listed(dict.fromkeys(left))}, whose limits may be "
-            "other ones than those that it was judged by. Save with every test that guards it: pytest "
-            "--onnxlite-save-baseline, without -k, -m, --lf, -n or anything else that leaves one out"
+            "other ones than those that it was judged by. Save with every test that guards it: "
+            f"{commands.SAVE}, without -k, -m, --lf, -n or anything else that leaves one out"
         )
     gone = [guarded for guarded in unjudged if guarded.state is State.GONE and not settings.accepts(guarded.check)]
     if gone:

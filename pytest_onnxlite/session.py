@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_onnxlite.collected import Collecting, scope_of
+from pytest_onnxlite.commands import repeated
 from pytest_onnxlite.coverage.scope import Collected
 from pytest_onnxlite.markers import Guard, disturbed_text
 from pytest_onnxlite.registry import Registry, marker_of
@@ -45,7 +46,7 @@ class GuardSession:
 
     def __init__(self, config: pytest.Config) -> None:
         """Read what was asked of the run; nothing of it is cached yet."""
-        self.run = Run()
+        self.run = Run(repeated=repeated(config))
         self._began = time.time()
         self._settings = config.stash[SETTINGS]
         self._guardian: Guardian | None = None
@@ -174,7 +175,7 @@ class GuardSession:
             workers = self._worker.workerinput["workercount"]
             others = sum(GUARD in item.stash for item in session.items) > len(measured)
             names = [item.nodeid for item in measured]
-            self._refuse(disturbed_text(names, loud, self._settings.mode, workers, others))
+            self._refuse(disturbed_text(names, loud, self._settings.mode, workers, others, self.run.repeated))
 
     def _refuse(self, text: str) -> NoReturn:
         """End the run before a test runs; a worker's exception would be a crash, so that the controller raises it."""
@@ -232,6 +233,7 @@ class GuardSession:
         return result
 
     def _judge(self, item: pytest.Item) -> None:
+        from pytest_onnxlite.records import with_commands
         from pytest_onnxlite.report.failure import failure_text, skip_text
 
         __tracebackhide__ = True
@@ -247,7 +249,7 @@ class GuardSession:
         )
         path, line, _ = item.location
         file, line = Path(path).as_posix(), (line or 0) + 1
-        records = [replace(record, file=file, line=line) for record in records]
+        records = [with_commands(replace(record, file=file, line=line), self.run.repeated) for record in records]
         item.stash[_RECORDS] = records
         for record in records:
             for verdict in record.verdicts:

@@ -133,8 +133,8 @@ _LONGEST_REASON = 500
 Mode = Literal["plain", "compare", "save"]
 # The files that a report is written as.
 REPORTS = ("report", "html", "markdown", "sarif", "code-quality", "model-card")
-NO_JINJA = "the HTML page is made with jinja2, which is not installed: pip install 'pytest-onnxlite[html]'"
-NO_YAML = "a model card is read with pyyaml, which is not installed: pip install 'pytest-onnxlite[card]'"
+NO_JINJA = "the HTML page is made with jinja2, which is not installed"
+NO_YAML = "a model card is read with pyyaml, which is not installed"
 
 
 class UsageMistake(Exception):
@@ -311,9 +311,12 @@ class _Reader:
 
     def reports(self) -> dict[str, Path]:
         found = {name: self.path(name.replace("-", "_")) for name in REPORTS}
-        for name, module, missing in (("html", "jinja2", NO_JINJA), ("model-card", "yaml", NO_YAML)):
+        needs = (("html", "jinja2", NO_JINJA, "html"), ("model-card", "yaml", NO_YAML, "card"))
+        for name, module, missing, extra in needs:
             if found[name] is not None and importlib.util.find_spec(module) is None:
-                raise UsageMistake(f"--onnxlite-{name}: {missing}")
+                from pytest_onnxlite.commands import install
+
+                raise UsageMistake(f"--onnxlite-{name}: {missing}: {install(extra)}")
         asked = {name: path for name, path in found.items() if path is not None}
         for name, path in asked.items():
             twin = next((other for other, taken in asked.items() if other != name and taken == path), None)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_onnxlite.processors import INSTALL, command, find_qemu, this_processor
+from pytest_onnxlite.commands import INSTALL_QEMU
+from pytest_onnxlite.processors import command, find_qemu, this_processor
 
 # If .ci/run says so, tests marked int8_judged judge their models on this processor too.
 JUDGED_ON = os.environ.get("ONNXLITE_TESTS_JUDGED_ON", "")
@@ -18,7 +19,8 @@ _TESTS = Path(__file__).parent
 _MUST_RUN = os.environ.get("CI") == "true" and sys.platform.startswith("linux")
 
 needs_qemu = pytest.mark.skipif(
-    find_qemu() is None and not _MUST_RUN, reason=f"qemu-user is not installed, which emulates processors: {INSTALL}"
+    find_qemu() is None and not _MUST_RUN,
+    reason=f"qemu-user is not installed, which emulates processors: {INSTALL_QEMU}",
 )
 # One that is not this machine's: what is native is not emulated.
 ELSEWHERE = "sse4" if this_processor() == "avx2" else "avx2"

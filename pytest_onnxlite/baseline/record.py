@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
@@ -16,7 +18,6 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import ByName, labelled, unlabelled
 
 SCHEMA = 1
-_RESTORE = "Restore the file (git checkout), or delete it and save anew."
 # What stands in a file that is no check's section.
 _ENVELOPE = ("schema", "model", "variant", "artefact", "runtime", "machines", "first", "tests", "accepted", "earlier")
 _DESCRIPTION = "description"
@@ -249,6 +250,12 @@ class Baseline:
         return plain
 
 
+def _restore(where: str) -> str:
+    """Say how a baseline comes back; of one out of git's history nothing, which is no file."""
+    is_file = Path(where).is_file()
+    return f" Restore the file ({commands.restore(where)}), or delete it and save anew." if is_file else ""
+
+
 def decode(text: bytes, where: str) -> object:
     """Return the JSON of a file; NaN, infinity and numbers beyond what a float holds are none.
 
@@ -258,11 +265,11 @@ def decode(text: bytes, where: str) -> object:
     try:
         return msgspec.json.decode(text.decode("utf-8"))
     except UnicodeDecodeError:
-        raise BrokenBaseline(f"{where} cannot be read: it is not UTF-8 text. {_RESTORE}") from None
+        raise BrokenBaseline(f"{where} cannot be read: it is not UTF-8 text.{_restore(where)}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise BrokenBaseline(
-            f"{where} is not JSON ({error}): it is truncated, holds merge conflict marks, or a figure that is no number. "
-            "Restore it (git checkout), or delete it and save anew."
+            f"{where} is not JSON ({error}): it is truncated, holds merge conflict marks, or a figure that is no number."
+            f"{_restore(where)}"
         ) from None
 
 
@@ -274,7 +281,7 @@ class _Reader:
         self._checks = checks
 
     def fail(self, text: str) -> BrokenBaseline:
-        return BrokenBaseline(f"{self._where}: {text} {_RESTORE}")
+        return BrokenBaseline(f"{self._where}: {text}{_restore(self._where)}")
 
     def part(self, value: object, kind: Any, name: str) -> Any:
         try:
@@ -336,7 +343,7 @@ def parse(content: object, model: str, variant: str, where: str, checks: ByName[
             cannot be.
     """
     if not isinstance(content, dict) or "schema" not in content:
-        raise BrokenBaseline(f"{where} is JSON, but no baseline: it has no 'schema'. {_RESTORE}")
+        raise BrokenBaseline(f"{where} is JSON, but no baseline: it has no 'schema'.{_restore(where)}")
     if content["schema"] != SCHEMA or isinstance(content["schema"], bool):  # to Python, True is 1
         raise BrokenBaseline(
             f"{where} has schema {content['schema']!r}; this version of pytest-onnxlite reads {SCHEMA}. "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
+from pytest_onnxlite import commands
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.text import shortened
@@ -37,12 +40,21 @@ def is_released(path: Path) -> bool:
 def names_in(folder: Path) -> bytes:
     """Return the text of all baselines in a folder, in which each name that one of them holds can be found.
 
-    Also one that cannot be parsed, such as one with conflict marks, so holds on to its files.
-
     Raises:
-        OSError: one of them cannot be read, and nobody knows what it names.
+        OSError: one of them cannot be read, is damaged, or holds conflict marks, and nobody knows what it names.
     """
-    return b"\n".join(path.read_bytes() for path in sorted(folder.glob("*.json")))
+    texts = [path.read_bytes() for path in sorted(folder.glob("*.json"))]
+    if not all(map(_names_its_file, texts)):
+        raise OSError(errno.EINVAL, "a baseline does not say which file is its own", str(folder))
+    return b"\n".join(texts)
+
+
+def _names_its_file(text: bytes) -> bool:
+    try:
+        content = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("artefact"), dict)
 
 
 def remark(folder: Path, paths: Sequence[Path]) -> str:
@@ -51,7 +63,7 @@ def remark(folder: Path, paths: Sequence[Path]) -> str:
     return (
         f"no baseline names {'these released files' if many else 'this released file'} any more: "
         f"{shortened([path.relative_to(folder).as_posix() for path in paths])}. A merge, or a save that was killed, leaves such. "
-        f"Remove {'them' if many else 'it'} with: python -m pytest_onnxlite show {shlex.quote(str(folder))} --prune"
+        f"Remove {'them' if many else 'it'} with: {commands.prune(folder)}"
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.baseline.places.folder import LocalFolder
 from pytest_onnxlite.baseline.places.place import Place, Wanted
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, KeptFile, Sections, decode, parse
@@ -80,11 +81,11 @@ class BaselineStore:
             return f"{model}/{name} of {self.source}"
         return self.place.told(model, name)
 
-    def _restore(self) -> str:
+    def _restore(self, model: str, name: str) -> str:
         """Say what to do about a released file that is not what it should be."""
         if self.source:
             return "It must be there, or in the folder of the released files here"
-        return self.place.advice
+        return self.place.advice(model, name)
 
     def require_own_name(self, model: str, others: Iterable[str] = ()) -> None:
         """Refuse a model whose folder another one's would be where file systems know no case, as on Windows and macOS.
@@ -161,10 +162,12 @@ class BaselineStore:
             return None
         except OSError as error:
             raise BrokenBaseline(
-                f"{self.told(path)} cannot be read: {error.strerror}. Mend its permissions, or restore it (git checkout)."
+                f"{self.told(path)} cannot be read: {error.strerror}. Mend its permissions, or restore it ({commands.restore(path)})."
             ) from None
         if problem:
-            raise BrokenBaseline(f"{self.told(path)} cannot be read: it {problem}. Restore it (git checkout).")
+            raise BrokenBaseline(
+                f"{self.told(path)} cannot be read: it {problem}. Restore it ({commands.restore(path)})."
+            )
         where = self.told(path)
         return parse(decode(text, where), model, variant, where, self._checks)
 
@@ -192,12 +195,12 @@ class BaselineStore:
         except (OSError, OnnxliteError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise BrokenBaseline(
-                f"the last release's file {where} cannot be read: {reason}. {self._restore()}."
+                f"the last release's file {where} cannot be read: {reason}. {self._restore(baseline.model, saved.file)}."
             ) from None
         if found != saved.sha256:
             raise BrokenBaseline(
                 f"the last release's file {where} is not the file that was measured: expected SHA-256 "
-                f"{saved.sha256[:12]}…, found {found[:12]}…. It {problem_with(path) or 'was changed'}. Restore it."
+                f"{saved.sha256[:12]}…, found {found[:12]}…. It {problem_with(path) or 'was changed'}. {self._restore(baseline.model, saved.file)}."
             )
         return path
 
@@ -222,12 +225,12 @@ class BaselineStore:
             problem, is_it = f"cannot be read: {reason}", False
         if problem:
             raise BrokenBaseline(
-                f"{where}, which the check {name} kept of the last release, {problem}. {self._restore()}."
+                f"{where}, which the check {name} kept of the last release, {problem}. {self._restore(model, kept.file)}."
             )
         if not is_it:
             raise BrokenBaseline(
                 f"{where} is not the file that the check {name} kept of the last release: expected SHA-256 "
-                f"{kept.sha256[:12]}…. It was changed. Restore it."
+                f"{kept.sha256[:12]}…. It was changed. {self._restore(model, kept.file)}."
             )
         return path
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.files import write_atomically
 from pytest_onnxlite.text import listed
 
@@ -106,6 +107,6 @@ def describe(folder: Path) -> str:
     new, old = found
     return (
         f"a save in {folder} did not come to its end: of the baselines that belong together, it wrote {listed(new)}, and not "
-        f"{listed(old)}. Save again with the tests of all of them: pytest --onnxlite-save-baseline; or go back to the release "
-        f"before (git checkout). If they are meant to stay so, delete {folder / NAME}."
+        f"{listed(old)}. Save again with the tests of all of them: {commands.SAVE}; or go back to the release "
+        f"before ({commands.restore(folder)}). If they are meant to stay so, delete {folder / NAME}."
     )

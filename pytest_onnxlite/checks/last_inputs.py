@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.limit import Limit
-from pytest_onnxlite.checks.reference import ACCEPT, Absent
+from pytest_onnxlite.checks.reference import ACCEPT_IT, Absent
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
@@ -40,7 +40,7 @@ def with_last_that_runs(task: Task[L], feeds: Sequence[Mapping[str, Array]]) -> 
     except (Exception, TooLong) as error:
         why = (
             "the last release cannot be run on what this one is fed, so that the two cannot be measured next to each other: "
-            f"{' '.join(str(error).split())[:_MOST_TEXT].rstrip('.')}. {ACCEPT}"
+            f"{' '.join(str(error).split())[:_MOST_TEXT].rstrip('.')}. {ACCEPT_IT}"
         )
         return replace(task, reference=Absent(Outcome.NOT_COMPARABLE, why), last_file=None)
     return task

@@ -12,8 +12,9 @@ from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.runtime import runtime_change, runtime_here, shipped_with
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.check import Task
-from pytest_onnxlite.checks.reference import SAVE, Absent
+from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.verdict import Outcome
+from pytest_onnxlite.commands import SAVE, WITH_LAST_RUNTIME
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.environment import install, packages_of, require
 
@@ -60,8 +61,8 @@ def last_runtime(task: Task[Any]) -> LastRuntime | Absent | None:
     if not where:
         return _absent(
             f"that was {before.package}, and here is {now.package}. Name an environment that holds "
-            "it, a virtual environment or a folder of pip install --target: pytest --onnxlite-baseline "
-            "--onnxlite-last-runtime=DIR; or let pip install it into the cache: --onnxlite-last-runtime=auto"
+            "it, a virtual environment or a folder of pip's --target: "
+            f"{WITH_LAST_RUNTIME}; or let pip install it into the cache: --onnxlite-last-runtime=auto"
         )
     try:
         folder = where if isinstance(where, Path) else _installed(task, before)

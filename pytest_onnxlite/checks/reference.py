@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT, SAVE
 from pytest_onnxlite.labels import labelled
 
-SAVE = "pytest --onnxlite-save-baseline"
-ACCEPT = f"Accept it with: {SAVE} --onnxlite-accept"
+ACCEPT_IT = f"Accept it with: {ACCEPT}"
 
 
 @dataclass(frozen=True)

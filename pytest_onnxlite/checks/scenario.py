@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.check import Task
-from pytest_onnxlite.checks.reference import SAVE, Absent
+from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.verdict import Outcome
+from pytest_onnxlite.commands import ACCEPT
 from pytest_onnxlite.text import Shapes, listed, shapes_text
 
 
@@ -50,7 +51,7 @@ def changed_scenario(task: Task[Any], kind: type[Section], shapes: Sequence[Shap
     reason = (
         f"the scenario {name!r} of {task.name} is not what it was: the last release was measured at {before}, and today it is "
         f"{now}. The two cannot be compared. Bring the scenario back, give the new one another name, or, if the change is "
-        f"meant, save anew: {SAVE} --onnxlite-accept"
+        f"meant, save anew: {ACCEPT}"
     )
     return Absent(Outcome.NOT_COMPARABLE, reason)
 

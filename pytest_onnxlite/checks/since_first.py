@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import FIRST, Outcome, Verdict
+from pytest_onnxlite.commands import SAVE
 
 
 def sum_since_first(baseline: Baseline, key: str, file: str, ratio: float | None) -> float | None:

@@ -12,8 +12,8 @@ from typing import Any
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.runtime import runtime_change, runtime_here, shipped_with
 from pytest_onnxlite.checks.check import Task
-from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SinceSaved:
         message = (
             f"the runtime made the last release {self.worse(ratio)} than when it was saved. Its own {self.what}: {figures}; at "
             f"most {self.most:g}x allowed. The candidate runs in the same runtime, so that their ratio does not show it.\n"
-            f"{runtime} If it is meant, or this machine is another than it says, accept it with: {SAVE} --onnxlite-accept"
+            f"{runtime} If it is meant, or this machine is another than it says, accept it with: {ACCEPT}"
         )
         return Verdict(self.check, RUNTIME, Outcome.FAIL, self.figure, message, evidence)
 

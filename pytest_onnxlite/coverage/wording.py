@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.coverage.scope import Scope
 from pytest_onnxlite.coverage.tally import Guarded, Name, State, Tally
 from pytest_onnxlite.text import counted, shortened
@@ -125,7 +126,7 @@ def findings(tally: Tally) -> list[str]:
         why = [tally.reasons[name] for name in parts if name in tally.reasons]
         found.append(
             f"the baseline holds what no test asked for: {names}. It was guarded and is no longer. Bring back its marker "
-            "or its test, or, if it is meant, save anew without it: pytest --onnxlite-save-baseline --onnxlite-accept"
+            f"or its test, or, if it is meant, save anew without it: {commands.ACCEPT}"
             + (f" What became of it: {shortened(list(dict.fromkeys(why)), '; ')}." if why else "")
         )
     shared = [guarded for name in missing for guarded in tally.unjudged_of(name) if guarded.state.is_missing]
@@ -134,7 +135,7 @@ def findings(tally: Tally) -> list[str]:
         found.append(
             f"a test did not judge what it guards: {'; '.join(_by_test(shared))}. Other tests judged that too, and none "
             "stands in for another: each has its own limit. Bring the test back, and let it run; if it is meant to be gone, "
-            "save anew without it: pytest --onnxlite-save-baseline --onnxlite-accept."
+            f"save anew without it: {commands.ACCEPT}."
             + (f" What became of it: {shortened(list(dict.fromkeys(why)), '; ')}." if why else "")
         )
     return [told(text, NOT_LOOKED_AT) for text in found]
@@ -155,7 +156,7 @@ def how_to_guard(scope: Scope | None) -> str:
     if scope is not None and scope.declared and not any(map(scope.reach.holds, scope.declared)):
         return (
             f"{scope.reach.declaring} declares models ([tool.onnxlite]), and what this run was given does not reach it. Run pytest "
-            f"in {scope.reach.root} without arguments, or name the models: pytest onnxlite"
+            f"in {scope.reach.root} without arguments, or name the models: {commands.DECLARED}"
         )
     if scope is not None and scope.collected.elsewhere:
         return elsewhere(scope)[0]
@@ -170,6 +171,6 @@ def elsewhere(scope: Scope) -> list[str]:
     """Say which files declare models that nobody reads."""
     return [
         f"{path} declares models ([tool.onnxlite]) and is not read, since pytest's root is {scope.reach.root}. Judge them in a run "
-        f"of their own: pytest -c {path} {Path(path).parent}"
+        f"of their own: {commands.judge_elsewhere(Path(path))}"
         for path in scope.collected.elsewhere
     ]

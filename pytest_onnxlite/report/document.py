@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.against import Against
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.coverage.wording import Coverage
@@ -174,11 +175,11 @@ def load(path: Path, checks: Checks) -> Document:
     except OSError as error:
         raise OnnxliteError(f"{path} cannot be read: {error.strerror or error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise OnnxliteError(f"{path} is not JSON ({error}). Write it with: pytest --onnxlite-report={path}") from None
+        raise OnnxliteError(f"{path} is not JSON ({error}). Write it with: {commands.report(path)}") from None
     if not isinstance(content, dict) or not isinstance(content.get("records"), list) or "schema" not in content:
         raise OnnxliteError(
             f"{path} is JSON, but no report of a guard: it has no 'schema' and 'records'. "
-            f"Write one with: pytest --onnxlite-report={path}"
+            f"Write one with: {commands.report(path)}"
         )
     if content["schema"] != SCHEMA or isinstance(content["schema"], bool):  # to Python, True is 1
         raise OnnxliteError(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pytest_onnxlite.commands import install
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.settings import NO_YAML
@@ -37,7 +38,7 @@ class MarkdownFile:
         try:
             import yaml
         except ImportError:
-            raise OnnxliteError(f"{NO_YAML}.") from None
+            raise OnnxliteError(f"{NO_YAML}: {install('card')}.") from None
         self._yaml, self._path = yaml, path
         text = self._read()
         self._line_end = "\r\n" if "\r\n" in text else "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pytest_onnxlite.commands import install
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report import view
@@ -22,7 +23,7 @@ def render(document: Document, checks: Checks) -> str:
         import jinja2
         import markupsafe
     except ImportError:
-        raise OnnxliteError(NO_JINJA + ".") from None
+        raise OnnxliteError(f"{NO_JINJA}: {install('html')}.") from None
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pytest_onnxlite.report", "templates"),
         autoescape=True,

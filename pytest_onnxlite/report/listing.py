@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.addresses import Address
 from pytest_onnxlite.baseline import released, unfinished, writing
 from pytest_onnxlite.baseline.fingerprint import describe_machine
@@ -45,7 +46,7 @@ def describe(
     store = BaselineStore(folder, checks, place_at(artefact_dir, folder, seconds))
     saved = store.saved()
     if not saved:
-        raise OnnxliteError(f"{folder} holds no baseline. Save one with: pytest --onnxlite-save-baseline")
+        raise OnnxliteError(f"{folder} holds no baseline. Save one with: {commands.SAVE}")
     rows: list[_Row] = []
     broken: list[str] = []
     for model, variant in saved:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline, decode, parse
 from pytest_onnxlite.checks.figures import Trend
@@ -93,7 +94,7 @@ def history(folder: Path, checks: Checks) -> list[Series]:
     if not releases:
         raise OnnxliteError(
             f"--history: no commit of the repository has a baseline in {folder}. Save one with: "
-            "pytest --onnxlite-save-baseline, and commit it. A shallow clone has no history: fetch it (fetch-depth: 0)."
+            f"{commands.SAVE}, and commit it. A shallow clone has no history: fetch it (fetch-depth: 0)."
         )
     tags = release_names(folder, [one.commit for one in found])
     named = {key: tuple(replace(r, tag=tags.get(r.commit, "")) for r in own) for key, own in releases.items()}

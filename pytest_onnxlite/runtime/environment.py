@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import LITERT, ONNX_RUNTIME
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
@@ -49,12 +50,12 @@ def packages_of(folder: Path, library: str) -> Path:
         if not packages.is_dir():
             raise OnnxliteError(
                 f"{folder} is a virtual environment of another Python: it has no {packages.relative_to(folder)}. The last "
-                f"release runs in this Python ({name}) with that environment's packages; make it with: {sys.executable} -m venv"
+                f"release runs in this Python ({name}) with that environment's packages; make it with: {commands.make_environment(sys.executable, folder)}"
             )
     distribution, module = _PACKAGES[library]
     if not (packages / module).is_dir():
         raise OnnxliteError(
-            f"{packages} holds no {module}. Install it there: pip install --target {folder} {distribution}==VERSION"
+            f"{packages} holds no {module}. Install it there: {commands.install_into(folder, distribution)}"
         )
     return packages
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.variants.reproducible import canonicalize
 from pytest_onnxlite.variants.silence import silence
@@ -28,7 +29,7 @@ def convert(program: Program, model: str, target: Path) -> None:
             import tf2onnx
     except ImportError as error:
         raise OnnxliteError(
-            f'converting {model} needs tf2onnx: {error}. Install it with: pip install "pytest-onnxlite[tensorflow]"'
+            f"converting {model} needs tf2onnx: {error}. Install it with: {commands.install('tensorflow')}"
         ) from None
     program.start_anew()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.runtime.sessions import TensorInfo
 from pytest_onnxlite.spec import Array
@@ -25,7 +26,7 @@ class TfliteVariant(RuntimeVariant):
         except ImportError as error:
             raise OnnxliteError(
                 f"{self.model} {self.kind} is run by LiteRT, which cannot be imported here: {error}. "
-                'Install it with: pip install "pytest-onnxlite[litert]"'
+                f"Install it with: {commands.install('litert')}"
             ) from None
         except Exception as error:
             raise self._cannot_load("LiteRT", error) from None

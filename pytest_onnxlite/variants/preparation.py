@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import no_room
 from pytest_onnxlite.lint.protobuf import graphs
@@ -103,7 +104,7 @@ def _cannot_prepare(error: Exception, name: str, prepared: Path, model: str) -> 
         return f"{model}: {name} was not prepared for quantization: {full}. Let TMPDIR name a folder with more room."
     return (
         f"{model}: {name} cannot be prepared for quantization, which infers its shapes and folds its constants. See what "
-        f"python -m pytest_onnxlite lint {name} says of it, or give an INT8 file of your own as ModelSpec(int8=...). ONNX Runtime "
+        f"{commands.lint(name)} says of it, or give an INT8 file of your own as ModelSpec(int8=...). ONNX Runtime "
         f"said: {first_line(error)}"
     )
 

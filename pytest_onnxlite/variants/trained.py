@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.files import kind_of
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch
@@ -73,7 +74,7 @@ def import_tensorflow() -> Any:
     except ImportError as error:
         raise OnnxliteError(
             f"a trained Keras model needs TensorFlow, which cannot be imported here: {error}. "
-            'Install it with: pip install "pytest-onnxlite[tensorflow]"'
+            f"Install it with: {commands.install('tensorflow')}"
         ) from None
     return tensorflow
 

@@ -101,6 +101,9 @@ def test_a_ref_that_is_not_there_is_told_with_the_command_that_fetches_it(clone:
     assert "-c in" in clone.refusal("-c")
     shallow = Clone(clone.path.parent / "shallow")
     clone.git("clone", "-q", "--depth=1", "--branch=change", f"file://{clone.path}", str(shallow.path))
+    command, _, name = shallow.refusal("main").rpartition("Fetch it with: git ")[2].partition(", and compare with ")
+    shallow.git(*command.split())
+    assert f"digits/{NAME}" in files(shallow.find(name))
     said = shallow.refusal("origin/main")
     assert "which is a shallow clone. Fetch it with: git fetch --depth=1 origin main:refs/remotes/origin/main" in said
     shallow.git(*said.rpartition("Fetch it with: git ")[2].split())

@@ -20,6 +20,7 @@ from pytest_onnxlite.baseline import unfinished
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.baseline.places.folder import LocalFolder
 from pytest_onnxlite.baseline.record import Artefact, Baseline, BrokenBaseline, KeptFile, OnMachine
+from pytest_onnxlite.baseline.released import unnamed
 from pytest_onnxlite.baseline.runtime import machine_key
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
@@ -851,9 +852,13 @@ def test_released_files_that_no_baseline_names_are_told_and_pruned(store: Baseli
     for name in mine:
         (folder / name).write_bytes(b"merged")
     conflicted = folder / "onnx.json"
-    conflicted.write_text(f"<<<<<<< ours\nonnx-{'b' * 16}.onnx\n=======")
     held_on = folder / f"onnx-{'b' * 16}.onnx"
     held_on.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'b' * 64}\nsize 1\n")
+    # While a baseline is damaged, nobody knows which files of its model it names: all of them stay.
+    for damaged in (f"<<<<<<< ours\nonnx-{'b' * 16}.onnx\n=======", '{"artefa', "{}", "[]", '"a"'):
+        conflicted.write_text(damaged)
+        assert unnamed(store) == [retired]
+    conflicted.write_text(json.dumps({"artefact": {"file": held_on.name}}))
 
     lines, _ = describe(store.folder, CHECKS)
     (line,) = [line for line in lines if "no baseline names" in line]

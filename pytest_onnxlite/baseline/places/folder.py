@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_onnxlite import commands
 from pytest_onnxlite.baseline.places.place import Wanted
 from pytest_onnxlite.files import write_atomically
 from pytest_onnxlite.variants.cache import hash_file
@@ -20,7 +21,11 @@ class LocalFolder:
     """
 
     local: Path
-    advice = "Restore it (git checkout, git lfs pull, or the CI cache that onnxlite_artefact_dir names), or save anew"
+
+    def advice(self, model: str, name: str) -> str:
+        """Return what to do about a file that cannot be read there."""
+        back = f"{commands.restore(self.local / model / name)}, {commands.LFS_PULL}"
+        return f"Restore it ({back}, or the CI cache that onnxlite_artefact_dir names), or save anew"
 
     def told(self, model: str, name: str) -> str:
         """Return the path of a file."""

@@ -39,9 +39,8 @@ class Place(Protocol):
     def local(self) -> Path | None:
         """The folder on this machine in which they lie, `<model>/<file>`; None if they lie elsewhere."""
 
-    @property
-    def advice(self) -> str:
-        """What to do about a file that cannot be read there."""
+    def advice(self, model: str, name: str) -> str:
+        """Return what to do about a file that cannot be read there."""
 
     def told(self, model: str, name: str) -> str:
         """Return where a file is, for messages: without passwords."""

@@ -33,14 +33,16 @@ class RegisteredModels:
         seconds: how long nothing may be heard of the registry.
     """
 
-    advice = "Let the alias point to the release that the baseline is of, or save anew"
-
     def __init__(self, address: Address, baselines: Path, cache: Cache, seconds: float) -> None:
         self._address = address
         self.local = baselines
         self._data = LocalFolder(baselines)
         self._cache = cache
         self._patience = Patience("MLflow's registry", seconds)
+
+    def advice(self, model: str, name: str) -> str:
+        """Return what to do about a file that cannot be read there."""
+        return "Let the alias point to the release that the baseline is of, or save anew"
 
     def told(self, model: str, name: str) -> str:
         """Return the address of a file."""

@@ -48,7 +48,6 @@ class Server:
     """
 
     local = None
-    advice = "Restore it there, or save anew"
 
     def __init__(self, address: Address, cache: Cache, seconds: float, offline: bool = False) -> None:
         self._address = address
@@ -56,6 +55,10 @@ class Server:
         self._patience = Patience(str(address), seconds)
         self._offline = offline
         self._opened: tuple[Any, str] | None = None
+
+    def advice(self, model: str, name: str) -> str:
+        """Return what to do about a file that cannot be read there."""
+        return "Restore it there, or save anew"
 
     def told(self, model: str, name: str) -> str:
         """Return the address of a file, without passwords."""

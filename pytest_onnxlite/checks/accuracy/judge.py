@@ -23,8 +23,9 @@ from pytest_onnxlite.checks.accuracy.measurement import (
     Rescore,
     Score,
 )
-from pytest_onnxlite.checks.reference import ACCEPT, SAVE, Absent, Reference, absent, missing
+from pytest_onnxlite.checks.reference import ACCEPT_IT, Absent, Reference, absent, missing
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT, SAVE
 from pytest_onnxlite.statistics import paired_drop_interval
 from pytest_onnxlite.text import percent
 
@@ -272,7 +273,7 @@ def _judge_baseline(
     other = _other_conditions(found, saved)
     if other:
         evidence = AccuracyEvidence(saved=saved)
-        return Verdict(NAME, BASELINE, Outcome.NOT_COMPARABLE, found.figure, f"{other} {ACCEPT}", evidence)
+        return Verdict(NAME, BASELINE, Outcome.NOT_COMPARABLE, found.figure, f"{other} {ACCEPT_IT}", evidence)
     if isinstance(found, Accuracy):
         assert saved.correct is not None
         only = None if found.last is None else (found.last.only_last, found.last.only_candidate)
@@ -287,9 +288,7 @@ def _judge_baseline(
     evidence = _evidence(limit, loss, saved=saved, lost_since_first=since)
     outcome, message = _decide(limit, found, loss, had, _interval_text(limit, found, loss))
     if outcome is Outcome.FAIL:
-        message += (
-            f"{text}\n{_today(found, saved, baseline)}If the loss is meant, accept it with: {SAVE} --onnxlite-accept"
-        )
+        message += f"{text}\n{_today(found, saved, baseline)}If the loss is meant, accept it with: {ACCEPT}"
     elif -loss.amount > loss.allowed + loss.slack:
         gained = f"{-loss.amount:g} more right" if isinstance(found, Accuracy) else f"{-loss.amount:.4g} better"
         outcome, message = Outcome.IMPROVED, f"{gained} than the last release."

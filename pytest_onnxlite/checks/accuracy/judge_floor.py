@@ -10,8 +10,8 @@ from msgspec import structs
 
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Score
-from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT
 from pytest_onnxlite.statistics import share_interval
 from pytest_onnxlite.text import percent
 
@@ -129,7 +129,7 @@ def with_flips(limit: AccuracyLimit, found: Accuracy | Score, verdict: Verdict) 
     evidence = structs.replace(evidence, flips=lost)
     if lost <= limit.max_flips:
         return replace(verdict, evidence=evidence)
-    way_out = f" If it is meant, accept it with: {SAVE} --onnxlite-accept" if against_last else ""
+    way_out = f" If it is meant, accept it with: {ACCEPT}" if against_last else ""
     message = (
         f"{found.figure} ({found.correct} of {found.total} right): {lost} samples that {other} has right are wrong now, at "
         f"most {limit.max_flips} allowed (max_flips={limit.max_flips}); {won} others were won.{way_out}"

@@ -10,8 +10,8 @@ from msgspec import structs
 
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, AccuracyEvidence, Fit, LostClass, Score
-from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT
 from pytest_onnxlite.statistics import binomial_tail
 from pytest_onnxlite.text import listed, percent, shortened
 
@@ -87,7 +87,7 @@ def _with_differing(limit: AccuracyLimit, found: Accuracy, verdict: Verdict) -> 
         count, other, way_out = found.fit.differing, f"the {found.reference} variant", ""
     else:
         count, other = (found.last.differing if found.last else None), LAST_RELEASE
-        way_out = f" If the change is meant, accept it with: {SAVE} --onnxlite-accept"
+        way_out = f" If the change is meant, accept it with: {ACCEPT}"
     if found.reference and verdict.against == BASELINE:
         return verdict  # judged where the reference is
     if count is None:

@@ -9,8 +9,8 @@ from msgspec import structs
 
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import LAST_RELEASE, Accuracy, AccuracyEvidence, Score, Slice
-from pytest_onnxlite.checks.reference import SAVE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT
 from pytest_onnxlite.statistics import holm, mean_exceeds, paired_drop_exceeds
 from pytest_onnxlite.text import percent, shortened
 
@@ -56,7 +56,7 @@ def with_slices(limit: AccuracyLimit, found: Accuracy | Score, verdict: Verdict)
     lines = [_line(one, other) for one in lost[:_MOST_NAMED]]
     lines += [f"… and {len(lost) - _MOST_NAMED} more slices"] if len(lost) > _MOST_NAMED else []
     which = "max_slice_drop" if limit.max_slice_drop is not None else "max_drop"
-    way_out = f"\nIf it is meant, accept it with: {SAVE} --onnxlite-accept" if against_last else ""
+    way_out = f"\nIf it is meant, accept it with: {ACCEPT}" if against_last else ""
     message = (
         f"{found.figure} in all is within the limit, and {len(lost)} of {len(large)} slices lost more than allowed "
         f"({which}={_allowed(limit):g}{', relative=True' if limit.relative else ''}), beyond chance "

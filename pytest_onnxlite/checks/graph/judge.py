@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pytest_onnxlite.checks.graph.limit import GraphLimit
 from pytest_onnxlite.checks.graph.measurement import Graph, GraphChanges, GraphEvidence, GraphSection
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, missing
+from pytest_onnxlite.checks.reference import Absent, Reference, absent, missing
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT
 from pytest_onnxlite.lint.operator_counts import Unread
 
 NAME = "graph"
@@ -58,12 +59,12 @@ def judge_graph(limit: GraphLimit, found: Graph, changes: GraphChanges | None, r
     if changes.signature:
         lines.append("inputs or outputs changed since the last release, which breaks who calls the model:")
         lines += [f"  {change.replace(chr(10), chr(10) + '  ')}" for change in changes.signature]
-        lines.append(f"Give them back their form, or accept the new one with: {SAVE} --onnxlite-accept")
+        lines.append(f"Give them back their form, or accept the new one with: {ACCEPT}")
     if changes.operators and limit.structure == "frozen":
         lines.append(
             f"the operators changed since the last release (structure='frozen'): {changes.operators}.\n"
             f"Look for a new converter or quantizer version, or a changed layer; if it is meant, accept it with: "
-            f"{SAVE} --onnxlite-accept"
+            f"{ACCEPT}"
         )
     outcome = Outcome.FAIL if lines else Outcome.PASS
     if lines and not errors:  # else it would read `sound`, and be red

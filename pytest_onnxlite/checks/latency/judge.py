@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import FLOAT, SIBLING, AtShapes, Latency, LatencyEvidence
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, together
+from pytest_onnxlite.checks.reference import Absent, Reference, absent, together
 from pytest_onnxlite.checks.since_first import sum_since_first
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.judge import bounds_of, judge_comparison, ratio_text
 from pytest_onnxlite.checks.turns.ratios import CONFIDENCE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT, SAVE
 from pytest_onnxlite.statistics import median_interval
 from pytest_onnxlite.text import percent, shapes_text, time_text
 
@@ -198,7 +199,7 @@ def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Ver
             f"(max_slowdown={limit.max_slowdown}, {_conditions(found)}).\n{text}{drift}\n"
             f"{together(comparison.runtime)}"
             "Look for operators that were added or that lost their fused or quantized form; if the cost is meant, "
-            f"accept it with: {SAVE} --onnxlite-accept"
+            f"accept it with: {ACCEPT}"
         )
     elif interval.upper < comparison.most / (1 + limit.max_slowdown) * (1 - limit.max_slowdown):
         outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}."

@@ -16,10 +16,11 @@ from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection, Soak
 from pytest_onnxlite.checks.memory.reasons import MemoryReasons, blocks
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference
+from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
+from pytest_onnxlite.commands import SAVE
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, growth, shapes_text, size_text
 

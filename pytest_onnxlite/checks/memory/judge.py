@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak, Soak
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent, together
+from pytest_onnxlite.checks.reference import Absent, Reference, absent, together
 from pytest_onnxlite.checks.since_first import Total, sum_since_first
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT, SAVE
 from pytest_onnxlite.text import percent, shapes_text, size_text
 
 NAME = "memory"
@@ -170,7 +171,7 @@ def _judge_one(limit: MemoryLimit, found: Memory, since: float | None) -> Verdic
             f"allowed (max_growth={limit.max_growth}, {shapes}batch size {found.batch_size}, read by {found.method}).\n"
             f"{_node_bytes(found.candidate, found.reference)}{together(found.runtime)}"
             "Growth while loading comes from weights, growth while running from activations: look for wider layers, "
-            f"a larger batch, or operators that keep copies. If it is meant, accept it with: {SAVE} --onnxlite-accept",
+            f"a larger batch, or operators that keep copies. If it is meant, accept it with: {ACCEPT}",
         )
     if was - now > max(limit.max_growth * was, MEMORY_FLOOR):
         return verdict(Outcome.IMPROVED, f"{size_text(was - now)} less than the last release.")

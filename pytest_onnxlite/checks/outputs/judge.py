@@ -12,8 +12,9 @@ from pytest_onnxlite.checks.outputs.measurement import (
     OutputsSection,
     decibel_text,
 )
-from pytest_onnxlite.checks.reference import ACCEPT, SAVE, Reference, saved_section
+from pytest_onnxlite.checks.reference import ACCEPT_IT, Reference, saved_section
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT
 from pytest_onnxlite.text import percent
 
 NAME = "outputs"
@@ -28,7 +29,7 @@ def judge_outputs(limit: OutputsLimit, found: Found, reference: Reference) -> li
     if saved is None:
         return [*verdicts, *missing]
     if found.incomparable:
-        text = f"{found.incomparable} Save anew with: {SAVE} --onnxlite-accept"
+        text = f"{found.incomparable} Save anew with: {ACCEPT}"
         return [*verdicts, Verdict(NAME, BASELINE, Outcome.NOT_COMPARABLE, found.figure, text)]
     return [*verdicts, _judge_last(limit, found)]
 
@@ -59,7 +60,7 @@ def _judge_last(limit: OutputsLimit, found: Found) -> Verdict:
                 *lines,
                 _places(found),
                 "Find out which of the two is right. If this one is, and the release ships to places like it: "
-                f"{ACCEPT[0].lower()}{ACCEPT[1:]}",
+                f"{ACCEPT_IT[0].lower()}{ACCEPT_IT[1:]}",
             ])  # fmt: skip
             return _verdict(BASELINE, found, found.runtime, limit.min_sqnr, lines, message, told)
     if found.last is None:
@@ -71,7 +72,7 @@ def _judge_last(limit: OutputsLimit, found: Found) -> Verdict:
         message = "\n".join([
             f"the outputs are not like those that the last release recorded, for the same {found.last.samples} samples:",
             *lines,
-            f"Callers get something else than they did. If that is meant: {ACCEPT[0].lower()}{ACCEPT[1:]}",
+            f"Callers get something else than they did. If that is meant: {ACCEPT_IT[0].lower()}{ACCEPT_IT[1:]}",
         ])  # fmt: skip
     return _verdict(BASELINE, found, found.last, limit.min_last_sqnr, lines, message, told)
 

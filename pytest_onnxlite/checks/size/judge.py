@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.checks.reference import ACCEPT, SAVE, Absent, Reference, absent, missing
+from pytest_onnxlite.checks.reference import ACCEPT_IT, Absent, Reference, absent, missing
 from pytest_onnxlite.checks.since_first import Total
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome, Verdict
+from pytest_onnxlite.commands import SAVE
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import percent, size_text
 
@@ -180,7 +181,7 @@ def _judge_baseline(
             f"{found.bytes:,} bytes, the last release had {saved:,}: {percent(growth)} more, at most "
             f"{percent(limit.tolerance)} allowed (tolerance={limit.tolerance}).{since}"
         )
-        message = "\n".join([head, *lines, f"If you mean it to grow: {ACCEPT[0].lower()}{ACCEPT[1:]}"])
+        message = "\n".join([head, *lines, f"If you mean it to grow: {ACCEPT_IT[0].lower()}{ACCEPT_IT[1:]}"])
         return Verdict(NAME, BASELINE, Outcome.FAIL, figure, message, evidence)
     if found.bytes < saved * (1 - limit.tolerance):
         message = f"{percent(-growth)} smaller than the last release."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pytest_onnxlite.checks.reference import SAVE, Absent, Reference, absent
+from pytest_onnxlite.checks.reference import Absent, Reference, absent
 from pytest_onnxlite.checks.since_first import sum_since_first
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measurement import Throughput, ThroughputEvidence
 from pytest_onnxlite.checks.turns.judge import bounds_of, judge_comparison, ratio_text
 from pytest_onnxlite.checks.turns.ratios import CONFIDENCE
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.commands import ACCEPT, SAVE
 from pytest_onnxlite.statistics import median_interval
 from pytest_onnxlite.text import counted, shapes_text
 
@@ -44,7 +45,7 @@ def judge_throughput(limit: ThroughputLimit, found: Throughput, reference: Refer
             f"{found.figure}: an inference takes {ratio_text(comparison)} when they all call at the same time; at most "
             f"{comparison.most:.2f}x allowed (max_slowdown={limit.max_slowdown:g}, {_conditions(found)}).\n{text}\n"
             "Look for operators that were added, that hold a lock, or that share the session's threads and so leave fewer cores "
-            f"to the other callers; if the cost is meant, accept it with: {SAVE} --onnxlite-accept"
+            f"to the other callers; if the cost is meant, accept it with: {ACCEPT}"
         )
     elif outcome is Outcome.PASS and interval.upper < 1 - limit.max_slowdown:
         outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}."
