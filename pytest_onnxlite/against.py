@@ -287,7 +287,7 @@ class _CommitReader:
             names = [path.relative_to(self.folder).as_posix() for path in missing]
             raise OnnxliteError(
                 f"{OPTION}={self._asked}: the commit has Git LFS pointers in place of {shortened(names)}, and this clone does not "
-                f"have what they stand for. Fetch it with: git lfs fetch origin {self._commit}"
+                f"have what they stand for. Fetch it with: {commands.fetch_lfs(self._commit)}"
             )
 
     def _below(self, commit: str, folder: str) -> dict[str, git.Entry]:

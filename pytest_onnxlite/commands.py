@@ -107,6 +107,11 @@ def track(patterns: Sequence[str]) -> str:
     return f"git lfs track {' '.join(map(quoted, patterns))}"
 
 
+def fetch_lfs(commit: str) -> str:
+    """Return the command that fetches what the Git LFS pointers of a commit stand for."""
+    return f"git lfs fetch origin {commit}"
+
+
 def add_ignored(folder: Path) -> str:
     """Return the command that adds what git ignores in a folder."""
     return f"git add -f {quoted(folder)}"
