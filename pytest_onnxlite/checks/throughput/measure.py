@@ -21,7 +21,7 @@ from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.variants.running import shapes_of
 
 # Pairs of blocks from one pair of sessions: for so many seconds of each side, within these numbers.
-_PAIR_SECONDS = 0.1
+_PAIR_SECONDS = 0.06
 _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 10
 
 
