@@ -34,9 +34,10 @@ from pytest_onnxlite.checks.latency.judge import LOOK_SECONDS, SINCE_SAVED
 from pytest_onnxlite.checks.latency.measure import look_longer
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
 from pytest_onnxlite.checks.memory.measure import measure as measure_memory
-from pytest_onnxlite.checks.turns.schedule import FAST, STEP, quantile
+from pytest_onnxlite.checks.turns.schedule import FAST, STEP
 from pytest_onnxlite.runtime.sessions import open_runner
 from pytest_onnxlite.spec import Runtime
+from pytest_onnxlite.statistics import quantile
 
 BOUNDS = (1.5, 2.0, 2.5)
 # What a session's blocks take in the guard.

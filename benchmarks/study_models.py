@@ -173,3 +173,43 @@ def with_extra_work(model: Model, target: Path, nodes: int) -> Model:
     graph.initializer.append(numpy_helper.from_array(np.float32(1e-30), "extra_scale"))
     onnx.save(proto, target)
     return Model(model.name, target, model.batch_size)
+
+
+def with_stalls(model: Model, target: Path, share: float, nodes: int) -> Model:
+    """Save a twin that does more in a share of its runs, at random: a chain of nodes over 10,000 numbers.
+
+    What comes out is the same up to 1e-30 of it.
+    """
+    proto = onnx.load(model.path)
+    graph = proto.graph
+    output = graph.output[0]
+    for node in graph.node:
+        node.output[:] = ["stall_in" if name == output.name else name for name in node.output]
+        node.input[:] = ["stall_in" if name == output.name else name for name in node.input]
+    value = helper.make_tensor_value_info("stall", TensorProto.FLOAT, [])
+    names = ["stall_full", *(f"stall_{i}" for i in range(nodes))]
+    work = [helper.make_node("Expand", ["stall_random", "stall_shape"], ["stall_full"])]
+    work += [helper.make_node("Erf", [a], [b]) for a, b in itertools.pairwise(names)]
+    work += [helper.make_node("ReduceMax", [names[-1]], ["stall_then"], keepdims=0)]
+    then = helper.make_graph(work, "work", [], [helper.make_tensor_value_info("stall_then", TensorProto.FLOAT, [])])
+    nothing = [helper.make_node("Identity", ["stall_scale"], ["stall_else"])]
+    other = helper.make_graph(
+        nothing, "nothing", [], [helper.make_tensor_value_info("stall_else", TensorProto.FLOAT, [])]
+    )
+    graph.node.extend(
+        [
+            helper.make_node("RandomUniform", [], ["stall_random"], shape=[1]),
+            helper.make_node("Less", ["stall_random", "stall_share"], ["stall_now"]),
+            helper.make_node("If", ["stall_now"], [value.name], then_branch=then, else_branch=other),
+            helper.make_node("Mul", [value.name, "stall_scale"], ["stall_small"]),
+            helper.make_node("Add", ["stall_in", "stall_small"], [output.name]),
+        ]
+    )
+    for name, number in (
+        ("stall_share", np.float32(share)),
+        ("stall_scale", np.float32(1e-30)),
+        ("stall_shape", np.int64([10_000])),
+    ):
+        graph.initializer.append(numpy_helper.from_array(number, name))
+    onnx.save(proto, target)
+    return Model(model.name, target, model.batch_size)

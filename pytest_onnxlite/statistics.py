@@ -56,6 +56,76 @@ def median_interval(values: Sequence[float], confidence: float) -> MedianInterva
     return MedianInterval(median(ordered), ordered[rank - 1], ordered[count - rank], confidence, count)
 
 
+# With this probability the bound holds that LoadGen gives of a percentile.
+LOADGEN_CONFIDENCE = 0.99
+
+
+def fewest_queries(share: float) -> int:
+    """Return from how many queries on MLPerf's LoadGen estimates a percentile.
+
+    As many as make it unlikely (at most 1 %) that two or more of them fail to lie above it: P(Binomial(n, 1 - share) <= 1), see
+    `loadgen/early_stopping.cc` of MLPerf Inference, and Reddi et al., MLPerf Inference Benchmark (ISCA 2020), for how it is used.
+
+    Args:
+        share: the percentile as a share of 1: 0.99 needs 662 queries.
+    """
+    count = 2
+    while share**count + count * (1 - share) * share ** (count - 1) > 1 - LOADGEN_CONFIDENCE:
+        count += 1
+    return count
+
+
+@dataclass(frozen=True)
+class QuantileInterval:
+    """A quantile of a sample, with bounds on that of what it was drawn from, each of which holds with 99 %."""
+
+    quantile: float
+    lower: float
+    upper: float
+    count: int
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value below which a share of a sample lies, between the two nearest in proportion."""
+    ordered = sorted(values)
+    position = (len(ordered) - 1) * share
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def quantile_interval(values: Sequence[float], share: float) -> QuantileInterval:
+    """Bound a high quantile by order statistics, without assuming any distribution.
+
+    The upper bound is LoadGen's estimate: the t-th largest value, t the largest for which P(Binomial(n, 1 - share) <= t) is at
+    most 1 %, which is more careful than needed by one value. The lower bound is the s-th largest, s the smallest for which
+    P(Binomial(n, 1 - share) >= s) is at most 1 %.
+
+    Raises:
+        ValueError: there are fewer values than `fewest_queries`.
+    """
+    ordered, count = sorted(values), len(values)
+    over, reached, below, lower = 0, 0.0, 0, count
+    while over < count:
+        chance = exp(
+            lgamma(count + 1)
+            - lgamma(over + 1)
+            - lgamma(count - over + 1)
+            + over * log1p(-share)
+            + (count - over) * log(share)
+        )
+        reached += chance
+        if reached <= 1 - LOADGEN_CONFIDENCE:
+            below = over
+        over += 1
+        if 1 - reached <= 1 - LOADGEN_CONFIDENCE:
+            lower = over
+            break
+    if below == 0:
+        raise ValueError(f"{count} values cannot bound the quantile {share:g}")
+    return QuantileInterval(quantile(ordered, share), ordered[count - lower], ordered[count - below], count)
+
+
 def binomial_tail(successes: int, trials: int, share: float) -> float:
     """Return P(Binomial(trials, share) >= successes), for 0 < share <= 1; in logarithms, so that no term overflows."""
     if share >= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -341,4 +342,44 @@ def tied(
         [helper.make_tensor_value_info("token", TensorProto.INT64, ["batch", 5])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", words])],
         weights,
+    )
+
+
+def stalling(path: Path, share: float, layers: int = 8, times: int = 6, width: int = 256) -> Path:
+    """A chain of dense layers that in a share of its runs, at random, takes about so many times as long; the answer is the same.
+
+    Of the input x, (batch, width) float32. Nobody can tell from the input when it stalls, nor from the output that it did.
+    """
+
+    def chain(first: str, name: str, count: int) -> list[Any]:
+        names = [first, *(f"{name}{i}" for i in range(count))]
+        return [helper.make_node("MatMul", [a, "w"], [b], name=b) for a, b in itertools.pairwise(names)]
+
+    stalled = chain("x", "again", (times - 1) * layers)
+    stalled.append(helper.make_node("ReduceMax", [stalled[-1].output[0]], ["worked"], keepdims=0))
+    idle = [helper.make_node("Identity", ["tiny"], ["idle"])]
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            nodes, name, [], [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, [])]
+        )
+        for name, nodes in (("then", stalled), ("else", idle))
+    }
+    once = chain("x", "m", layers)
+    return save_graph(
+        path,
+        [
+            *once,
+            helper.make_node("RandomUniform", [], ["chance"], name="chance", shape=[1]),
+            helper.make_node("Less", ["chance", "share"], ["now"], name="less"),
+            helper.make_node("If", ["now"], ["extra"], name="if", **branches),
+            helper.make_node("Mul", ["extra", "tiny"], ["nothing"], name="mul"),
+            helper.make_node("Add", [once[-1].output[0], "nothing"], ["y"], name="add"),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", width])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", width])],
+        {
+            "w": np.random.default_rng(0).normal(0, width**-0.5, (width, width)).astype(np.float32),
+            "share": np.float32(share),
+            "tiny": np.float32(1e-30),
+        },
     )

@@ -325,7 +325,7 @@ def _fits(array: npt.NDArray[Any], info: TensorInfo, sized: bool) -> bool:
     return True
 
 
-def _fed(feeds: Mapping[str, npt.NDArray[Any]], infos: tuple[TensorInfo, ...]) -> dict[str, npt.NDArray[Any]]:
+def fed_to(feeds: Mapping[str, npt.NDArray[Any]], infos: tuple[TensorInfo, ...]) -> dict[str, npt.NDArray[Any]]:
     """Return what a release is fed in one run, by its own names and types.
 
     Raises:
@@ -346,7 +346,7 @@ def open_runner(path: Path, runtime: Runtime, feeds: Mapping[str, npt.NDArray[An
         from pytest_onnxlite.runtime.interpreter import open_interpreter
 
         interpreter = open_interpreter(path, runtime)
-        prepared = interpreter.prepare(_fed(feeds, interpreter.inputs))
+        prepared = interpreter.prepare(fed_to(feeds, interpreter.inputs))
         return lambda: interpreter.invoke(prepared)
     return session_runner(open_session(path, runtime), feeds)
 
@@ -361,7 +361,7 @@ def session_runner(session: Any, feeds: Mapping[str, npt.NDArray[Any]]) -> Calla
     runner = sequence_runner(feeds, infos, names, lambda fed: session.run(None, fed))
     if runner is not None:
         return runner
-    fed = _fed(feeds, infos)
+    fed = fed_to(feeds, infos)
     return lambda: session.run(None, fed)
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import open_runner
+from pytest_onnxlite.runtime.waiting import Waiting, without
 from pytest_onnxlite.spec import Runtime
 
 # The library plans its memory on the first run; from the second on it runs by that plan.
@@ -33,7 +34,7 @@ _IDENTITY = bytes.fromhex(
 
 
 class StartUp(msgspec.Struct, frozen=True):
-    """Seconds that a fresh process takes to make a model ready, and for its first run."""
+    """Seconds that a fresh process takes to make a model ready, and for its first run; what it waits for a processor is in neither."""
 
     load: float
     first: float
@@ -47,11 +48,14 @@ def start_up(request: OpenRequest) -> StartUp:
 
         onnxruntime.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])
     gc.disable()
-    start = perf_counter()
-    run = open_runner(Path(request.model), request.runtime, feeds)
-    opened = perf_counter()
-    run()
-    return StartUp(opened - start, perf_counter() - opened)
+    with Waiting() as waiting:
+        before, start = waiting.seconds(), perf_counter()
+        run = open_runner(Path(request.model), request.runtime, feeds)
+        opened, between = perf_counter(), waiting.seconds()
+        ready = perf_counter()
+        run()
+        done, after = perf_counter(), waiting.seconds()
+    return StartUp(without(between - before, opened - start), without(after - between, done - ready))
 
 
 class _Opened:

@@ -27,6 +27,11 @@ def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
     return {name: tuple(map(int, array.shape)) for name, array in without_mark(feeds).items()}
 
 
+def size_of(shapes: Shapes) -> int:
+    """Return how many numbers are fed in one run of these shapes."""
+    return sum(map(prod, shapes.values()))
+
+
 def batches(
     builder: Builder,
     variant: Variant,
@@ -35,6 +40,7 @@ def batches(
     every_shape: bool = False,
     *,
     sequence: bool = False,
+    most: int = 0,
 ) -> tuple[RuntimeVariant, list[Feeds]]:
     """Return a variant with the feeds of one batch for each shape that counts, and close every session of the model.
 
@@ -48,6 +54,7 @@ def batches(
         scenario: the spec's scenario that says what it is fed with; the evaluation data where empty.
         every_shape: return a batch of each shape that there is, the longest first.
         sequence: whether a run is all steps of a model with a state, and not the last one.
+        most: return so many batches instead, spread over all samples, or as many as there are, see `rows_of_many`.
 
     Raises:
         OnnxliteError: no runtime runs the variant, there are fewer samples than the batch needs, or there is no such
@@ -55,8 +62,12 @@ def batches(
     """
     if not isinstance(variant, RuntimeVariant):
         raise OnnxliteError(f"{variant.model} {variant.kind}: no runtime loads it, so that it cannot be measured.")
+
+    def choose(inputs: Inputs) -> list[Sequence[int]]:
+        return rows_of_many(inputs, batch_size, most) if most else rows_to_run(inputs, batch_size, every_shape)
+
     if scenario:
-        found = _batches_of(builder, variant, batch_size, scenario, _feeding(variant, sequence), every_shape)
+        found = _batches_of(builder, variant, batch_size, scenario, _feeding(variant, sequence), choose)
         builder.release()
         variant.release()
         return variant, found
@@ -67,7 +78,7 @@ def batches(
             f"{count_samples(data)}."
         )
     feeds_of = _feeding(variant, sequence)
-    found = [feeds_of(_take_rows(data, rows)) for rows in rows_to_run(data, batch_size, every_shape)]
+    found = [feeds_of(_take_rows(data, rows)) for rows in choose(data)]
     builder.release()
     variant.release()
     return variant, found
@@ -95,14 +106,14 @@ def _batches_of(
     batch_size: int,
     name: str,
     feeds_of: Callable[[Inputs], Feeds],
-    every_shape: bool,
+    choose: Callable[[Inputs], list[Sequence[int]]],
 ) -> list[Feeds]:
     """Return the batches of a scenario, each of which the variant has run once: a shape may be new to it."""
     scenario = builder.spec.scenario(name)
     samples = builder.evaluation.x if scenario.inputs is None else scenario.inputs
     try:
         data = inputs_of(scenario, samples, variant.inputs_info, batch_size, batched=variant.batched)
-        found = [_take_rows(data, rows) for rows in rows_to_run(data, batch_size, every_shape)]
+        found = [_take_rows(data, rows) for rows in choose(data)]
         for batch in found:
             variant.answer(batch, batch_size)
         return [feeds_of(batch) for batch in found]
@@ -141,9 +152,7 @@ def rows_to_run(inputs: Inputs, batch_size: int, every_shape: bool = False) -> l
     first = range(batch_size)
     if all(array.dtype != object for array in arrays):
         return [first]
-    rows: dict[tuple[tuple[int, ...], ...], list[int]] = {}
-    for row in range(count_samples(inputs)):
-        rows.setdefault(tuple(array[row].shape for array in arrays), []).append(row)
+    rows = _by_shape(arrays)
     if max(map(len, rows.values())) < batch_size:
         return [first]
     by_size = sorted(rows, key=lambda shapes: (sum(map(prod, shapes)), shapes))
@@ -156,3 +165,41 @@ def rows_to_run(inputs: Inputs, batch_size: int, every_shape: bool = False) -> l
             if longest[number][axis] > _MUCH_LONGER * max(shapes[number][axis] for shapes in chosen):
                 chosen.append(longest)
     return [[rows[shapes][n % len(rows[shapes])] for n in range(batch_size)] for shapes in chosen]
+
+
+def _by_shape(arrays: Sequence[Array]) -> dict[tuple[tuple[int, ...], ...], list[int]]:
+    """Return the samples of each shape."""
+    rows: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for row in range(len(arrays[0])):
+        rows.setdefault(tuple(array[row].shape for array in arrays), []).append(row)
+    return rows
+
+
+# Of what is fed in different runs, so much is kept at a time.
+_MOST_BYTES = 128 * 1024**2
+
+
+def rows_of_many(inputs: Inputs, batch_size: int, most: int) -> list[Sequence[int]]:
+    """Choose the samples of many batches, each of one shape, spread evenly over all that there are.
+
+    No sample is in two of them, unless a shape has fewer than a batch: they are repeated then. Where no shape has as many, the
+    first samples are returned, which do not fit into one batch.
+
+    Args:
+        inputs: the samples.
+        batch_size: samples in a batch.
+        most: so many batches at most, and as many as fit into 128 MiB.
+    """
+    arrays = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    groups = [list(range(count_samples(inputs)))]
+    if any(array.dtype == object for array in arrays):
+        groups = list(_by_shape(arrays).values())
+    if max(map(len, groups)) < batch_size:
+        return [range(batch_size)]
+    found: list[Sequence[int]] = []
+    for rows in groups:
+        whole = [rows[start : start + batch_size] for start in range(0, len(rows) - batch_size + 1, batch_size)]
+        found += whole or [[rows[n % len(rows)] for n in range(batch_size)]]
+    size = sum(row.nbytes if array.dtype == object else row.itemsize * row.size for array in arrays for row in array)
+    most = max(1, min(most, int(_MOST_BYTES / max(size / count_samples(inputs) * batch_size, 1)), len(found)))
+    return [found[number * len(found) // most] for number in range(most)]

@@ -13,7 +13,7 @@ from pytest_onnxlite.checks.latency.cold import Starts
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.spec import Runtime
 
-from onnx_models import dense
+from onnx_models import dense, stalling
 from projects import UNEXPLAINED, Project
 
 ONE = np.ones((4, 256), np.float32)
@@ -35,6 +35,26 @@ def test_a_session_that_takes_longer_to_create_is_red(project: Project, tmp_path
     text = result.stdout.str()
     assert "digits onnx: latency[load]" in text
     assert " to create a session, " in text
+    assert "at most 2.00x allowed (max_slowdown=1.0" in text
+
+
+@pytest.mark.alone
+def test_a_first_run_that_takes_longer_is_red(project: Project, tmp_path: Path) -> None:
+    # Both create the same session; a run of the one takes a single product, of the other four hundred.
+    markers = '@pytest.mark.onnxlite_latency(phase="first", max_slowdown=1.0)'
+    quick, slow = (stalling(tmp_path / f"{share}.onnx", share, 1, 400) for share in (0.0, 2.0))
+    project.write({"onnx": quick}, ONE[:1], variant="onnx", markers=markers)
+    project.save()
+    saved = json.loads(project.baseline.read_text())
+    (machine,) = saved["machines"].values()
+    assert machine["latency[first]"]["phase"] == "first"
+    project.compare().assert_outcomes(passed=1)
+    project.replace("onnx.onnx", slow)
+    result = project.compare(UNEXPLAINED)
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert "digits onnx: latency[first]" in text
+    assert " for the first run, " in text
     assert "at most 2.00x allowed (max_slowdown=1.0" in text
 
 
@@ -61,6 +81,7 @@ def test_the_first_run_is_timed_apart_from_the_session(tmp_path: Path) -> None:
             "phase='load' is compared with the last release's alone, and max= is not judged by it.",
         ),
         ('phase="first", runtime="last"', "and runtime= is not judged by it."),
+        ('phase="first", percentile=99', "and percentile= is not judged by it."),
     ],
 )
 def test_mistakes_in_a_phase(pytester: pytest.Pytester, arguments: str, text: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.ratios import is_suspicious, is_too_noisy
-from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns, quantile
+from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
+from pytest_onnxlite.statistics import quantile
 
 MOST = 1.05
 

@@ -56,7 +56,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     evidence = LatencyEvidence
     reasons = LatencyReasons
     per_machine = True
-    conditions = ("batch_size", "threads", "shapes")
+    conditions = ("batch_size", "threads", "shapes", "phase", "percentile")
     timed = True
     needs_quiet = True
     order = 50
@@ -68,14 +68,18 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
         from pytest_onnxlite.checks.last_inputs import with_last_that_runs
+        from pytest_onnxlite.checks.latency.beside import not_measured
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
         from pytest_onnxlite.checks.latency.cold import judge_cold
         from pytest_onnxlite.checks.latency.cure import cure_for
         from pytest_onnxlite.checks.latency.references import best_reference, saved_at, siblings_of
+        from pytest_onnxlite.checks.latency.tail import judge_tail
         from pytest_onnxlite.variants.running import batches, shapes_of
 
         if task.limit.phase:
             return judge_cold(task)
+        if task.limit.percentile is not None:
+            return judge_tail(task)
         last = last_runtime(task)
         if isinstance(last, Absent):
             task, last = replace(task, reference=last, last_file=None), None
@@ -83,16 +87,16 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         needs_baseline = limit.max_ratio is None and limit.max is None and task.mode != "save"
         # A scenario that the model cannot take is told wherever it is named.
         if isinstance(task.reference, Absent) and needs_baseline and not task.scenario_name:
-            return _not_measured(task.reference)
+            return not_measured(task.reference)
         variant, found = batches(
             task.builder, task.variant, task.batch_size, task.scenario_name, sequence=limit.is_per_sequence
         )
         if isinstance(task.reference, Absent) and needs_baseline:
-            return _not_measured(task.reference)
+            return not_measured(task.reference)
         changed = changed_scenario(task, LatencySection, list(map(shapes_of, found)))
         if changed is not None:
             if needs_baseline:
-                return _not_measured(changed)
+                return not_measured(changed)
             task, last = replace(task, reference=changed, last_file=None), None
         task = task if last is not None else with_last_that_runs(task, found)
         saved = [saved_at(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
@@ -101,9 +105,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             beside = (None,) * len(found)  # it runs in processes of its own
         reference = next((one for one in references if isinstance(one, Absent)), references[0])
         if isinstance(reference, Absent) and needs_baseline:
-            return _not_measured(reference)
+            return not_measured(reference)
         if task.clock.missing:
-            return _not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
+            return not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
         task.progress(f"timing {task.name}" + (" in turns with its reference" if siblings or beside[0] else ""))
         times = _time(
             task, last, variant.path, found, [{**siblings, **({BASELINE: one} if one else {})} for one in beside]
@@ -155,7 +159,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def explain(self, case: Case[Latency]) -> Explanation | None:
         """Say which operators and nodes take longer; what the runtime did, or a number allows, is in no node's time."""
-        if case.verdict.against in (FIRST, RUNTIME, LIMIT) or case.found.phase:
+        if case.verdict.against in (FIRST, RUNTIME, LIMIT) or case.found.phase or case.found.percentile is not None:
             return None
         from pytest_onnxlite.checks.latency.explain import explain_latency
 
@@ -173,7 +177,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
 
     def notes(self, found: Latency, verdicts: Sequence[Verdict]) -> list[str]:
         """Return the ratio to the last release and to the float model, at the shape that decided."""
-        parts = []
+        parts = [found.per] if found.percentile is not None else []
         for purpose in found.comparisons:
             evidence = evidence_of(purpose, found, verdicts)
             bounds = evidence.first if evidence else None
@@ -286,10 +290,6 @@ def _time(
     if last is not None:
         times = [with_last_release(task, last, one, feeds) for one, feeds in zip(times, each, strict=True)]
     return [against_last(task.limit, one) for one in times]
-
-
-def _not_measured(why: Absent) -> Judged[Latency]:
-    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
 
 
 def _slower(ratio: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_onnxlite.baseline.fingerprint import machine_names
+from pytest_onnxlite.baseline.fingerprint import machine_names, usable_cpus
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency.judge import LOOK_SECONDS
 from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, is_within, judge_budget
@@ -14,7 +14,7 @@ from pytest_onnxlite.checks.latency.measure import look_longer, measure
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.verdict import Verdict
-from pytest_onnxlite.spec import Array
+from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.text import time_text
 
 
@@ -37,20 +37,41 @@ def judged_by_budget(
         return [away]
     found = []
     for one, batch in zip(latency.each, feeds, strict=True):
-        if is_within(one.sessions, limit.max):
-            found.append(AgainstBudget(one))
-            continue
-        task.progress(f"timing {task.name} again")
-        again = measure(
-            Timer(),
-            path,
-            {},
-            batch,
-            batch_size=task.batch_size,
-            runtime=task.runtime,
-            resolution=limit.max_slowdown,
-            max_time=limit.max_time,
-        )
-        fastest = look_longer(path, batch, task.runtime, limit.max, min(LOOK_SECONDS, limit.max_time))
-        found.append(AgainstBudget(one, again.sessions, fastest))
+        if not is_within(one.sessions, limit.max):
+            task.progress(f"timing {task.name} again")
+        found.append(against_budget(limit, one, path, batch, task.runtime))
     return [judge_budget(limit.max, found)]
+
+
+def against_budget(
+    limit: LatencyLimit, first: Latency, path: Path, feeds: Mapping[str, Array], runtime: Runtime
+) -> AgainstBudget:
+    """Return times with what is needed to judge them; where the first set is not within, of sessions that are timed again.
+
+    What the second set waits for a processor is left out, as far as the system says it: the machine for which the number was
+    written may be busy today.
+
+    Args:
+        limit: what the marker asks.
+        first: the times.
+        path: the candidate's file.
+        feeds: one batch, by input name.
+        runtime: how it is run.
+    """
+    assert limit.max is not None
+    if is_within(first.sessions, limit.max):
+        return AgainstBudget(first)
+    again = measure(
+        Timer(leaves_waiting_out=runtime.threads <= usable_cpus()),
+        path,
+        {},
+        feeds,
+        batch_size=first.batch_size,
+        runtime=runtime,
+        resolution=limit.max_slowdown,
+        max_time=limit.max_time,
+    )
+    if is_within(again.sessions, limit.max):
+        return AgainstBudget(first, again.sessions)
+    fastest = look_longer(path, feeds, runtime, limit.max, min(LOOK_SECONDS, limit.max_time))
+    return AgainstBudget(first, again.sessions, fastest)

@@ -10,22 +10,21 @@ from pathlib import Path
 from statistics import median
 
 from pytest_onnxlite.checks.check import Judged, Task
-from pytest_onnxlite.checks.last_inputs import with_last_that_runs
-from pytest_onnxlite.checks.latency.judge import NAME, judge_latency
+from pytest_onnxlite.checks.latency.beside import Ready, made_ready
+from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
-from pytest_onnxlite.checks.latency.measurement import Latency, LatencySection
+from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.references import most_today
-from pytest_onnxlite.checks.reference import Absent, Reference
-from pytest_onnxlite.checks.scenario import changed_scenario
+from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
 from pytest_onnxlite.spec import Array, Runtime
-from pytest_onnxlite.variants.running import batches, shapes_of
+from pytest_onnxlite.variants.running import shapes_of
 from pytest_onnxlite.workspace import working_folder
 
 # Processes of each side that make one replicate, and replicates of a candidate that is timed alone.
@@ -34,35 +33,16 @@ _ROUNDS, _ALONE = 1, 8
 
 def judge_cold(task: Task[LatencyLimit]) -> Judged[Latency]:
     """Time the phase that the marker names, at the longest shape, and judge it by the ratio to the last release's."""
-    reference, saves = task.reference, task.mode == "save"
-    if isinstance(reference, Absent) and not saves:
-        return _not_measured(reference)
-    if task.clock.missing:
-        return _not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
-    variant, found = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
-    reference = changed_scenario(task, LatencySection, list(map(shapes_of, found))) or reference
-    if not isinstance(reference, Absent):
-        task = with_last_that_runs(task, found)
-        reference = _with_file(task)
-    if isinstance(reference, Absent) and not saves:
-        return _not_measured(reference)
+    ready = made_ready(task, needs_baseline=task.mode != "save")
+    if not isinstance(ready, Ready):
+        return ready
+    task, reference = ready.task, ready.reference
     task.progress(f"starting {task.name} in fresh processes")
     last = None if isinstance(reference, Absent) else task.last_file
-    latency = against_last(task.limit, measure(task, variant.path, last, found[0]))
+    latency = against_last(task.limit, measure(task, ready.path, last, ready.feeds[0]))
     verdicts = judge_latency(task.limit, latency, reference, file=task.sha256)
     totals = [] if isinstance(reference, Absent) else judge_total(task.limit, latency, reference, task.sha256)
     return Judged(latency, [*totals, *verdicts])
-
-
-def _not_measured(why: Absent) -> Judged[Latency]:
-    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
-
-
-def _with_file(task: Task[LatencyLimit]) -> Reference:
-    """Return the baseline if its file is there to be started, or why there is nothing to compare with."""
-    if isinstance(task.reference, Absent) or task.last_file is not None:
-        return task.reference
-    return Absent(Outcome.NOT_COMPARABLE, task.no_last_file)
 
 
 def measure(task: Task[LatencyLimit], candidate: Path, last: Path | None, feeds: Mapping[str, Array]) -> Latency:

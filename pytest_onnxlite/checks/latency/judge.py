@@ -19,6 +19,7 @@ from pytest_onnxlite.text import percent, shapes_text, time_text
 
 NAME = "latency"
 FIRST_KEY = "latency_ratio"
+_OPERATORS = "Look for operators that were added or that lost their fused or quantized form"
 _CURE = "INT8 is not always faster; max_ratio=1.0 makes such a model red."
 # By so much the medians of a model and its twin may differ, measured in turns; and where one of them was saved.
 _TWINS, _SAVED_TWINS = 0.05, 0.15
@@ -57,6 +58,9 @@ def _evidence(found: Latency, comparison: Comparison, since_first: float | None 
         ratio_since_first=since_first,
         shapes=found.shapes,
         runtime=comparison.runtime,
+        percentile=found.percentile,
+        queries=found.rounds if found.percentile is not None else 0,
+        typical=comparison.typical and round(comparison.typical, 5),
     )
 
 
@@ -179,11 +183,12 @@ def _judge_float(limit: LatencyLimit, found: Latency, cure: Callable[[], str]) -
     comparison, figure = found.comparisons[FLOAT], time_text(found.seconds)
     outcome, text = judge_comparison(limit, comparison, found.duration, at_text(found))
     if outcome is Outcome.FAIL:
+        typical = _typical_text(comparison)
         head = (
-            f"{figure} per inference, {ratio_text(comparison)}; at most {limit.max_ratio:g}x allowed "
+            f"{figure} {found.per}, {ratio_text(comparison)}; at most {limit.max_ratio:g}x allowed "
             f"(max_ratio={limit.max_ratio:g}, {_conditions(found)})."
         )
-        text = "\n".join(filter(None, [head, text, cure()]))
+        text = "\n".join(filter(None, [head, text, f"{typical}." if typical else "", cure()]))
     return Verdict(NAME, comparison.reference, outcome, figure, text, _evidence(found, comparison))
 
 
@@ -198,13 +203,23 @@ def _judge_last(limit: LatencyLimit, found: Latency, since: float | None) -> Ver
             f"{figure} {found.per}, {ratio_text(comparison)}; at most {comparison.most:.2f}x allowed "
             f"(max_slowdown={limit.max_slowdown}, {_conditions(found)}).\n{text}{drift}\n"
             f"{together(comparison.runtime)}"
-            "Look for operators that were added or that lost their fused or quantized form; if the cost is meant, "
-            f"accept it with: {ACCEPT}"
+            f"{_typical_text(comparison) or _OPERATORS}; if the cost is meant, accept it with: {ACCEPT}"
         )
     elif interval.upper < comparison.most / (1 + limit.max_slowdown) * (1 - limit.max_slowdown):
         outcome, text = Outcome.IMPROVED, f"{ratio_text(comparison)}."
     keep = SAVE if outcome is Outcome.IMPROVED else ""
     return Verdict(NAME, BASELINE, outcome, figure, text, _evidence(found, comparison, since), keep=keep)
+
+
+def _typical_text(comparison: Comparison) -> str:
+    """Say whether the slow runs alone became slower; empty where nothing is known of others."""
+    if comparison.typical is None:
+        return ""
+    runs = "all runs" if comparison.typical > comparison.most else "the slow runs"
+    return (
+        f"The median run takes {comparison.typical:.2f}x: {runs} became slower. Look for branches and loops that depend on the input, "
+        "and for what is set up anew now and then"
+    )
 
 
 def _judge_absolute(limit: LatencyLimit, found: Latency, saved: float) -> Verdict:

@@ -10,7 +10,7 @@ from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
 from pytest_onnxlite.checks.turns.ratios import CONFIDENCE
 from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
-from pytest_onnxlite.statistics import median_interval
+from pytest_onnxlite.statistics import LOADGEN_CONFIDENCE, median_interval
 from pytest_onnxlite.text import percent, shapes_text, time_text
 
 # The worst first: where a model is timed at several shapes, the worst decides.
@@ -97,5 +97,51 @@ def _judge(most: float, found: AgainstBudget, where: bool) -> Verdict:
     return verdict(
         Outcome.INCONCLUSIVE,
         f"{text}\nIts fastest block took {time_text(fastest)}: whether it holds cannot be told here. Run it while nothing "
+        "else runs, or leave more room in max=.",
+    )
+
+
+def judge_tail_budget(most: float, first: Latency, again: Latency | None = None) -> Verdict:
+    """Judge a percentile of single inferences.
+
+    Args:
+        most: seconds that are allowed for it.
+        first: the times.
+        again: of an independent second set of sessions; None where the first set passes.
+    """
+    decided = again or first
+    assert first.lower is not None
+    assert decided.lower is not None
+    assert decided.upper is not None
+    evidence = LatencyEvidence(
+        reference="budget",
+        budget=most,
+        lower=decided.lower,
+        upper=decided.upper,
+        shapes=decided.shapes,
+        percentile=decided.percentile,
+        queries=decided.rounds,
+        typical=decided.typical,
+    )
+
+    def verdict(outcome: Outcome, message: str = "") -> Verdict:
+        return Verdict(NAME, LIMIT, outcome, time_text(first.seconds), message, evidence)
+
+    if decided.upper <= most:
+        return verdict(Outcome.PASS)
+    sure = percent(LOADGEN_CONFIDENCE)
+    text = (
+        f"{time_text(decided.seconds)} {decided.per} ({sure} ≥ {time_text(decided.lower)}, {sure} ≤ {time_text(decided.upper)}, "
+        f"{load_text(decided)}, median {time_text(decided.typical or 0.0)}); at most {time_text(most)} allowed (max=)."
+    )
+    best = min(*first.sessions, *decided.sessions)
+    if min(first.lower, decided.lower, best) > most:
+        text += (
+            f"\nEven in the best of {len(first.sessions) + len(decided.sessions)} sessions it was {time_text(best)}."
+        )
+        return verdict(Outcome.FAIL, f"{text} Make its slow runs faster, or raise max= if the time is meant.")
+    return verdict(
+        Outcome.INCONCLUSIVE,
+        f"{text}\nIn the best session it was {time_text(best)}: whether it holds cannot be told here. Run it while nothing "
         "else runs, or leave more room in max=.",
     )

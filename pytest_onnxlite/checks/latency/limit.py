@@ -26,6 +26,9 @@ APART = 0.1
 # What it is where each start has a process of its own, and each pair of starts is one ratio: chosen wider, and not yet counted on
 # a quiet machine (benchmarks/cold_start_study.py counts).
 COLD = 0.15
+# What it is for a percentile: the slow runs of one file and another differ by more than their medians. Measured by
+# benchmarks/tail_study.py.
+TAIL = 0.25
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class LatencyLimit(Limit):
             saved seconds, on a machine of the same fingerprint.
         phase: what is timed instead of an inference, each time in a fresh process: `load`, creating a session, or `first`, its
             first run; `max_slowdown` is 0.15 then, if it is not given.
+        percentile: judge the slow runs: the time that so many per cent of single inferences do not exceed, such as 99, over
+            batches of all evaluation data; `max_slowdown` is 0.25 then, if it is not given.
         scenario: what the model is fed with, of `ModelSpec(scenarios=...)`; its evaluation data where empty.
         per: of a model with a state, whether the last step is timed, or `sequence`: all of them.
         batch_size: samples per inference; the spec's where None.
@@ -63,6 +68,9 @@ class LatencyLimit(Limit):
         "max_ratio": number(0.001, 1000.0, "a number from 0.001 (1.0: no slower than the float model)"),
         "absolute": FLAG,
         "phase": Argument(str, "'load' or 'first'", choices=("load", "first")),
+        "percentile": number(
+            50.0, 99.99, "a number from 50 to 99.99 (99 is the time that 99 of 100 inferences do not exceed)"
+        ),
         "scenario": SCENARIO,
         "per": Argument(str, "'step' or 'sequence'", choices=("step", SEQUENCE)),
         "batch_size": whole(1),
@@ -78,6 +86,7 @@ class LatencyLimit(Limit):
     max_ratio: float | None = None
     absolute: bool = False
     phase: str = ""
+    percentile: float | None = None
     scenario: str = ""
     per: str = "step"
     batch_size: int | None = None
@@ -95,25 +104,34 @@ class LatencyLimit(Limit):
     @classmethod
     def filled(cls, values: Arguments) -> Arguments:
         """Two processes differ by more than two sessions of one: see docs/latency.md."""
-        default = COLD if values.get("phase") else APART if values.get("runtime") else None
+        wider = {"phase": COLD, "percentile": TAIL, "runtime": APART}
+        default = next((most for name, most in wider.items() if values.get(name)), None)
         return values if default is None else {"max_slowdown": default, **values}
 
     @classmethod
     def spread(cls, values: Arguments, where: str) -> Sequence[Arguments]:
-        """A phase is the label, so that it stands next to the time of an inference and has its own baseline."""
-        phase, scenario = values.get("phase"), values.get("scenario")
-        if not phase or values.get("label") is not None:
+        """A phase or a percentile is the label, so that it stands next to the median and has its own baseline."""
+        percentile, scenario = values.get("percentile"), values.get("scenario")
+        own = values.get("phase") or (f"p{percentile}".removesuffix(".0") if percentile is not None else "")
+        if not own or values.get("label") is not None:
             return [values]
-        return [{**values, "label": ":".join(str(part) for part in (phase, scenario) if part)}]
+        return [{**values, "label": ":".join(str(part) for part in (own, scenario) if part)}]
 
     def misfit(self, kind: Kind) -> str:
         """A float model has no float model to compare with, and a machine is named for a time."""
         if self.budget_machine is not None and self.max is None:
             return f"budget_machine={self.budget_machine!r} names the machine that max= is for: give max= too."
-        others = [name for name in ("max", "max_ratio", "absolute", "runtime") if getattr(self, name)]
+        others = [name for name in ("max", "max_ratio", "absolute", "runtime", "percentile") if getattr(self, name)]
         if self.phase and others:
             return (
                 f"phase={self.phase!r} is compared with the last release's alone, and {others[0]}= is not judged by it."
+            )
+        others = [name for name in ("absolute", "runtime") if getattr(self, name)]
+        others += ["per"] if self.is_per_sequence else []
+        if self.percentile is not None and others:
+            return (
+                f"percentile={self.percentile:g} is of single inferences in today's runtime, in turns with the last release's file, and "
+                f"{others[0]}= is not judged by it."
             )
         if self.max_ratio is None or kind.has_float_model or kind.build is not None:
             return ""

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import random
-import sys
-from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any, TypeVar
+from typing import Any
 
 from pytest_onnxlite.baseline.fingerprint import usable_cpus
 from pytest_onnxlite.checks.latency.measurement import Latency
+from pytest_onnxlite.checks.latency.own_thread import in_a_thread
 from pytest_onnxlite.checks.latency.pace import pace
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.turns.comparison import Comparison
-from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, quantile, take_turns
+from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, take_turns
 from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.statistics import quantile
 from pytest_onnxlite.variants.running import shapes_of
-
-T = TypeVar("T")
 
 # Pairs of blocks from one pair of sessions: for this many seconds, within these numbers.
 _PAIR_SECONDS = 0.04
@@ -90,30 +88,7 @@ def measure(
         found = _measure(stopwatch, references, batch_size, runtime, resolution, max_time, rng or random.Random())
         return replace(found, shapes=shapes_of(feeds), pace=pace())
 
-    return _in_a_thread(stopwatch, measured)
-
-
-def _in_a_thread(stopwatch: Stopwatch, work: Callable[[], T]) -> T:
-    """Do what is timed in a thread of its own, whose stack is nearly empty.
-
-    CPython (3.11 and later) keeps its frames in chunks, and a call that crosses the end of a chunk allocates one and frees
-    it again, each time: up to 25 µs. The candidate's blocks and the reference's lie at different depths below pytest, so
-    that one of the two would pay for it.
-    """
-
-    def untraced() -> T:
-        # As pytest-benchmark does around the candidate's rounds: a coverage tool would slow the reference alone.
-        sys.settrace(None)
-        sys.setprofile(None)
-        return work()
-
-    with ThreadPoolExecutor(1, thread_name_prefix="onnxlite-timing") as pool:
-        future = pool.submit(untraced)
-        try:
-            return future.result()
-        except BaseException:  # Ctrl-C, or a time limit's signal
-            stopwatch.stop()
-            raise
+    return in_a_thread(stopwatch.stop, measured)
 
 
 def _measure(
@@ -204,4 +179,4 @@ def look_longer(path: Path, feeds: Mapping[str, Array], runtime: Runtime, until:
         stopwatch.close()
         return fastest
 
-    return _in_a_thread(stopwatch, look)
+    return in_a_thread(stopwatch.stop, look)

@@ -34,6 +34,10 @@ class Latency:
         pace: seconds that the machine takes for a fixed piece of work, see `pace`; None where a report does not say.
         fast: seconds of one inference in the fast tenth of the blocks; None where a report does not say.
         phase: what was timed instead of an inference, each time in a fresh process: `load` or `first`; empty for none.
+        percentile: of which `seconds` and `sessions` are, such as 99; None for the median.
+        lower: the lower bound of the percentile, seconds; None where it is the median.
+        upper: the upper bound.
+        typical: the median of the same inferences.
     """
 
     seconds: float
@@ -49,10 +53,16 @@ class Latency:
     pace: float | None = None
     fast: float | None = None
     phase: str = ""
+    percentile: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    typical: float | None = None
 
     @property
     def per(self) -> str:
         """What a time is of, as it is told."""
+        if self.percentile is not None:
+            return f"at percentile {self.percentile:g} of {self.rounds:,} inferences"
         return {"load": "to create a session", "first": "for the first run"}.get(self.phase, "per inference")
 
     @property
@@ -86,6 +96,8 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         others: the same at the other shapes that count, where samples differ in shape.
         pace: seconds that the machine took for a fixed piece of work; None in baselines of versions that did not say.
         fast: per inference, in the fast tenth of the blocks; None in baselines of versions that did not say.
+        phase: what was timed instead of an inference.
+        percentile: of which `seconds` are; None for the median.
     """
 
     seconds: Factor
@@ -96,6 +108,8 @@ class LatencySection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     others: tuple[AtShapes, ...] = ()
     pace: Factor | None = None
     fast: Factor | None = None
+    phase: str = ""
+    percentile: Factor | None = None
 
     @property
     def all_shapes(self) -> tuple[Shapes, ...]:
@@ -135,6 +149,8 @@ def section_of(found: Latency) -> LatencySection:
         others=tuple(others),
         pace=_three_digits(found.pace),
         fast=main.fast,
+        phase=found.phase,
+        percentile=found.percentile,
     )
 
 
@@ -165,6 +181,9 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         upper: the upper bound.
         shapes: what it was fed with, by input: of several shapes those that decided.
         runtime: what the reference ran in, if that is not what the candidate ran in.
+        percentile: of which the ratios or the bounds are; None for the median.
+        queries: how many inferences of the candidate that is of; 0 for the median.
+        typical: the ratio of the medians of the same inferences.
     """
 
     reference: str
@@ -180,3 +199,6 @@ class LatencyEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     upper: float | None = None
     shapes: Mapping[str, tuple[int, ...]] = {}
     runtime: str = ""
+    percentile: float | None = None
+    queries: int = 0
+    typical: float | None = None

@@ -32,6 +32,7 @@ class Comparison:
         self_check: the same of the reference against itself; empty if nothing hung on it.
         fastest: seconds per inference in the reference's fastest block; None in reports of versions that did not say.
         runtime: what the reference ran in, if that is not what the candidate ran in; empty if it is.
+        typical: the ratio of the medians, where the ratios are of percentiles; None where they are of medians themselves.
     """
 
     reference: str
@@ -41,6 +42,7 @@ class Comparison:
     self_check: tuple[float, ...] = ()
     fastest: float | None = None
     runtime: str = ""
+    typical: float | None = None
 
     @property
     def is_last_release(self) -> bool:

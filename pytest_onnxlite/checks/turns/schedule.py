@@ -15,7 +15,7 @@ from typing import Protocol
 
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
-from pytest_onnxlite.statistics import smallest_sample
+from pytest_onnxlite.statistics import quantile, smallest_sample
 
 # How many times as many, once eight pairs have not decided.
 _LONGER = 3
@@ -80,6 +80,7 @@ class Plan:
         rounds: pairs of blocks from one pair of sessions, to begin with.
         is_long: whether one inference is longer than a busy machine ever leaves alone.
         max_time: seconds after which no more session pairs are added.
+        percentile: what a session pair is known by instead of its median, such as 99; blocks are single inferences then.
     """
 
     reference: str
@@ -88,11 +89,14 @@ class Plan:
     rounds: int
     is_long: bool
     max_time: float
+    percentile: float | None = None
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """What one pair of sessions says: the median of its blocks' ratios, and the ratio of their fast tenths."""
+    """What one pair of sessions says: the median of its blocks' ratios, or the ratio of their percentiles; and that of their fast
+    tenths.
+    """
 
     paired: float
     fast: float
@@ -134,7 +138,7 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
                 if longer and plan.is_long:
                     bench.rest(_REST_SECONDS)
                 turn.append((yield) if turn is candidate else bench.time_reference())
-        return _compare(candidate, reference)
+        return _compare(candidate, reference, plan)
 
     def take_set() -> Generator[None, float, list[float]]:
         candidate_first = rng.random() < 0.5
@@ -158,9 +162,12 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
     return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check))
 
 
-def _compare(one: Sequence[float], other: Sequence[float]) -> _Pair:
-    ratios = [a / b for a, b in zip(one, other, strict=True)]
-    return _Pair(median(ratios), quantile(one, FAST) / quantile(other, FAST))
+def _compare(one: Sequence[float], other: Sequence[float], plan: Plan) -> _Pair:
+    fast = quantile(one, FAST) / quantile(other, FAST)
+    if plan.percentile is not None:
+        share = plan.percentile / 100
+        return _Pair(quantile(one, share) / quantile(other, share), fast)
+    return _Pair(median(a / b for a, b in zip(one, other, strict=True)), fast)
 
 
 def _ratios(pairs: Sequence[_Pair], plan: Plan) -> list[float]:
@@ -170,7 +177,7 @@ def _ratios(pairs: Sequence[_Pair], plan: Plan) -> list[float]:
     session pairs taken together.
     """
     estimates = [[pair.paired for pair in pairs]]
-    if not plan.is_long:
+    if not plan.is_long and plan.percentile is None:
         estimates.append([pair.fast for pair in pairs])
     if len(pairs) >= 2 * STEP:
         estimates += [_coupled(ratios) for ratios in estimates]
@@ -188,15 +195,6 @@ def _coupled(ratios: Sequence[float]) -> list[float]:
     their median lie in these heaps.
     """
     return [sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2], strict=True)]
-
-
-def quantile(times: Sequence[float], share: float) -> float:
-    """Return the time below which a share of the blocks lie, between the two nearest in proportion."""
-    ordered = sorted(times)
-    position = (len(ordered) - 1) * share
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
 def _decided(ratios: Sequence[float], plan: Plan) -> bool:
@@ -222,5 +220,5 @@ def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
                         bench.rest(_REST_SECONDS)
                     turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
             # In turns, as candidate and reference are created in turns: see _coupled.
-            found.append(_compare(twin, one) if len(found) % 2 else _compare(one, twin))
+            found.append(_compare(twin, one, plan) if len(found) % 2 else _compare(one, twin, plan))
     return _ratios(found, plan)

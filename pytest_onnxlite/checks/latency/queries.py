@@ -1,0 +1,167 @@
+"""Single inferences over many batches, in sessions of candidate and reference that take turns: what a percentile is of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.runtime.runners import open_runners
+from pytest_onnxlite.runtime.waiting import Waiting, without
+from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.text import first_line
+from pytest_onnxlite.variants.running import shapes_of, size_of
+
+Run = Callable[[], Any]
+# The runtime plans its memory for each shape when that is run first.
+_WARM_UP_SECONDS = 0.005
+
+
+class _Stopped(BaseException):
+    """Somebody else wants the measurement to end."""
+
+
+class _Session:
+    """One open model, and which batch is next."""
+
+    def __init__(self, runs: Sequence[Run], offset: int) -> None:
+        self._runs, self._next = runs, offset
+
+    def next(self) -> Run:
+        run = self._runs[self._next % len(self._runs)]
+        self._next += 1
+        return run
+
+
+class Queries:
+    """What `take_turns` needs to time single inferences; made, used and closed in one thread.
+
+    Both sessions of a pair are fed with the same batches in the same order, and the next pair goes on with the batch after.
+
+    Args:
+        candidate: its file.
+        feeds: what is fed in one inference each.
+        runtime: how the models are run.
+        has_waiting: whether to leave out what the thread waits for a processor.
+
+    Attributes:
+        longest: the shapes of the largest batch.
+        data: the candidate's seconds by session.
+        reference_data: the reference's, of all pairs with the candidate.
+    """
+
+    def __init__(
+        self, candidate: Path, feeds: Sequence[Mapping[str, Array]], runtime: Runtime, *, has_waiting: bool
+    ) -> None:
+        self._candidate_path = self._reference_path = candidate
+        self._feeds = [dict(one) for one in feeds]
+        random.Random(0).shuffle(self._feeds)  # data sets are often sorted by class
+        shapes = [tuple(sorted(shapes_of(one).items())) for one in self._feeds]
+        self._of_each_shape = [shapes.index(shape) for shape in dict.fromkeys(shapes)]
+        self.longest = shapes_of(max(self._feeds, key=lambda one: size_of(shapes_of(one))))
+        self._runtime, self._has_waiting = runtime, has_waiting
+        self._waiting = Waiting(is_known=False)
+        self._candidate = self._reference = self._twin = _Session([], 0)
+        self._asked = 0
+        self._stopped = Event()
+        self.data: list[list[float]] = []
+        self.reference_data: list[float] = []
+
+    def stop(self) -> None:
+        """End the measurement, from another thread: the inference that is under way is the last."""
+        self._stopped.set()
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise _Stopped
+
+    def compare_with(self, reference: Path) -> None:
+        """Take another reference from here on."""
+        self._reference_path, self.reference_data = reference, []
+
+    def _open(self, path: Path) -> _Session:
+        try:
+            runs = open_runners(path, self._runtime, self._feeds)
+            start = perf_counter()
+            for _ in range(2):
+                for index in self._of_each_shape:
+                    self._go_on()
+                    runs[index]()
+            while perf_counter() - start < _WARM_UP_SECONDS:
+                runs[0]()
+        except Exception as error:
+            raise OnnxliteError(f"{path.name} cannot be run to time it: {first_line(error)}") from None
+        return _Session(runs, self._asked)
+
+    def calibrate(self) -> float:
+        """Begin, in the thread that times; returns the seconds of one inference."""
+        self._waiting = Waiting(is_known=self._has_waiting)
+        session = self._open(self._candidate_path)
+        return min(self._timed(session) for _ in range(5))
+
+    def close(self) -> None:
+        """Let all sessions go."""
+        self._candidate = self._reference = self._twin = _Session([], 0)
+
+    def end(self) -> None:
+        """Let everything go."""
+        self.close()
+        self._waiting.close()
+
+    def _begin(self) -> None:
+        self.close()
+        self._asked += len(self.data[-1]) if self.data else 0
+        self.data.append([])
+
+    def open_alone(self) -> None:
+        """Open a fresh session of the candidate."""
+        self._begin()
+        self._candidate = self._open(self._candidate_path)
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Open fresh sessions of both, in the order given."""
+        self._begin()
+        if candidate_first:
+            self._candidate = self._open(self._candidate_path)
+        self._reference = self._open(self._reference_path)
+        if not candidate_first:
+            self._candidate = self._open(self._candidate_path)
+
+    def open_self_pair(self) -> None:
+        """Open two fresh sessions of the reference."""
+        self.close()
+        self._reference, self._twin = self._open(self._reference_path), self._open(self._reference_path)
+
+    def _timed(self, session: _Session) -> float:
+        self._go_on()
+        run, waiting = session.next(), self._waiting
+        before, start = waiting.seconds(), perf_counter()
+        run()
+        seconds = perf_counter() - start
+        return without(waiting.seconds() - before, seconds)
+
+    def time_candidate(self) -> float:
+        """Time one inference of the candidate, and keep it."""
+        self.data[-1].append(self._timed(self._candidate))
+        return self.data[-1][-1]
+
+    def time_reference(self) -> float:
+        """Time one inference of the reference, and keep it."""
+        self.reference_data.append(self._timed(self._reference))
+        return self.reference_data[-1]
+
+    def time_reference_twin(self) -> float:
+        """Time one inference of the reference's second session."""
+        return self._timed(self._twin)
+
+    def rest(self, seconds: float) -> None:
+        """Do nothing for a while."""
+        self._stopped.wait(seconds)
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return perf_counter()
