@@ -26,7 +26,7 @@ from pytest_onnxlite.settings import (
     Settings,
     UsageMistake,
 )
-from pytest_onnxlite.stash import DECLARED, GUARD, RUNTIME, SETTINGS, own_of, registry_of
+from pytest_onnxlite.stash import DECLARED, GUARD, RUNTIME, SETTINGS, own_of, refusal, registry_of
 
 # pytest finds fixtures in a plugin's module.
 globals().update(VARIANT_FIXTURES)
@@ -75,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
             settings.require_known(registry_of(config).checks)
         _register_declared(config, settings)
     except UsageMistake as error:
-        raise pytest.UsageError(str(error)) from None
+        raise refusal(error) from None
     if settings.has_to_speak:
         session_of(config)  # even a run without a guarded test has something to say
 

@@ -24,6 +24,7 @@ from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
 from pytest_onnxlite.settings import PREFIX, UsageMistake
 from pytest_onnxlite.stash import GUARD, RUNTIME, SETTINGS, or_fail, registry_of
 from pytest_onnxlite.text import unknown
+from pytest_onnxlite.topics import MARKERS, NO_RUNTIME, WORKERS, see
 from pytest_onnxlite.workspace import enter_shared, name_of_shared, own_folder
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ class GuardSession:
             if "benchmark" in names(item)
         ]
         if mistakes:
-            self._refuse("\n".join(mistakes))
+            self._refuse("\n".join(mistakes), MARKERS)
         if any(GUARD in item.stash for item in items) and not has_onnx_runtime():
-            self._refuse(f"pytest-onnxlite: {NO_ONNX_RUNTIME}")
+            self._refuse(f"pytest-onnxlite: {NO_ONNX_RUNTIME}", NO_RUNTIME)
         # Skipped by pytest-benchmark a guard would not look; without its fixture, it tells what it could not measure.
         if self._config.pluginmanager.hasplugin("benchmark") and not self._skips_benchmarks:
             for item in timed:
@@ -175,10 +176,12 @@ class GuardSession:
             workers = self._worker.workerinput["workercount"]
             others = sum(GUARD in item.stash for item in session.items) > len(measured)
             names = [item.nodeid for item in measured]
-            self._refuse(disturbed_text(names, loud, self._settings.mode, workers, others, self.run.repeated))
+            text = disturbed_text(names, loud, self._settings.mode, workers, others, self.run.repeated)
+            self._refuse(text, WORKERS)
 
-    def _refuse(self, text: str) -> NoReturn:
+    def _refuse(self, text: str, topic: str) -> NoReturn:
         """End the run before a test runs; a worker's exception would be a crash, so that the controller raises it."""
+        text = f"{text}\n{see(topic)}"
         if self._is_worker:
             self._worker.workeroutput["onnxlite_mistake"] = text
         raise pytest.UsageError(text)

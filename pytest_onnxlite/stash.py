@@ -44,6 +44,13 @@ def own_of(config: pytest.Config) -> Own:
     return config.stash[_OWN]
 
 
+def refusal(error: UsageMistake) -> pytest.UsageError:
+    """Return what ends the run for a user's mistake."""
+    from pytest_onnxlite.topics import of_error, see
+
+    return pytest.UsageError(f"{error}\n{see(of_error(error))}")
+
+
 def registry_of(config: pytest.Config) -> Registry:
     """Return the checks and kinds of this run.
 
@@ -57,7 +64,7 @@ def registry_of(config: pytest.Config) -> Registry:
         try:
             config.stash[_REGISTRY] = Registry.load(own.checks, own.kinds)
         except UsageMistake as error:
-            raise pytest.UsageError(str(error)) from None
+            raise refusal(error) from None
     return config.stash[_REGISTRY]
 
 

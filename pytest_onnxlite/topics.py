@@ -33,6 +33,12 @@ NOT_WRITTEN = "a-report-that-was-not-written"
 PROCESSORS = "processors-that-nothing-was-counted-on"
 RUN = (NOTHING_GUARDED, NOT_LOOKED_AT, PARTIAL, STOPPED, NOT_SAVED, UNFINISHED, NOT_WRITTEN, PROCESSORS)
 
+# What keeps a run from starting.
+MARKERS = "markers"
+NO_RUNTIME = "no-onnx-runtime"
+WORKERS = "timing-under-pytest-xdist"
+START = (MARKERS, NO_RUNTIME, WORKERS)
+
 # A mistake or fault, by the module that found it; of several that fit, the longest name counts.
 NO_TOPIC = "not-measured"
 SOURCES = {
@@ -76,11 +82,11 @@ SOURCES = {
     "git": "options",
     "target": "options",
     "plugin": "options",
-    "checks.limit": "markers",
-    "checks.quantity": "markers",
-    "checks.accuracy.limit": "markers",
-    "checks.outputs.limit": "markers",
-    "markers": "markers",
+    "checks.limit": MARKERS,
+    "checks.quantity": MARKERS,
+    "checks.accuracy.limit": MARKERS,
+    "checks.outputs.limit": MARKERS,
+    "markers": MARKERS,
     "declared": "declared-models",
     "declared_runtimes": "declared-models",
     "registry": "checks-and-kinds-of-your-own",

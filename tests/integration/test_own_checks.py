@@ -88,7 +88,9 @@ def test_its_arguments_are_checked_and_listed(own: Project) -> None:
     (own.path / "test_release.py").write_text(TEST.replace("max_error=0.05", "max_error=5"))
     result = own.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*onnxlite_ece: max_error=5; expected a number from 0 to 1*"])
+    result.stderr.fnmatch_lines(
+        ["*onnxlite_ece: max_error=5; expected a number from 0 to 1*", "See docs/failures.md#markers"]
+    )
 
 
 def test_it_limits_declared_models_too(own: Project) -> None:
