@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from pytest_onnxlite.variants.called import is_in_memory
 from pytest_onnxlite.variants.code import hash_code
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.variant import Outputs, Variant
+from pytest_onnxlite.workspace import working_folder
 
 __tracebackhide__ = hide_mistakes
 
@@ -255,7 +257,7 @@ def _from_saved_model(tf: Any, spec: ModelSpec, folder: Path) -> Program:
             "model.export(folder) or tf.saved_model.save."
         )
     try:
-        loaded = tf.saved_model.load(str(folder))
+        loaded = _load_saved_model(tf, folder)
     except Exception as error:
         raise OnnxliteError(
             f"{spec.name}: TensorFlow cannot load the SavedModel {folder}: {first_line(error)}."
@@ -276,6 +278,28 @@ def _from_saved_model(tf: Any, spec: ModelSpec, folder: Path) -> Program:
 
     outputs = tuple(sorted(chosen.structured_outputs))
     return Program(_infos(specs), outputs, tf.function(call, input_signature=specs), specs, loaded)
+
+
+def _load_saved_model(tf: Any, folder: Path) -> Any:
+    """Load a SavedModel; one of Keras 2 whose optimizer nobody knows here without the optimizer, which no answer depends on."""
+    try:
+        return tf.saved_model.load(str(folder))
+    except AttributeError as error:
+        if "add_slot" not in str(error):
+            raise
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    for part in model.meta_graphs:
+        for node in part.object_graph_def.nodes:
+            del node.slot_variables[:]
+    with working_folder() as place:
+        (place / "saved_model.pb").write_bytes(model.SerializeToString())
+        for name in ("variables", "assets"):
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, place / name)
+        return tf.saved_model.load(str(place))
 
 
 def _infos(specs: tuple[Any, ...]) -> tuple[TensorInfo, ...]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
-from projects import Project
+from projects import UNEXPLAINED, Project
 from wheels import in_wheel, pages
 
 
@@ -193,3 +194,50 @@ def test_the_way_out_that_a_failure_shows_is_one(project: Project) -> None:
     assert blamed[1] == gain[1]
     found, text = guard(project, path, x, 0.35, spec.format(f"exclude=[{gain[1]!r}]"))
     assert found == [], text
+
+
+# -- one model in three formats, and half precision and blocks of real files -----------------------------------
+
+
+FORMATS = """
+    import pytest
+
+    @pytest.mark.onnxlite_accuracy(max_drop=0.001)
+    @pytest.mark.onnxlite_outputs(min_sqnr=60)
+    @pytest.mark.parametrize("onnxlite_variant", ["onnx", "lite", "wired"], indirect=True)
+    def test_formats(onnxlite_variant):
+        pass
+"""
+
+
+def test_three_formats_of_one_model_agree_and_an_output_that_is_wired_to_another_ones_tensor_does_not(
+    project: Project,
+) -> None:
+    folder = wheel("basic_pitch", "saved_models", "icassp_2022", "nmp")
+    wires = onnx.load(folder.parent / "nmp.onnx")
+    onset, note, _ = wires.graph.output  # both (172, 88); the third is (172, 264)
+    for node in wires.graph.node:
+        if onset.name in node.output:
+            node.output[list(node.output).index(onset.name)] = "elsewhere"
+    wires.graph.node.append(onnx.helper.make_node("Identity", [note.name], [onset.name]))
+    onnx.save(wires, project.path / "wired.onnx")
+    rng = np.random.default_rng(0)
+    time = np.arange(43844) / 22050
+    x = np.stack([np.sin(2 * np.pi * tone * time) * 0.5 + rng.normal(0, 0.01, time.size) for tone in (220, 440, 660)])
+    variants = (
+        f"trained={str(folder)!r}, variants={{'lite': {str(folder.parent / 'nmp.tflite')!r}, 'wired': 'wired.onnx'}}"
+    )
+    spec = f"{variants}, metric='cosine', output='note'"
+    project.write(
+        {"onnx": folder.parent / "nmp.onnx"}, x[..., None].astype(np.float32), spec=spec, test=textwrap.dedent(FORMATS)
+    )
+    result = project.run(UNEXPLAINED)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines([
+        "digits wired: outputs",
+        f"*output '{onset.name}': *It holds what the output '{note.name}' should: two outputs are wired to one tensor*",
+    ])  # fmt: skip
+    result.stdout.re_match_lines([
+        r"digits +onnx .* \(of trained, paired by the converter's numbers\)",
+        r"digits +lite .* \(of onnx, paired by the converter's numbers\)",
+    ])  # fmt: skip

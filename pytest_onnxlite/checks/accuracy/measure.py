@@ -16,6 +16,7 @@ from pytest_onnxlite.checks.accuracy.slices import count as count_slices
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.metrics import Array, Metric, as_labels
 from pytest_onnxlite.variants.builder import Builder
+from pytest_onnxlite.variants.output_names import pair_outputs
 from pytest_onnxlite.variants.variant import Outputs, RuntimeVariant, Variant
 
 # Told what was found of the candidate, returns the last release if it is to be rated too.
@@ -243,7 +244,18 @@ def pick_output(builder: Builder, variant: Variant, outputs: Outputs) -> Array |
             )
         return outputs
     if name not in outputs:
+        name = _called_otherwise(builder, variant, name, outputs)
+    if name not in outputs:
         raise OnnxliteError(
-            f"{variant.model} {variant.kind}: the model has the outputs {sorted(outputs)}; output={name!r} is none of them."
+            f"{variant.model} {variant.kind}: the model has the outputs {sorted(outputs)}; output={builder.spec.output!r} is none of them."
         )
     return outputs[name]
+
+
+def _called_otherwise(builder: Builder, variant: Variant, name: str, outputs: Outputs) -> str:
+    """Return what a variant of another format calls an output that the spec names; the name itself if that cannot be told."""
+    reference = builder.accuracy_reference()
+    if reference is None or reference.kind == variant.kind or type(reference) is type(variant):
+        return name
+    pairs = pair_outputs(builder.outputs(reference, builder.spec.batch_size), outputs)
+    return next((own for own, other in (pairs.of.items() if pairs is not None else ()) if other == name), name)

@@ -70,7 +70,8 @@ class OutputsCheck(Check[OutputsLimit, Found]):
 
     def notes(self, found: Found, verdicts: Sequence[Verdict]) -> list[str]:
         """Return what the figure was compared with, and how like the last release it is."""
-        parts = [f"of {found.made_from}"] if found.made_from else []
+        paired = f", paired {found.reference.paired}" if found.reference is not None and found.reference.paired else ""
+        parts = [f"of {found.made_from}{paired}"] if found.made_from else []
         last = found.last or found.runtime
         return [*parts, f"last {last.figure}"] if last is not None else parts
 

@@ -88,12 +88,14 @@ class Comparison:
         differences: by output, in the model's order.
         problem: why outputs cannot be paired; empty if they can.
         skipped: outputs that the marker leaves out.
+        paired: by what outputs were paired that are called otherwise: `by position`; empty by their names.
     """
 
     samples: int
     differences: tuple[Difference, ...] = ()
     problem: str = ""
     skipped: tuple[str, ...] = ()
+    paired: str = ""
 
     @property
     def lowest(self) -> float | None:

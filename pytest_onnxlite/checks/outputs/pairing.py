@@ -19,6 +19,7 @@ from pytest_onnxlite.checks.outputs.limit import OutputsLimit, Tolerance
 from pytest_onnxlite.checks.outputs.measurement import Column, Comparison, Difference
 from pytest_onnxlite.spec import Array
 from pytest_onnxlite.text import listed
+from pytest_onnxlite.variants.output_names import pair_outputs
 from pytest_onnxlite.variants.variant import Outputs
 
 _MOST_SHOWN = 5
@@ -39,7 +40,7 @@ def compare(reference: Outputs, candidate: Outputs, limit: OutputsLimit, least: 
         ordered: whether the outputs' order counts too: callers may fetch them by position.
     """
     samples = len(next(iter(candidate.values())))
-    pairs = _pairs(reference, candidate)
+    pairs = pair_outputs(reference, candidate)
     if pairs is None:
         return Comparison(samples, problem=f"expected the outputs {_names(reference)}, found {_names(candidate)}")
     if ordered and list(reference) != list(candidate):
@@ -47,34 +48,16 @@ def compare(reference: Outputs, candidate: Outputs, limit: OutputsLimit, least: 
         return Comparison(samples, problem=text)
     asked = {name: limit.of(name) for name in candidate}
     found = tuple(
-        _difference(name, pairs[name], reference, array, asked[name], getattr(asked[name], least))
+        _difference(name, pairs.of[name], reference, array, asked[name], getattr(asked[name], least))
         for name, array in candidate.items()
         if not asked[name].skip
     )
-    return Comparison(samples, found, skipped=tuple(name for name in candidate if asked[name].skip))
+    skipped = tuple(name for name in candidate if asked[name].skip)
+    return Comparison(samples, found, skipped=skipped, paired=pairs.by)
 
 
 def _names(outputs: Outputs) -> str:
     return listed(map(repr, outputs))
-
-
-def _pairs(reference: Outputs, candidate: Outputs) -> dict[str, str] | None:
-    """Return the reference's output for each of the candidate's; None if they cannot be told.
-
-    By name; where another tool named them anew, by the shape of a sample, if that names one alone.
-    """
-    if set(reference) == set(candidate):
-        return {name: name for name in candidate}
-    if len(reference) != len(candidate) or set(reference) & set(candidate):
-        return None
-    if len(reference) == 1:
-        return dict(zip(candidate, reference, strict=True))
-    shapes = {name: array.shape[1:] for name, array in reference.items()}
-    if len(set(shapes.values())) < len(shapes):
-        return None
-    by_shape = {shape: name for name, shape in shapes.items()}
-    found = {name: by_shape.get(array.shape[1:], "") for name, array in candidate.items()}
-    return found if set(found.values()) == set(reference) else None
 
 
 def _difference(
