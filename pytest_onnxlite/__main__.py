@@ -159,7 +159,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     from pytest_onnxlite.baseline.store import BaselineStore
     from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.report import document, markdown
-    from pytest_onnxlite.report.merging import merge
+    from pytest_onnxlite.report.merging import folder_of, merge
 
     files, folder = arguments.files, arguments.baseline_dir
     twice = next((file for file in files if [other.resolve() for other in files].count(file.resolve()) > 1), None)
@@ -171,6 +171,7 @@ def _merge(arguments: argparse.Namespace) -> int:
         raise OnnxliteError(f"there is no folder {folder}. Name the folder of the baselines with --baseline-dir.")
     checks = Registry.load().checks
     shards = {str(file): document.load(file, checks) for file in files}
+    folder = folder_of(shards, folder)
     content = merge(shards, BaselineStore(folder, checks).held(), arguments.shards, arguments.against or str(folder))
     _write_pages(arguments, content, checks)
     if arguments.markdown is None:

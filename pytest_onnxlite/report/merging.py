@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_onnxlite.baseline.store import Held
 from pytest_onnxlite.coverage import wording
@@ -56,6 +57,28 @@ def merge(shards: Shards, held: Mapping[Name, Held], expected: int | None, folde
         saved=(),
         coverage=_coverage(held, looked, len(shards)),
     )
+
+
+def folder_of(shards: Shards, folder: Path) -> Path:
+    """Return the folder of the baselines that shards were compared with: each named runtime has one of its own.
+
+    Args:
+        shards: the reports.
+        folder: the folder of the baselines, or that of the runtime in it.
+
+    Raises:
+        OnnxliteError: the shards were run with several runtimes, which make no whole.
+    """
+    runtimes = {name: shard.runtime for name, shard in shards.items()}
+    if len(set(runtimes.values())) > 1:
+        own = "the models' own"
+        each = [f"{runtime or own} in {name}" for name, runtime in runtimes.items()]
+        raise OnnxliteError(
+            f"the shards were run with several runtimes: {shortened(each)}. Each runtime has baselines of its own, and is a run by "
+            "itself: merge the reports of each by themselves."
+        )
+    apart = f"@{next(iter(runtimes.values()), '')}"
+    return folder if apart in ("@", folder.name) else folder / apart
 
 
 def _looked(documents: Iterable[Document]) -> Looked:
@@ -127,7 +150,6 @@ def _of_other_runs(shards: Shards) -> Iterator[str]:
         "baselines": {
             name: shard.against.text if shard.against else "the work tree's" for name, shard in shards.items()
         },
-        "runtimes": {name: shard.runtime or "the models' own" for name, shard in shards.items()},
         "versions of pytest-onnxlite": {name: shard.version for name, shard in shards.items()},
     }
     tools = sorted({tool for shard in shards.values() for tool in shard.environment})

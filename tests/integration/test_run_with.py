@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError, Runtime, StaticInt8
+from pytest_onnxlite.__main__ import main
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -143,7 +144,9 @@ def named(project: Project, tmp_path: Path) -> Project:
     return project
 
 
-def test_a_run_names_a_runtime_which_has_baselines_of_its_own(named: Project, tmp_path: Path) -> None:
+def test_a_run_names_a_runtime_which_has_baselines_of_its_own(
+    named: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     named.save()
     own = named.baseline.read_bytes()
     # Nothing was saved on that runtime, which is red; what was saved on another one does not stand in for it.
@@ -161,10 +164,10 @@ def test_a_run_names_a_runtime_which_has_baselines_of_its_own(named: Project, tm
     # Both are whole runs, and neither misses the other's baselines.
     for arguments in ([], ["--onnxlite-runtime=lean"]):
         result = named.compare(
-            "--onnxlite-complete", "--onnxlite-report=r.json", "--onnxlite-markdown=r.md", *arguments
+            "--onnxlite-complete", f"--onnxlite-report={len(arguments)}.json", "--onnxlite-markdown=r.md", *arguments
         )
         result.assert_outcomes(passed=1)
-        report = json.loads((named.path / "r.json").read_text())
+        report = json.loads((named.path / f"{len(arguments)}.json").read_text())
         assert report["runtime"] == ("lean" if arguments else "")
         assert report["coverage"]["state"] == "full"
         assert ("optimization basic" in (named.path / "r.md").read_text()) is bool(arguments)
@@ -172,8 +175,21 @@ def test_a_run_names_a_runtime_which_has_baselines_of_its_own(named: Project, tm
             arguments
         )
     assert named.baseline.read_bytes() == own
+    # Shards of the one are merged with its own baselines, and with no shard of the other; neither misses what is the other's.
+    monkeypatch.chdir(named.path)
+    for report in ("0.json", "1.json"):
+        assert main(["merge", report]) == 0
+        assert "no shard looked at" not in capsys.readouterr().out
+    assert main(["merge", "1.json", "--baseline-dir=baselines/@lean"]) == 0
+    capsys.readouterr()
+    assert main(["merge", "0.json", "1.json"]) == 2
+    said = capsys.readouterr().err
+    assert "the shards were run with several runtimes: the models' own in 0.json, lean in 1.json" in said
+    assert "no shard looked at" not in said
     # What is lost of the one is found by the one.
     lean.unlink()
+    assert main(["merge", "1.json"]) == 1
+    assert "do not agree about the baseline digits/onnx.json" in capsys.readouterr().out
     named.compare().assert_outcomes(passed=1)
     named.compare("--onnxlite-runtime=lean").assert_outcomes(failed=1)
 
