@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx
@@ -29,11 +29,21 @@ def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
     return copy
 
 
-def force(model: onnx.ModelProto, pairs: Sequence[Pair], extra: Sequence[str]) -> onnx.ModelProto:
-    """Return a copy in which every matched tensor is fed, and what would have computed it is given out."""
+def force(
+    model: onnx.ModelProto, pairs: Sequence[Pair], extra: Sequence[str], half: Collection[str] = ()
+) -> onnx.ModelProto:
+    """Return a copy in which every matched tensor is fed, and what would have computed it is given out.
+
+    Args:
+        model: the quantized graph.
+        pairs: the tensors.
+        extra: what else is given out.
+        half: of the tensors those in half precision.
+    """
     copy = _copy(model)
     graph = copy.graph
-    kinds = {pair.candidate: pair.scale.dtype if pair.scale else "float32" for pair in pairs}
+    usual = {pair.candidate: "float16" if pair.candidate in half else "float32" for pair in pairs}
+    kinds = {pair.candidate: pair.scale.dtype if pair.scale else usual[pair.candidate] for pair in pairs}
     for node in graph.node:
         for position, name in enumerate(node.output):
             if name in kinds:

@@ -12,7 +12,7 @@ Runs in a child process (`runtime.childprocess`), since a graph that is taken ap
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,20 +144,19 @@ class _Comparison:
         forced: Any = None
         cumulative: Any = None
         extra: list[str] = []
+        half: set[str] = set()
         count = 0
         for reference_feeds, candidate_feeds in self._scope.runs:
             values = dict(zip(names, reference.run(names, reference_feeds), strict=True))
             if forced is None:
                 self._keep_floats(values)
                 extra = self._inner_names()
-                forced = self._sessions.open(force(self._scope.candidate, self._pairs, extra))
-                cumulative = self._sessions.open(
-                    with_outputs(self._scope.candidate, [pair.candidate for pair in self._pairs])
-                )
-            given = {
-                pair.candidate: pair.scale.quantize(values[pair.name]) if pair.scale else values[pair.name]
-                for pair in self._pairs
-            }
+                own_names = [pair.candidate for pair in self._pairs]
+                cumulative = self._sessions.open(with_outputs(self._scope.candidate, own_names))
+                answered = zip(own_names, cumulative.run(own_names, candidate_feeds), strict=True)
+                half = {name for name, array in answered if getattr(array, "dtype", None) == np.float16}
+                forced = self._sessions.open(force(self._scope.candidate, self._pairs, extra, half))
+            given = {pair.candidate: _as_given(pair, values[pair.name], half) for pair in self._pairs}
             accepted = {value.name for value in forced.get_inputs()}
             fed = {name: value for name, value in {**candidate_feeds, **given}.items() if name in accepted}
             own = forced.run([pair.candidate + FORCED for pair in self._pairs] + extra, fed)
@@ -216,7 +215,8 @@ class _Comparison:
         if pair.scale is not None:
             return pair.scale.dequantize(values)
         scale = self._candidate.range_of(pair.candidate)
-        found: Floats = values if scale is None else scale.dequantize(scale.quantize(values))
+        plain = values.astype(np.float32) if values.dtype == np.float16 else values
+        found: Floats = plain if scale is None else scale.dequantize(scale.quantize(plain))
         return found
 
     def _note_clipping(self, sums: NoiseSums, pair: Pair, values: Floats) -> None:
@@ -354,6 +354,14 @@ class _Comparison:
                     note = f"{where} was compared in its first iteration alone"
                 scopes.append(_Scope(where, *models, runs, note))
         return scopes
+
+
+def _as_given(pair: Pair, values: Floats, half: Collection[str]) -> Array:
+    """Return a tensor of the float graph as the quantized one takes it: as integers, or in half precision."""
+    if pair.scale is not None:
+        return pair.scale.quantize(values)
+    with np.errstate(over="ignore"):  # what half precision cannot hold is infinite there too
+        return values.astype(np.float16) if pair.candidate in half else values
 
 
 def _input_layer(name: str, sums: NoiseSums) -> Layer:

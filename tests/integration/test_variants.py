@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, Float16, ModelSpec, OnnxliteError, StaticInt8, WeightOnly
 from pytest_onnxlite.recipes import blocks_share
+from pytest_onnxlite.replay import replay
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 
@@ -226,6 +227,50 @@ def test_a_declaration_that_is_wrong(bert: Project, old: str, new: str, message:
     result = bert.run("--collect-only")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert re.search(message, result.stderr.str())
+
+
+# -- why, and again elsewhere --------------------------------------------------------------------------------
+
+
+def fragile(path: Path) -> Path:
+    """What each way of storing weights loses by itself: outliers in 4 bits, values near 0 in half precision."""
+    rng = np.random.default_rng(1)
+    weights = {f"w{i}": (rng.normal(size=(64, 64)) / 8).astype(np.float32) for i in range(2)}
+    weights["w0"][[3, 40]] = 8.0  # one in each block; these inputs are 0
+    weights["w1"] *= 5e-7
+    weights["large"] = np.array(2e6, np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["h"], "body"),
+        helper.make_node("Tanh", ["h"], ["t"], "act"),
+        helper.make_node("MatMul", ["t", "w1"], ["z"], "head"),
+        helper.make_node("Mul", ["z", "large"], ["y"], "enlarge"),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 64]) for name in "xy")
+    return save_graph(path, nodes, [x], [y], weights)
+
+
+def test_a_loss_of_each_is_explained_by_its_layer_and_its_bundle_is_red_again(bert: Project, tmp_path: Path) -> None:
+    source = fragile(bert.path / "bert.onnx")
+    # The vendor's was made of a model with another head.
+    quantize(edit(source, tmp_path / "other.onnx", lambda model: _scramble(model, "w1")), bert.path / "vendor.onnx")
+    x = X[:24].copy()
+    x[:, [3, 40]] = 0
+    np.savez(bert.path / "data.npz", x=x)
+    test = TEST.format(names=["fp16", "int4", "vendor"]).replace(
+        "@pytest.mark.onnxlite_size\n@pytest.mark.onnxlite_graph\n", ""
+    )
+    (bert.path / "test_release.py").write_text(test)
+    result = bert.run("--onnxlite-bundle=b", "--onnxlite-bundle-data", "--onnxlite-explain-time=20")
+    result.assert_outcomes(failed=3)
+    parts = re.split(r"^_+ test_release\[(\S+)\] _+$", result.stdout.str(), flags=re.MULTILINE)
+    text = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert re.search(r"Why: head \(MatMul\) adds .* Left in float, head gives back [\d.]+ of the ", text["fp16"])
+    assert re.search(r"Why: body \(MatMul\) adds .* Left in float, body gives back [\d.]+ of the ", text["int4"])
+    assert re.search(r"Why: head \(MatMul\) adds .*\n +They are ranked by their own error alone", text["vendor"])
+    said: list[str] = []
+    for folder in sorted((bert.path / "b").iterdir()):
+        assert replay(folder, said.append) == 1
+    assert said.count("red again: accuracy against onnx (fail)") == 3
 
 
 # -- without pytest ------------------------------------------------------------------------------------------
