@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ import onnx_ir as ir
 
 from pytest_onnxlite.errors import hide_mistakes
 from pytest_onnxlite.lint.finding import GraphError
-from pytest_onnxlite.lint.protobuf import Owner, load_graph, walk
+from pytest_onnxlite.lint.protobuf import Owner, load_graph, tensors, walk
 from pytest_onnxlite.text import first_line
 
 __tracebackhide__ = hide_mistakes
@@ -36,15 +37,28 @@ class LoadedModel:
         label: what to call it in a message.
         path: its file, None for a model in memory.
         proto: the model as it was stored, duplicate names and all, which onnx-ir cannot hold.
-        model: the same as onnx-ir; None where names are produced twice, so that no graph comes of it.
-        unreadable: why `model` is None.
+        given: the same as onnx-ir, where that was given.
     """
 
     label: str
     path: Path | None
     proto: onnx.ModelProto
-    model: ir.Model | None
-    unreadable: str = ""
+    given: ir.Model | None = None
+
+    @property
+    def model(self) -> ir.Model | None:
+        """The same as onnx-ir; None where names are produced twice, so that no graph comes of it."""
+        return self._converted[0]
+
+    @property
+    def unreadable(self) -> str:
+        """Why `model` is None."""
+        return self._converted[1]
+
+    @cached_property
+    def _converted(self) -> tuple[ir.Model | None, str]:
+        # Not before somebody asks: it takes four times the memory of the proto, and the format's own checker as much again.
+        return (self.given, "") if self.given is not None else _convert(self.proto, self.path)
 
     def require(self) -> ir.Model:
         """Return the model.
@@ -105,10 +119,10 @@ def load_model(source: ModelLike) -> LoadedModel:
     if isinstance(source, ir.Model):
         return LoadedModel("model", None, ir.to_proto(source), source)
     if isinstance(source, onnx.ModelProto):
-        return _deserialize("model", None, source)
+        return _undamaged("model", None, source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        return _deserialize(path.name, path, load_graph(path))
+        return _undamaged(path.name, path, load_graph(path))
     raise GraphError(
         f"expected a path, an onnx.ModelProto or an onnx_ir.Model, found {type(source).__name__}. "
         "Save the model with onnx.save and pass the path."
@@ -136,10 +150,15 @@ def _damage(message: Any) -> str:
     return ""
 
 
-def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> LoadedModel:
+def _undamaged(label: str, path: Path | None, proto: onnx.ModelProto) -> LoadedModel:
     damaged = _damage(proto)
     if damaged:
         raise GraphError(f"{path or label}: is damaged: {damaged}. {_HINT}")
+    return LoadedModel(label, path, proto)
+
+
+def _convert(proto: onnx.ModelProto, path: Path | None) -> tuple[ir.Model | None, str]:
+    """Return a model as onnx-ir, or None and why there is none."""
     try:
         with no_collections():
             model = ir.from_proto(_without_maps(proto))
@@ -147,11 +166,11 @@ def _deserialize(label: str, path: Path | None, proto: onnx.ModelProto) -> Loade
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        return LoadedModel(label, path, proto, None, str(cause).partition("\n")[0])
+        return None, str(cause).partition("\n")[0]
     if path is not None:
         for graph in (model.graph, *(function.graph for function in model.functions.values())):
             ir.external_data.set_base_dir(graph, path.parent)
-    return LoadedModel(label, path, proto, model)
+    return model, ""
 
 
 def _without_maps(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -175,7 +194,9 @@ def _is_map(value: onnx.ValueInfoProto) -> bool:
 
 
 def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy in which large weights of the main graph are inputs: a checker would copy them."""
+    """Return a copy in which large weights of the main graph are inputs: a checker would copy them; if none is, the model itself."""
+    if not any(t.data_location == onnx.TensorProto.EXTERNAL or t.ByteSize() > _SKELETON_BYTES for t in tensors(proto)):
+        return proto
     slim = onnx.ModelProto()
     for field, value in proto.ListFields():
         if field.name != "graph":
@@ -203,11 +224,11 @@ def _stand_in(owner: Owner) -> None:
 
     In branches, bodies and functions no tensor can be declared as an input.
     """
-    tensors = list(owner.initializer) if isinstance(owner, onnx.GraphProto) else []
-    external = [(tensor.name, tensor) for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    stored = list(owner.initializer) if isinstance(owner, onnx.GraphProto) else []
+    external = [(tensor.name, tensor) for tensor in stored if tensor.data_location == onnx.TensorProto.EXTERNAL]
     if external and isinstance(owner, onnx.GraphProto):
         del owner.initializer[:]
-        owner.initializer.extend(t for t in tensors if t.data_location != onnx.TensorProto.EXTERNAL)
+        owner.initializer.extend(t for t in stored if t.data_location != onnx.TensorProto.EXTERNAL)
     kept = []
     for node in owner.node:
         value = next((a.t for a in node.attribute if a.HasField("t")), None)

@@ -30,7 +30,7 @@ CARRIERS = frozenset(
 _FOLDED = frozenset({"Cast", "Identity", "Transpose"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """A node and where it lies.
 
@@ -60,7 +60,7 @@ class Place:
         return quantized_operator(self.node)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Constant:
     """A tensor stored in the model.
 

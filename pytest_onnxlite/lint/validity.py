@@ -29,14 +29,11 @@ def check_checker(loaded: LoadedModel) -> Iterator[Finding]:
     """The checker of the format itself must accept the model; weights are left out, which it would copy."""
     slim = skeleton(loaded.proto)
     try:
-        onnx.checker.check_model(slim)
+        onnx.checker.check_model(slim, full_check=True)
+    except onnx.shape_inference.InferenceError as error:
+        yield report("OLX102", loaded.label, "types and shapes that fit together", _line(error))
     except Exception as error:  # it raises errors of its own and of protobuf
         yield report("OLX101", loaded.label, "a model that onnx.checker accepts", _line(error))
-        return
-    try:
-        onnx.shape_inference.infer_shapes(slim, check_type=True, strict_mode=True)
-    except Exception as error:
-        yield report("OLX102", loaded.label, "types and shapes that fit together", _line(error))
 
 
 def check_names(loaded: LoadedModel) -> Iterator[Finding]:

@@ -1,16 +1,18 @@
-"""The checks take as long as the graph is large, and not as its square: two sizes are compared, and no time is asserted."""
+"""The checks take time and memory as the graph is large, and not as its square: two sizes are compared, and no time is asserted."""
 
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from graph_models import initializer
 from onnx import helper
-from test_graph_large import model_of
+from test_graph_large import MIB, measure, model_of, needs_proc
 
 from pytest_onnxlite.lint import check_graph
 
@@ -79,3 +81,31 @@ MAKERS: list[Callable[[int], Models]] = [static_layers, names_twice, integers_ha
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 def test_the_checks_grow_as_the_graph_does(make: Callable[[int], Models]) -> None:
     assert growth(lambda models: check_graph(*models), make) < LIMIT
+
+
+# Bytes of Python's objects for each node, of which onnx-ir's are most: 1,500 to 3,000. Eight times the nodes take eight times as many.
+BYTES, MEMORY_LIMIT = 4000, 10
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_their_memory_grows_as_the_graph_does(make: Callable[[int], Models]) -> None:
+    def peak(nodes: int) -> int:
+        models = make(nodes)
+        tracemalloc.start()
+        check_graph(*models)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    check_graph(*make(10))
+    fewer, more = peak(300), peak(2400)
+    assert more < MEMORY_LIMIT * fewer
+    assert more < BYTES * 2400
+
+
+@needs_proc
+def test_the_formats_own_checker_has_its_memory_before_the_graph_is_built(tmp_path: Path) -> None:
+    """It takes as much as onnx-ir does: 48 MiB one after the other for this graph, 71 at once."""
+    (model,) = names_twice(20_000)
+    onnx.save(model, tmp_path / "chain.onnx")
+    assert measure("check", tmp_path / "chain.onnx")["bytes"] < 59 * MIB
