@@ -53,7 +53,7 @@ def merge(shards: Shards, held: Mapping[Name, Held], expected: int | None, folde
         records=records,
         unjudged=unjudged,
         session=tuple(findings),
-        remarks=tuple(_remarks(documents)),
+        remarks=tuple(_remarks(shards)),
         saved=(),
         coverage=_coverage(held, looked, len(shards)),
     )
@@ -200,10 +200,17 @@ def _left_out_by_all(documents: Sequence[Document]) -> Iterator[str]:
         yield f"no shard judged these guarded tests: {shortened(missing)}."
 
 
-def _remarks(documents: Sequence[Document]) -> Iterator[str]:
-    machines = {shard.fingerprint for shard in documents}
+def _remarks(shards: Shards) -> Iterator[str]:
+    documents = list(shards.values())
+    machines: dict[str, list[str]] = {}
+    for name, shard in shards.items():
+        machines.setdefault(shard.fingerprint, []).append(name)
     if len(machines) > 1:
-        yield f"the shards ran on machines of {len(machines)} kinds; the first one is named below."
+        each = "; ".join(f"{machine} in {listed(names)}" for machine, names in machines.items())
+        yield (
+            f"the shards ran on machines of {len(machines)} kinds, and times and memory are of the one that measured them: {each}. "
+            "The first one is named below."
+        )
     # That a shard is a part goes without saying.
     parts = {text for shard in documents if shard.coverage for text in wording.remarks(shard.coverage)}
     yield from dict.fromkeys(text for shard in documents for text in shard.remarks if text not in parts)

@@ -650,6 +650,22 @@ def test_shards_that_looked_at_everything_are_one_green_run(
     assert capsys.readouterr().out.count("Every limit holds") == 2
 
 
+def test_shards_may_go_by_machine(
+    guarded: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One check on a machine that is for it, the others anywhere."""
+    monkeypatch.chdir(guarded.path)
+    for name, marker in (("timed", "onnxlite_size"), ("rest", "not onnxlite_size")):
+        assert guarded.compare(f"--onnxlite-report={name}.json", "-m", marker).ret == 0
+    change("timed.json", "timed.json", machine__fingerprint="linux-quiet")
+    capsys.readouterr()
+    assert main(["merge", "rest.json", "timed.json", "--shards=2", "--report=all.json"]) == 0
+    (remark,) = (line for line in json.loads(Path("all.json").read_text())["remarks"] if "machines of 2 kinds" in line)
+    assert "in rest.json; linux-quiet in timed.json" in remark
+    assert main(["merge", "rest.json", "--shards=2"]) == 1
+    assert "no shard looked at size of digits/int8.json" in capsys.readouterr().out
+
+
 def test_what_is_missing_from_all_shards_is_red(shards: Project, capsys: pytest.CaptureFixture[str]) -> None:
     def red(*arguments: str) -> str:
         capsys.readouterr()
