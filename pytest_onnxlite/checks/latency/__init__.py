@@ -12,6 +12,7 @@ from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.check import Case, Check, Judged, Task
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
+from pytest_onnxlite.checks.last_file import not_measured
 from pytest_onnxlite.checks.last_runtime import LastRuntime, last_runtime
 from pytest_onnxlite.checks.latency.drawn import evidence_of, ratio_plots
 from pytest_onnxlite.checks.latency.judge import (
@@ -68,7 +69,6 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
     def judge(self, task: Task[LatencyLimit]) -> Judged[Latency]:
         """Time the candidate in turns with what it is compared with, at each shape that counts."""
         from pytest_onnxlite.checks.last_inputs import with_last_that_runs
-        from pytest_onnxlite.checks.latency.beside import not_measured
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
         from pytest_onnxlite.checks.latency.cold import judge_cold
         from pytest_onnxlite.checks.latency.cure import cure_for
@@ -87,16 +87,16 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         needs_baseline = limit.max_ratio is None and limit.max is None and task.mode != "save"
         # A scenario that the model cannot take is told wherever it is named.
         if isinstance(task.reference, Absent) and needs_baseline and not task.scenario_name:
-            return not_measured(task.reference)
+            return not_measured(NAME, task.reference)
         variant, found = batches(
             task.builder, task.variant, task.batch_size, task.scenario_name, sequence=limit.is_per_sequence
         )
         if isinstance(task.reference, Absent) and needs_baseline:
-            return not_measured(task.reference)
+            return not_measured(NAME, task.reference)
         changed = changed_scenario(task, LatencySection, list(map(shapes_of, found)))
         if changed is not None:
             if needs_baseline:
-                return not_measured(changed)
+                return not_measured(NAME, changed)
             task, last = replace(task, reference=changed, last_file=None), None
         task = task if last is not None else with_last_that_runs(task, found)
         saved = [saved_at(task, shapes_of(feeds), alone=len(found) == 1) for feeds in found]
@@ -105,9 +105,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             beside = (None,) * len(found)  # it runs in processes of its own
         reference = next((one for one in references if isinstance(one, Absent)), references[0])
         if isinstance(reference, Absent) and needs_baseline:
-            return not_measured(reference)
+            return not_measured(NAME, reference)
         if task.clock.missing:
-            return not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
+            return not_measured(NAME, Absent(Outcome.NOT_MEASURED, task.clock.missing))
         task.progress(f"timing {task.name}" + (" in turns with its reference" if siblings or beside[0] else ""))
         times = _time(
             task, last, variant.path, found, [{**siblings, **({BASELINE: one} if one else {})} for one in beside]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_onnxlite.checks.check import Judged, Task
+from pytest_onnxlite.checks.last_file import not_measured, with_file
 from pytest_onnxlite.checks.last_inputs import with_last_that_runs
 from pytest_onnxlite.checks.latency.judge import NAME
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencySection
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.scenario import changed_scenario
-from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.text import Shapes
 from pytest_onnxlite.variants.running import Feeds, batches, shapes_of, size_of
 
@@ -48,9 +49,9 @@ def made_ready(task: Task[LatencyLimit], needs_baseline: bool, most: int = 0) ->
     """
     reference = task.reference
     if isinstance(reference, Absent) and needs_baseline:
-        return not_measured(reference)
+        return not_measured(NAME, reference)
     if task.clock.missing:
-        return not_measured(Absent(Outcome.NOT_MEASURED, task.clock.missing))
+        return not_measured(NAME, Absent(Outcome.NOT_MEASURED, task.clock.missing))
     variant, found = batches(task.builder, task.variant, task.batch_size, task.scenario_name, most=most)
     shapes = _shapes(found)
     reference = changed_scenario(task, LatencySection, shapes) or reference
@@ -58,25 +59,13 @@ def made_ready(task: Task[LatencyLimit], needs_baseline: bool, most: int = 0) ->
         task = with_last_that_runs(
             task, [next(one for one in found if shapes_of(one) == shapes[end]) for end in (0, -1)]
         )
-        reference = _with_file(task)
+        reference = with_file(task)
     if isinstance(reference, Absent) and needs_baseline:
-        return not_measured(reference)
+        return not_measured(NAME, reference)
     return Ready(task, reference, variant.path, found)
-
-
-def not_measured(why: Absent) -> Judged[Latency]:
-    """Say why nothing is measured."""
-    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
 
 
 def _shapes(feeds: Sequence[Feeds]) -> list[Shapes]:
     """Return each shape that there is, the longest first."""
     found = {tuple(sorted(shapes_of(one).items())): shapes_of(one) for one in feeds}
     return sorted(found.values(), key=size_of, reverse=True)
-
-
-def _with_file(task: Task[LatencyLimit]) -> Reference:
-    """Return the baseline if its file is there to be run, or why there is nothing to compare with."""
-    if isinstance(task.reference, Absent) or task.last_file is not None:
-        return task.reference
-    return Absent(Outcome.NOT_COMPARABLE, task.no_last_file)

@@ -10,16 +10,17 @@ from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, bars
 from pytest_onnxlite.checks.check import Case, Check, Judged, Task
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
+from pytest_onnxlite.checks.last_file import not_measured, with_file
 from pytest_onnxlite.checks.last_runtime import last_runtime
 from pytest_onnxlite.checks.memory.judge import FIRST_KEY, NAME, SINCE_SAVED, SINCE_SAVED_FLOOR, judge_memory
 from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, MemorySection, Soak
 from pytest_onnxlite.checks.memory.reasons import MemoryReasons, blocks
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
-from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
-from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict
+from pytest_onnxlite.checks.verdict import FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.commands import SAVE
 from pytest_onnxlite.kinds import Kind
 from pytest_onnxlite.text import Shapes, at_most, growth, shapes_text, size_text
@@ -58,16 +59,16 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
             task, last = replace(task, reference=last, last_file=None), None
         alone = task.mode == "save" or task.limit.max is not None or task.limit.runs is not None
         # A scenario that the model cannot take is told wherever it is named.
-        if isinstance(reference := _reference(task), Absent) and not alone and not task.scenario_name:
-            return _not_measured(reference)
+        if isinstance(reference := with_file(task), Absent) and not alone and not task.scenario_name:
+            return not_measured(NAME, reference)
         variant, shapes = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
         changed = changed_scenario(task, MemorySection, list(map(shapes_of, shapes)))
         if changed is not None:
             task, last = replace(task, reference=changed, last_file=None), None
         if last is None:
             task = with_last_that_runs(task, shapes)
-        if isinstance(reference := _reference(task), Absent) and not alone:
-            return _not_measured(reference)
+        if isinstance(reference := with_file(task), Absent) and not alone:
+            return not_measured(NAME, reference)
         task.progress(f"measuring the memory of {task.name}")
         main, *others = (
             measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime, last) for feeds in shapes
@@ -203,17 +204,6 @@ def _read_otherwise(before: str, now: str) -> str:
 
 def _hungrier(ratio: float) -> str:
     return f"{ratio:.1f} times hungrier"
-
-
-def _not_measured(why: Absent) -> Judged[Memory]:
-    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
-
-
-def _reference(task: Task[MemoryLimit]) -> Reference:
-    """Return the baseline whose file is there to be measured, or why there is none."""
-    if isinstance(task.reference, Absent) or task.last_file is not None:
-        return task.reference
-    return Absent(Outcome.NOT_COMPARABLE, task.no_last_file)
 
 
 CHECK = MemoryCheck()

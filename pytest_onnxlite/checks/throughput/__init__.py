@@ -12,8 +12,9 @@ from pytest_onnxlite.baseline.record import Factor
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.check import Case, Check, Judged, Task
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
+from pytest_onnxlite.checks.last_file import not_measured, with_file
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
-from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.throughput.judge import FIRST_KEY, NAME, judge_throughput, why_slower
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
@@ -61,18 +62,18 @@ class ThroughputCheck(Check[ThroughputLimit, Throughput]):
 
         clients, saves = min(task.limit.clients, int(usable_cpus())), task.mode == "save"
         if isinstance(task.reference, Absent) and not saves and not task.scenario_name:
-            return _not_measured(task.reference)
+            return not_measured(NAME, task.reference)
         _, found = batches(task.builder, task.variant, task.batch_size, task.scenario_name)
         feeds, reference = found[0], task.reference
         reference = changed_scenario(task, ThroughputSection, [shapes_of(feeds)]) or reference
         if not isinstance(reference, Absent):
             task = with_last_that_runs(task, [feeds])
-            reference = _with_file(task)
+            reference = with_file(task)
         if isinstance(reference, Absent) and not saves:
-            return _not_measured(reference)
+            return not_measured(NAME, reference)
         lacking = task.clock.missing or _too_few(clients, task.limit.clients)
         if lacking:
-            return _not_measured(Absent(Outcome.NOT_MEASURED, lacking))
+            return not_measured(NAME, Absent(Outcome.NOT_MEASURED, lacking))
         task.progress(f"calling {task.name} from {clients} threads")
         result = _measure(replace(task, reference=reference), feeds, clients)
         return Judged(result, judge_throughput(task.limit, result, reference, task.sha256))
@@ -183,17 +184,6 @@ def _too_few(clients: int, asked: int) -> str:
         f"clients={asked} call one session at the same time, and this machine has one core for them: they would take turns, "
         "whatever the model does. Run it on a machine with more cores."
     )
-
-
-def _with_file(task: Task[ThroughputLimit]) -> Reference:
-    """Return the baseline if its file is there to be run, or why there is nothing to compare with."""
-    if isinstance(task.reference, Absent) or task.last_file is not None:
-        return task.reference
-    return Absent(Outcome.NOT_COMPARABLE, task.no_last_file)
-
-
-def _not_measured(why: Absent) -> Judged[Throughput]:
-    return Judged(None, [Verdict(NAME, BASELINE, why.outcome, "not measured", why.reason)])
 
 
 CHECK = ThroughputCheck()
