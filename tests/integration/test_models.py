@@ -211,14 +211,14 @@ def test_the_model_that_gives_the_labels_is_run_once(
 ) -> None:
     builder = build(onnx=net, int8=quantize(net, tmp_path / "a.onnx"), metric="cosine")
     runs = []
-    run = OnnxVariant.run
+    answer = OnnxVariant.answer
 
     def counting(self: OnnxVariant, inputs: Any, batch_size: int) -> Any:
         runs.append(self.kind)
-        return run(self, inputs, batch_size)
+        return answer(self, inputs, batch_size)
 
     _ = builder.int8  # both files are run before they are believed
-    monkeypatch.setattr(OnnxVariant, "run", counting)
+    monkeypatch.setattr(OnnxVariant, "answer", counting)
     accuracy.measure(builder, builder.int8, 1)
     assert sorted(runs) == ["int8", "onnx"]
 
