@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pytest_onnxlite import bundle, commands
+from pytest_onnxlite import bundle, commands, jsontext
 from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.bundle import Manifest
@@ -117,7 +117,7 @@ def _load(folder: Path) -> Manifest:
             f"{commands.BUNDLE} wrote: one of those in DIR."
         ) from None
     try:
-        data = msgspec.json.decode(content)
+        data = jsontext.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OnnxliteError(f"{path} is not JSON ({error}): the bundle was not copied whole.") from None
     if not isinstance(data, dict) or data.get("schema") != bundle.SCHEMA:

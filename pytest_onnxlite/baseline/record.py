@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
-from pytest_onnxlite import commands
+from pytest_onnxlite import commands, jsontext
 from pytest_onnxlite.baseline.accepted import Acceptance
 from pytest_onnxlite.baseline.fingerprint import Machine
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
@@ -263,7 +263,7 @@ def decode(text: bytes, where: str) -> object:
         BrokenBaseline: it is none.
     """
     try:
-        return msgspec.json.decode(text.decode("utf-8"))
+        return jsontext.decode(text.decode("utf-8"))
     except UnicodeDecodeError:
         raise BrokenBaseline(f"{where} cannot be read: it is not UTF-8 text.{_restore(where)}") from None
     except (msgspec.DecodeError, RecursionError) as error:

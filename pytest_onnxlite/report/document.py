@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pytest_onnxlite import commands
+from pytest_onnxlite import commands, jsontext
 from pytest_onnxlite.against import Against
 from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fingerprint
 from pytest_onnxlite.coverage.wording import Coverage
@@ -171,7 +171,7 @@ def load(path: Path, checks: Checks) -> Document:
         problem = problem_with(path)
         if problem:
             raise OnnxliteError(f"{path} {problem}.")
-        content = msgspec.json.decode(path.read_text(encoding="utf-8"))
+        content = jsontext.decode(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OnnxliteError(f"{path} cannot be read: {error.strerror or error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

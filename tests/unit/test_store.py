@@ -291,6 +291,8 @@ def test_a_save_that_is_killed_leaves_a_whole_baseline(tmp_path: Path, store: Ba
         while time.monotonic() < deadline and not store.path("digits", "int8").exists():
             time.sleep(0.01)
         time.sleep(0.01 + 0.024 * attempt)
+        while attempt == 6 and store.load("digits", "int8") is None and process.poll() is None:
+            time.sleep(0.01)  # however slow the machine is, one of them has saved something
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
