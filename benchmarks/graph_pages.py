@@ -8,10 +8,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +34,7 @@ from float_mutations import (  # noqa: E402
 )
 from graph_cases import CASES  # noqa: E402
 from graph_models import convnet  # noqa: E402
-from graph_mutations import MUTATIONS  # noqa: E402
+from graph_mutations import MUTATIONS, sound  # noqa: E402
 from graph_running import quiet, session  # noqa: E402
 
 from pytest_onnxlite.lint import RULES, check_graph  # noqa: E402
@@ -95,8 +98,10 @@ The examples are what the checks say about models that this project's tests brea
 _TABLE_HEAD = """# Which tool sees which fault
 
 Small INT8 models, each broken in one place, given to `onnx.checker`, to the same with `full_check`, to
-ONNX Runtime for loading and for one run, and to `check_graph` along with the float model. A cross means that
-the tool refused the model; the code is that of the finding meant for the fault.
+ONNX Runtime for loading and for one run, to onnx-doctor with its rules for ONNX Runtime (`onnx-doctor check --ort`), and to
+`check_graph` along with the float model. A cross means that the tool refused the model. Codes are those of what a tool finds in the
+broken model and not in the sound one; of `check_graph` it is the finding meant for the fault. onnx-doctor looks at the broken
+model alone, as the checker does: what only a comparison with the float model tells it cannot see.
 
 `python benchmarks/graph_pages.py` writes this page; a test checks that it is still true with the versions
 installed.
@@ -136,31 +141,35 @@ def checks_page(found: dict[str, str]) -> str:
 
 def mutations_page() -> str:
     """Return docs/graph-mutations.md."""
-    head = ["model", "fault", "checker", "full check", "load", "run", "check_graph"]
+    head = ["model", "fault", "checker", "full check", "load", "run", "onnx-doctor", "check_graph"]
     rows = []
-    seen = [0] * 4
+    seen = [0] * 5
+    before = {form: _doctor(sound(form)) for form in ("static", "dynamic")}
     for mutation in MUTATIONS:
         mutant = mutation.mutant()
         marks = [_refuses(judge, mutant) for judge in (_check, _check_fully, session, _run)]
-        seen = [count + mark for count, mark in zip(seen, marks, strict=True)]
+        doctor = _doctor(mutant) - before[mutation.form]
+        seen = [count + mark for count, mark in zip(seen, [*marks, bool(doctor)], strict=True)]
         codes = {finding.code for finding in check_graph(mutant, convnet())}
         ours = f"{mutation.code}" if mutation.code in codes else ""
-        rows.append([mutation.form, mutation.name, *("×" if mark else "" for mark in marks), ours])
+        rows.append([mutation.form, mutation.name, *("×" if mark else "" for mark in marks), _listed(doctor), ours])
     total = len(MUTATIONS)
     rows.append(["", f"**of {total}**", *(f"**{count}**" for count in seen), f"**{sum(bool(r[-1]) for r in rows)}**"])
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    versions = f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}"
+    versions = f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}, onnx-doctor {version('onnx-doctor')}"
     return f"{_TABLE_HEAD}\nWith {versions}:\n\n{table}\n{_FLOAT_HEAD}\n{_float_table()}\n"
 
 
 def _float_table() -> str:
-    head = ["what was done", "full check", "load", *(f"in {PLACES[scope]}" for scope in SCOPES)]
+    head = ["what was done", "full check", "load", "onnx-doctor", *(f"in {PLACES[scope]}" for scope in SCOPES)]
     rows = []
+    before = _doctor(candidate("main"))
     for mutation in FLOAT_MUTATIONS:
         mutant = candidate("main")
         mutation.apply(mutant)
         marks = ["×" if _refuses(judge, mutant) else "" for judge in (_check_fully, session)]
+        marks.append(_listed(_doctor(mutant) - before))
         rows.append([mutation.name, *marks, *(_code(mutation, scope) for scope in SCOPES)])
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
 
@@ -191,6 +200,22 @@ def _run(model: onnx.ModelProto) -> None:
     loaded = session(model)
     shape = [dim if isinstance(dim, int) else 1 for dim in loaded.get_inputs()[0].shape]
     loaded.run(None, {"x": np.ones(shape, np.float32)})
+
+
+def _doctor(model: onnx.ModelProto) -> set[str]:
+    """Return the codes of what onnx-doctor finds, by its command line."""
+    from onnx_doctor._cli import main as doctor
+
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said):
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        doctor(["check", str(path), "--ort", "--output-format", "json"])
+    return {finding["code"] for finding in json.loads(said.getvalue())}
+
+
+def _listed(codes: set[str]) -> str:
+    return ", ".join(sorted(codes))
 
 
 def _refuses(judge: Callable[[onnx.ModelProto], object], model: onnx.ModelProto) -> bool:

@@ -39,7 +39,7 @@ def problem(tensor: ir.TensorProtocol, has_folder: bool) -> Problem | None:
                 "OLX605", "the file with its data next to the model", f"{str(tensor.location)[:80]!r}: {reason}"
             )
     if isinstance(tensor, ir.serde.TensorProtoTensor):
-        return _inline_problem(tensor)
+        return inline_problem(tensor)
     return None
 
 
@@ -66,7 +66,8 @@ def _external_problem(tensor: ir.ExternalTensor, has_folder: bool) -> Problem | 
     return None
 
 
-def _inline_problem(tensor: ir.serde.TensorProtoTensor) -> Problem | None:
+def inline_problem(tensor: ir.serde.TensorProtoTensor) -> Problem | None:
+    """Say why a tensor that lies in the model cannot be read; None if it can."""
     proto = tensor.raw
     if tensor.dtype in (ir.DataType.UNDEFINED, ir.DataType.STRING):
         return None

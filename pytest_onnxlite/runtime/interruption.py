@@ -59,8 +59,9 @@ def interruptible(
             done.set()
 
     # A daemon, so that one which cannot be ended does not keep the process alive.
-    Thread(target=copy_context().run, args=(do,), name="onnxlite-inference", daemon=True).start()
+    thread = Thread(target=copy_context().run, args=(do,), name="onnxlite-inference", daemon=True)
     try:
+        thread.start()  # waits for the thread, and a signal may come meanwhile
         while not done.wait(_STEP):
             began = under_way()
             if began is not None and time.monotonic() - began[0] > _limit.get():

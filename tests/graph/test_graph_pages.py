@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import sys
 from pathlib import Path
@@ -43,7 +44,9 @@ def test_the_examples_are_what_the_checks_say():
 
 def test_the_table_of_mutations_is_true():
     kept = page("graph-mutations.md")
-    versions = f"With onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}:"
+    pytest.importorskip("onnx_doctor", reason="the oldest versions that are allowed are older than it needs")
+    doctor = importlib.metadata.version("onnx-doctor")
+    versions = f"With onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}, onnx-doctor {doctor}:"
     if versions not in kept:
         pytest.skip(f"the page was written for other versions than {versions}")
     assert graph_pages.mutations_page() == kept, "run python benchmarks/graph_pages.py"
