@@ -85,7 +85,7 @@ def markers() -> str:
         "Each marker judges the variant that its test takes, after the test's body passed. Of several markers of one name, the one "
         "closest to the test counts; markers of one name with different labels are all judged, and each has its own section in the "
         "baseline, its own figure in every report and its own name, `latency[four]`. A `scenario` is a label by itself, and so are "
-        "`phase`, `metric` and `output`.\n\n"
+        "`phase`, `percentile`, `metric` and `output`.\n\n"
         "A misspelt marker or argument is an error at collection. Shares are of 1, so that 0.05 is 5 %; above 1 they are an error. A "
         "`conftest.py` may add markers in `pytest_collection_modifyitems`; one that is added later, while a test is set up, fails it.",
         "\n## Each marker takes\n",

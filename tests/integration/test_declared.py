@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from onnx_models import dense, lookup
-from projects import Project
+from projects import UNEXPLAINED, Project
 
 SIZE = 400
 ANSWERS = np.random.default_rng(0).integers(0, 10, SIZE)
@@ -286,6 +286,13 @@ rate = Metric(first_half, "first half")
     (record,) = json.loads((project.path / "report.json").read_text())["records"]
     assert record["measured"]["accuracy"]["metric"] == "first half"
     assert 0 < record["measured"]["accuracy"]["correct"] <= SIZE // 2
+    # As many wrong answers in the second half, which the metric does not count, would be green.
+    lookup(project.path / "models" / "int8.onnx", (ANSWERS + (np.arange(SIZE) < SIZE // 2)) % 10, int8=True)
+    result = project.run(UNEXPLAINED)
+    result.assert_outcomes(failed=1)
+    assert "0.0 % (0 of 400 right), at least 25.0 % asked (min=0.25)" in said(result)
+    lookup(project.path / "models" / "int8.onnx", (ANSWERS + (np.arange(SIZE) >= SIZE // 2)) % 10, int8=True)
+    project.run().assert_outcomes(passed=1)
 
 
 def test_a_model_is_quantized_by_the_recipe_that_is_declared(declare: Write) -> None:
