@@ -7,11 +7,16 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 
+import numpy as np
+
 from pytest_onnxlite.runtime.values import Columns
 from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.spec import Dataset
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
+
+# Larger outputs are not kept: to run a model again costs time, and to keep and copy them memory that may not be there.
+_MOST_BYTES = 256 * 2**20
 
 # What outputs depend on: the variant's type and kind, its file's hash, how it is run, the inputs' hash, and the batch size.
 _Key = tuple[type[Variant], str, str, Runtime, bool, str, int]
@@ -64,6 +69,8 @@ class SharedOutputs:
         found = next((answer for known, answer in self._kept if known == key), None)
         if found is None:
             outputs = variant.answer(data.x, batch_size)
+            if _bytes(outputs) > _MOST_BYTES:
+                return outputs
             found = _Answer(outputs, dict(variant.columns) if isinstance(variant, OnnxVariant) else {})
             self._kept.append((key, found))
         if isinstance(variant, OnnxVariant):
@@ -77,6 +84,14 @@ class SharedOutputs:
             OnnxliteError: see `answer`; or an output holds NaN or infinity.
         """
         return variant.finite(self.answer(variant, data, batch_size))
+
+
+def _bytes(outputs: Outputs) -> int:
+    """Return how many bytes outputs take; those of samples of several lengths lie behind an array of objects."""
+    return sum(
+        sum(int(np.asarray(one).nbytes) for one in array) if array.dtype == object else array.nbytes
+        for array in outputs.values()
+    )
 
 
 def _key(variant: RuntimeVariant, data: Dataset, batch_size: int) -> _Key:

@@ -70,6 +70,19 @@ def test_a_metric_that_writes_into_outputs_changes_nothing_for_the_next(project:
     project.run().assert_outcomes(passed=1)
 
 
+def test_outputs_that_are_large_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Counter[tuple[str, int]]
+) -> None:
+    shared, variant = SharedOutputs(), OnnxVariant("m", "onnx", lookup(tmp_path / "a.onnx", RIGHT), Runtime())
+    for most, count in ((COUNT * 40, 1), (COUNT * 40 - 1, 2)):
+        monkeypatch.setattr("pytest_onnxlite.variants.shared._MOST_BYTES", most)
+        runs.clear()
+        with shared.kept():
+            for _ in range(2):
+                shared.run(variant, Dataset(INDEX), 1)
+        assert runs["onnx", 1] == count
+
+
 def test_what_is_kept_is_of_that_file_that_data_and_that_runtime(tmp_path: Path) -> None:
     shared, path = SharedOutputs(), lookup(tmp_path / "a.onnx", RIGHT)
     data, wrong = Dataset(INDEX), Dataset(INDEX[::-1].copy())
