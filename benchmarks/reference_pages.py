@@ -19,8 +19,8 @@ from pathlib import Path
 from pytest_onnxlite.__main__ import _parser
 from pytest_onnxlite.checks.limit import Argument, Limit
 from pytest_onnxlite.fixtures import VARIANT_FIXTURES, onnxlite_model
+from pytest_onnxlite.options import INI_ONLY, METAVARS, OPTIONS
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.settings import INI_ONLY, METAVARS, OPTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"

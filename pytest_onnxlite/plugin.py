@@ -18,10 +18,8 @@ from pytest_onnxlite.fixtures import (  # noqa: F401  (pytest finds fixtures in 
     own_fixtures,
     session_of,
 )
+from pytest_onnxlite.options import INI_ONLY, METAVARS, OPTIONS
 from pytest_onnxlite.settings import (
-    INI_ONLY,
-    METAVARS,
-    OPTIONS,
     PREFIX,
     Settings,
     UsageMistake,

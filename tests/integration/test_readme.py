@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 import pytest
 
+from pytest_onnxlite.options import INI_ONLY, OPTIONS
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.settings import INI_ONLY, OPTIONS
 
 from onnx_models import dense, quantize, ruin, two_outputs, wide
 from projects import REPOSITORY, Digits, Project
