@@ -7,6 +7,7 @@ follows. What stands where in the navigation is read from the lists of docs/inde
 from __future__ import annotations
 
 import re
+import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,10 @@ def _read(_: Any, name: str, source: list[str]) -> None:
         source[0] = _navigation(source[0])
 
 
-def _open(app: Any, error: Exception | None) -> None:
-    """Let the site's own address lead to the index."""
+def _finish(app: Any, error: Exception | None) -> None:
+    """Let the site's own address lead to the index, and put the pictures where pages name them that Sphinx does not read."""
     if error is None:
+        shutil.copytree(Path(__file__).parent / "images", Path(app.outdir, "docs", "images"), dirs_exist_ok=True)
         text = f'<!doctype html><meta http-equiv="refresh" content="0; url={root_doc}.html"><title>{project}</title>\n'
         Path(app.outdir, "index.html").write_text(text, encoding="utf-8")
 
@@ -62,4 +64,4 @@ def _open(app: Any, error: Exception | None) -> None:
 def setup(app: Any) -> None:
     """Let the index be read so."""
     app.connect("source-read", _read)
-    app.connect("build-finished", _open)
+    app.connect("build-finished", _finish)

@@ -26,11 +26,14 @@ def failure_text(records: Sequence[Record]) -> str:
                 reasons.setdefault(key, explanation_lines(verdict))
     blocks = []
     failed: dict[str, list[str]] = {}
+    told_of: set[str] = set()  # each part of the documentation is named once
     for key, names in checks.items():
         failed.setdefault(key[0], []).extend(names)
         name, outcome, message = key
         state = "" if outcome == "fail" else f" {outcome}"
-        body = [*message.split("\n"), *reasons[key], see(of_verdict(unlabelled(names[0]), outcome, NAMES))]
+        more = see(of_verdict(unlabelled(names[0]), outcome, NAMES))
+        body = [*message.split("\n"), *reasons[key], *([] if more in told_of else [more])]
+        told_of.add(more)
         blocks.append("\n  ".join([f"{name}: {', '.join(dict.fromkeys(names))}{state}", *body]))
     # pytest's short summary shows the first line alone, and that should name all that failed.
     if len(failed) > 1 or any(len(set(names)) > len(set(checks[next(iter(checks))])) for names in failed.values()):

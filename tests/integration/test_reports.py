@@ -705,8 +705,9 @@ def test_no_bundle_of_what_passes(digits_project: Make) -> None:
     assert not (project.path / "bundles").exists()
 
 
-def test_the_readmes_picture_is_small_and_there() -> None:
-    image = REPOSITORY / "docs" / "images" / "report.png"
-    assert image.read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize("name", ["report-light.png", "report-dark.png", "terminal-light.svg", "terminal-dark.svg"])
+def test_the_readmes_pictures_are_small_and_there(name: str) -> None:
+    image = REPOSITORY / "docs" / "images" / name
+    assert image.read_bytes().startswith(b"\x89PNG" if name.endswith("png") else b"<svg")
     assert image.stat().st_size < 400_000
-    assert "docs/images/report.png" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert f"docs/images/{name}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")

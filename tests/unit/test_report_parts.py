@@ -32,6 +32,7 @@ from pytest_onnxlite.report import document as document_module
 from pytest_onnxlite.report import html, markdown, trend
 from pytest_onnxlite.report.annotations import annotate, as_code_quality, as_sarif, workspace_prefix
 from pytest_onnxlite.report.document import Document
+from pytest_onnxlite.report.failure import failure_text
 from pytest_onnxlite.report.history_view import trend_part
 from pytest_onnxlite.report.plots import SparkPoint, nice_ticks, spark, strip
 from pytest_onnxlite.report.status import status_of, worst
@@ -59,6 +60,17 @@ def record(**changes: Any) -> Record:
 
 def document(*records: Record, **more: Any) -> Document:
     return Document("0", "compare", Machine(), "m", {}, "fail", tuple(records), **more)
+
+
+def test_a_failure_names_each_part_of_the_documentation_once() -> None:
+    verdicts = (
+        verdict(),
+        verdict(message="and larger than the last"),
+        verdict(check="latency", outcome="inconclusive"),
+    )
+    text = failure_text([replace(record(), verdicts=verdicts)])
+    assert re.findall("See .*", text) == ["See docs/failures.md#size", "See docs/failures.md#inconclusive"]
+    assert "and larger than the last" in text
 
 
 def test_an_annotation_escapes_what_ends_a_part_of_it() -> None:
