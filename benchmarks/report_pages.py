@@ -75,7 +75,7 @@ body { margin: 0; background: BACKGROUND; height: 1300px; overflow: hidden; disp
 img { display: block; border-radius: 10px 10px 0 0; box-shadow: 0 2px 14px #0003; align-self: flex-start }
 </style><img src="1000-SCHEME.png"><img src="360-SCHEME.png">"""
 # The terminal: how wide it is, its background and letters, and black, red, green, yellow, blue, magenta, cyan and white.
-_WIDTH = 176
+_WIDTH = 194
 _COLOURS = {
     "light": (
         (255, 255, 255),

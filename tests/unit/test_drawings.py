@@ -204,7 +204,15 @@ def test_slices_are_bars_beside_the_float_model_and_the_last_release() -> None:
 
 
 def test_operators_are_drawn_only_as_far_as_they_agree_with_the_verdict() -> None:
-    operators = (OperatorDifference("Conv", 1, 1, 3e-6, 1e-6), OperatorDifference("Relu", 1, 1, 1e-6, 2e-6))
+    rounded = (
+        OperatorDifference("Reshape", 1, 1, 1e-6 + 2e-21, 1e-6),
+        OperatorDifference("Add", 1, 1, 1e-6 + 2e-15, 1e-6),
+    )
+    operators = (
+        OperatorDifference("Conv", 1, 1, 3e-6, 1e-6),
+        *rounded,
+        OperatorDifference("Relu", 1, 1, 1e-6, 2e-6),
+    )
     slower = LatencyReasons(reference="it", seconds=4e-6, reference_seconds=3e-6, operators=operators, wanted=1)
     (found,) = latency_blocks(slower)
     assert isinstance(found, Compared)

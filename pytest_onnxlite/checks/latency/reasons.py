@@ -13,6 +13,8 @@ from pytest_onnxlite.text import time_text
 MOST_OPERATORS, MOST_NODES = 6, 5
 # Of the largest difference; what is less is the profile's noise.
 _TRIFLE = 0.05
+# Seconds. Times in a profile are whole microseconds, so that less in their mean is rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class LatencyReasons(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         if not self.agrees:
             return []
         sign = self.wanted or 1
-        shown = [entry for entry in self.operators if entry.change * sign > 0 or (not self.wanted and entry.change)]
+        told = [entry for entry in self.operators if abs(entry.change) >= _ROUNDING]
+        shown = [entry for entry in told if entry.change * sign > 0 or not self.wanted]
         return shown[:MOST_OPERATORS]
 
     @property
