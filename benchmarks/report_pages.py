@@ -194,9 +194,10 @@ def terminal(folder: Path) -> None:
         itertools.takewhile(lambda row: row.startswith("\x1b"), rows)
     )  # what is worth knowing below it is plain
     shown = "\n".join(["$ pytest --onnxlite-baseline", "...", failure[0], "...", title, *rows])
+    width = max(_WIDTH, *(Text.from_ansi(row).cell_len for row in rows))
     for scheme, (background, letters, colours) in _COLOURS.items():
         ansi = [(int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in colours]
-        console = Console(width=_WIDTH, record=True, file=io.StringIO(), force_terminal=True)
+        console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True)
         console.print(Text.from_ansi(shown))
         theme = TerminalTheme(background, letters, ansi)
         svg = console.export_svg(title="", theme=theme, code_format=_SVG, unique_id="terminal")
