@@ -19,13 +19,11 @@ import msgspec
 from pytest_onnxlite import commands, git
 from pytest_onnxlite.baseline import unfinished
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import hash_of_pointer
 from pytest_onnxlite.text import shortened
 
 OPTION = "--onnxlite-against"
 _LINK, _SUBMODULE = "120000", "160000"
-_POINTER = re.compile(rb"version https://git-lfs[^\n]*\noid sha256:([0-9a-f]{64})\n")
-# A Git LFS pointer is shorter; what is longer is no such.
-_POINTER_BYTES = 1024
 _SHORT = 12
 
 
@@ -282,7 +280,7 @@ class _CommitReader:
                 if path.suffix == ".json" or target.exists() or not _names(text, path.name):
                     continue
                 _link(path, target)
-        missing = [path for path in sorted(self.folder.glob("*/*")) if _pointer(path)]
+        missing = [path for path in sorted(self.folder.glob("*/*")) if hash_of_pointer(path)]
         if missing:
             names = [path.relative_to(self.folder).as_posix() for path in missing]
             raise OnnxliteError(
@@ -357,7 +355,7 @@ class _CommitReader:
 
     def _resolve(self, target: Path, entry: git.Entry) -> None:
         """Put what a Git LFS pointer stands for in its place, if this clone or its work tree has it."""
-        name = _pointer(target)
+        name = hash_of_pointer(target)
         if not name:
             return
         common = Path(git.ask(self._here, "rev-parse", "--git-common-dir").rstrip("\r\n"))
@@ -365,7 +363,7 @@ class _CommitReader:
         if kept.is_file():
             target.unlink()
             _link(kept, target)
-        elif (self._here / entry.path).is_file() and not _pointer(self._here / entry.path):
+        elif (self._here / entry.path).is_file() and not hash_of_pointer(self._here / entry.path):
             target.unlink()
             _link(self._here / entry.path, target)
 
@@ -386,18 +384,6 @@ def _require_plain(path: str, entry: git.Entry, asked: str) -> None:
     if odd or entry.mode in (_LINK, _SUBMODULE):
         kind = {_LINK: "a symbolic link", _SUBMODULE: "a submodule"}.get(entry.mode, "a name that is no file's")
         raise OnnxliteError(f"{OPTION}={asked}: {entry.path} is {kind} there, which is not followed.")
-
-
-def _pointer(path: Path) -> str:
-    """Return the hash that a Git LFS pointer holds; empty for what is none."""
-    try:
-        if not path.is_file() or path.stat().st_size > _POINTER_BYTES:
-            return ""
-        with path.open("rb") as file:
-            match = _POINTER.match(file.read(_POINTER_BYTES))
-    except OSError:
-        return ""
-    return match[1].decode() if match else ""
 
 
 def _link(source: Path, target: Path) -> None:

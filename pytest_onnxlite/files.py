@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -28,8 +29,9 @@ _WORK, _LEFT_AFTER = ".saving-", 3600.0
 LOCKS = ".onnxlite"
 # How long a file that somebody reads is waited for before it is replaced, if that cannot be done meanwhile: seconds.
 _PAUSES = (0.01, 0.05, 0.1, 0.2, 0.5)
-# How the files begin that stand where another was meant.
-_POINTER = b"version https://git-lfs"
+# What Git LFS puts in the place of a file, which is never longer than so many bytes; and how such a file begins.
+_POINTER, _POINTER_BYTES = re.compile(rb"version https://git-lfs[^\n]*\noid sha256:([0-9a-f]{64})\n"), 1024
+_POINTER_BEGINS = b"version https://git-lfs"
 # How files of other kinds begin that are given in the place of a model.
 _KINDS = (
     (0, b"PK\x03\x04", "a zip archive, as a .keras file, an .npz file and a checkpoint of PyTorch are"),
@@ -64,11 +66,22 @@ def problem_with(path: Path) -> str:
         begin = file.read(64)
     if not begin:
         return "is empty: it was never written, or cut off; make or fetch it again"
-    if begin.startswith(_POINTER):
+    if begin.startswith(_POINTER_BEGINS):
         return f"is a Git LFS pointer, not the file that it stands for; fetch that with: {commands.LFS_PULL}"
     if begin.lstrip().lower().startswith(_PAGES):
         return "is a web page: a server answered with it in place of the file; fetch the file again"
     return ""
+
+
+def hash_of_pointer(path: Path) -> str:
+    """Return the SHA-256 of the file that a Git LFS pointer stands for; empty for a file that is none, or cannot be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > _POINTER_BYTES:
+            return ""
+        match = _POINTER.match(path.read_bytes())
+    except OSError:
+        return ""
+    return match[1].decode() if match else ""
 
 
 def not_unicode(text: str) -> str:

@@ -12,14 +12,13 @@ import msgspec
 from pytest_onnxlite import commands
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.files import hash_of_pointer
 from pytest_onnxlite.text import shortened
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import hash_model
 
 # `int8-0123456789abcdef.onnx`, a folder without an ending, or a check's data file.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*-([0-9a-f]{16})(\.[A-Za-z0-9]{1,16})?")
-_POINTER = re.compile(rb"version https://git-lfs[^\n]*\noid sha256:([0-9a-f]{64})\n")
-_POINTER_BYTES = 200
 
 
 def is_released(path: Path) -> bool:
@@ -30,9 +29,7 @@ def is_released(path: Path) -> bool:
     try:
         if path.is_dir():
             return any(hash_model(main).startswith(match[1]) for main in sorted(path.glob("*.onnx")))
-        with path.open("rb") as file:
-            pointer = _POINTER.match(file.read(_POINTER_BYTES))
-        return (pointer[1].decode() if pointer else hash_file(path)).startswith(match[1])
+        return (hash_of_pointer(path) or hash_file(path)).startswith(match[1])
     except (OSError, OnnxliteError):
         return False
 
