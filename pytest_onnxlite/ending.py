@@ -146,7 +146,7 @@ def summary(run: Run, settings: Settings, checks: Checks, folder: Path, verbosit
     of = f" of {settings.compared_with}" if settings.compared_with else ""
     lines = [(_TITLES[settings.mode] + of + on, "")]
     if records:
-        lines += [(text, colour or "bold") for text, colour in terminal.table(records, checks)]
+        lines += [(text, colour or "bold") for text, colour in terminal.table(records, checks, verbosity > 0)]
     lines += [(line, "") for line in terminal.notes(records, checks, verbosity)]
     lines += [(_saved_line(s, folder), "") for s in run.saved if s.outcome != "refused"]
     lines += [(shown_lines(line), "yellow") for line in run.remarks]

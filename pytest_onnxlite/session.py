@@ -57,6 +57,7 @@ class GuardSession:
         self._worker: Any = config  # with what pytest-xdist puts there
         self._collected = Collected()
         self._collecting: Collecting | None = None
+        self._guarded = 0
         self._is_run = self._concluded = self._stopped = False
         if self._settings.mode != "plain" or self._settings.processors:
             self._collecting = Collecting(config)
@@ -103,16 +104,19 @@ class GuardSession:
 
     def _progress(self, text: str) -> None:
         """Say what is being done, where the terminal is a person's."""
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        get = self._config.pluginmanager.get_plugin
+        reporter, capture = get("terminalreporter"), get("capturemanager")
         if reporter is None or not reporter.isatty or self._config.get_verbosity() < 0:
             return
+        done = {*self.run.records, *self.run.unjudged, *self.run.skipped}
+        left = f" [{self._guarded - len(done)} of {self._guarded} left]" if self._guarded > 1 else ""
+        text = f"onnxlite{left}: {text} ..."
         if capture is None:
-            reporter.write_line(f"onnxlite: {text} ...")
+            reporter.write_line(text)
             return
         with capture.global_and_fixture_disabled():
             reporter.ensure_newline()
-            reporter.write_line(f"onnxlite: {text} ...", light=True)
+            reporter.write_line(text, light=True)
 
     # -- before the run ----------------------------------------------------------------------------------
 
@@ -144,6 +148,7 @@ class GuardSession:
         ]
         if mistakes:
             self._refuse("\n".join(mistakes), MARKERS)
+        self._guarded = sum(GUARD in item.stash for item in items)
         if any(GUARD in item.stash for item in items) and not has_onnx_runtime():
             self._refuse(f"pytest-onnxlite: {NO_ONNX_RUNTIME}", NO_RUNTIME)
         # Skipped by pytest-benchmark a guard would not look; without its fixture, it tells what it could not measure.

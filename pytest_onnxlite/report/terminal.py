@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
 from pytest_onnxlite.labels import label_of
 from pytest_onnxlite.records import Checks, Forecast, Record
 from pytest_onnxlite.report.failure import explanation_lines, told
 from pytest_onnxlite.report.status import remarks_of
-from pytest_onnxlite.text import aligned, listed, percent, shapes_text, shown
+from pytest_onnxlite.text import aligned, counted, listed, percent, shapes_text, shortened, shown
 
 _UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)
 _XFAIL = "xfail"
 
 
-def table(records: Sequence[Record], checks: Checks) -> list[tuple[str, str]]:
-    """Return a header and a line for each model and variant, each with the colour it is written in."""
+# Of a longer table, what passes is counted and not listed; a remark on more variants names the first of them;
+# sums of small changes since the first release are listed for so many.
+_MOST_ROWS, _MOST_ALIKE, _MOST_DRIFTS = 40, 3, 40
+
+
+def table(records: Sequence[Record], checks: Checks, everything: bool = True) -> list[tuple[str, str]]:
+    """Return a header and a line for each model and variant, each with the colour it is written in.
+
+    Args:
+        records: what the guarded tests recorded.
+        checks: the checks by name.
+        everything: list what passes however long the table is; else a long one counts it in its last line.
+    """
     rows: dict[tuple[str, str], dict[str, str]] = {}
     states: dict[tuple[str, str], set[str]] = {}
     reds: set[tuple[str, str]] = set()
@@ -35,11 +46,17 @@ def table(records: Sequence[Record], checks: Checks) -> list[tuple[str, str]]:
         *(name for name, _ in checks.known({name for row in rows.values() for name in row})),
         "verdict",
     ]
-    lines = [columns]
-    for key, row in rows.items():
-        lines.append([*key, *(row.get(c, "-") for c in columns[2:-1]), overall(states[key], key in reds)])
-    colours = ["", *("red" if key in reds else "green" for key in rows)]
-    return list(zip(aligned(lines), colours, strict=True))
+    words = {key: overall(states[key], key in reds) for key in rows}
+    kept = [key for key in rows if everything or len(rows) <= _MOST_ROWS or words[key] != str(Outcome.PASS)]
+    lines = [[*key, *(rows[key].get(c, "-") for c in columns[2:-1]), words[key]] for key in kept]
+    colours = ["red" if key in reds else "green" for key in kept]
+    found = list(zip(aligned([columns, *lines]), ["", *colours], strict=True)) if kept else []
+    left = len(rows) - len(kept)
+    return (
+        [*found, (f"{counted(left, 'variant')} {'passes' if left == 1 else 'pass'}; -v lists them", "green")]
+        if left
+        else found
+    )
 
 
 def state_of(verdict: Verdict) -> str:
@@ -119,10 +136,14 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
         checks: the checks by name.
         verbosity: pytest's; None for a page, which says elsewhere at which shapes was measured.
     """
+    recipes: dict[str, list[str]] = {}
+    for name, recipe in dict.fromkeys((record.name, record.recipe) for record in records):
+        if ": " in recipe:  # chosen here, or something was gone without
+            recipes.setdefault(f"{'' if recipe.startswith('built anew') else 'quantized with '}{recipe}", []).append(
+                name
+            )
     lines = [
-        f"{name} is {'' if recipe.startswith('built anew') else 'quantized with '}{recipe}"
-        for name, recipe in dict.fromkeys((record.name, record.recipe) for record in records)
-        if ": " in recipe  # chosen here, or something was gone without
+        f"{who} {'is' if who in names else 'are'} {text}" for text, names in recipes.items() for who in _named(names)
     ]
     lines += _runtime_lines(records)
     lines += [] if verbosity is None else _shape_lines(records, checks, verbosity > 0)
@@ -135,16 +156,37 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
         lines += [line for line in dict.fromkeys(map(_accepted_line, records)) if line]
     lines += _forecast_lines({record.name: record.forecast for record in records if record.forecast})
     refused = {record.name for record in records if record.is_red}
+    drifted, most_drifts = 0, len(records) if verbosity is not None and verbosity > 0 else _MOST_DRIFTS
+    remarked: dict[str, list[str]] = {}
+    for name, verdict in ((record.name, verdict) for record in records for verdict in record.verdicts):
+        for remark in remarks_of(verdict, checks):
+            remarked.setdefault(remark, []).append(name)
     for record in records:
         drift = [_drift(verdict, checks) for verdict in record.verdicts if verdict.against == BASELINE]
         if any(drift):
-            lines.append(f"{record.name} since the first release: {', '.join(filter(None, drift))}")
+            drifted += 1
+            if drifted <= most_drifts:
+                lines.append(f"{record.name} since the first release: {', '.join(filter(None, drift))}")
         for verdict in record.verdicts:
-            remarks = [f"{record.name}: {remark}" for remark in remarks_of(verdict, checks)]
+            said = {remark: _named(dict.fromkeys(remarked[remark])) for remark in remarks_of(verdict, checks)}
+            remarks = [
+                f"{who}: {text}"
+                for text, names in said.items()
+                for who in names
+                if len(names) == 1 or who == record.name
+            ]
             # Of several tests that judge one variant each says the same.
             lines += [line for line in remarks if line not in lines]
             lines += _verdict_notes(record, verdict, record.name in refused)
+    if drifted > most_drifts:
+        lines.append(f"{counted(drifted - most_drifts, 'more variant')} changed since the first release; -v lists them")
     return list(map(shown, lines))
+
+
+def _named(names: Iterable[str]) -> list[str]:
+    """Return names, each for a line of its own; of many, one text that names the first."""
+    found = list(names)
+    return [shortened(found)] if len(found) > _MOST_ALIKE else found
 
 
 def _accepted_line(record: Record) -> str:
@@ -168,7 +210,12 @@ def _runtime_lines(records: Sequence[Record]) -> list[str]:
     for record in records:
         if record.runtime is not None and record.runtime.told:
             names.setdefault(", ".join(record.runtime.told), []).append(record.name)
-    return [f"{listed(list(dict.fromkeys(own)))} runs with {text}" for text, own in names.items()]
+    return [f"{_several(list(dict.fromkeys(own)))} runs with {text}" for text, own in names.items()]
+
+
+def _several(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them; of many, the first, and how many more there are."""
+    return shortened(names) if len(names) > 10 else listed(names)
 
 
 def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:
@@ -177,7 +224,7 @@ def _forecast_lines(forecasts: Mapping[str, Forecast]) -> list[str]:
     if len(alike) < 2:
         return [f"{name}: {found.text}" for name, found in forecasts.items()]
     worst, *others = sorted(alike, key=lambda name: -(alike[name].share or 0.0))
-    also = listed(f"{name} ({percent(alike[name].share or 0.0)})" for name in others)
+    also = _several([f"{name} ({percent(alike[name].share or 0.0)})" for name in others])
     lines = [f"{worst}: {alike[worst].text} The same is true of {also}."]
     return lines + [f"{name}: {found.text}" for name, found in forecasts.items() if name not in alike]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_onnxlite.checks.figures import Figure
@@ -28,6 +28,7 @@ from pytest_onnxlite.report.status import (
     verdicts_of,
     worst,
 )
+from pytest_onnxlite.text import counted
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
 
@@ -128,18 +129,24 @@ def build(document: Document, checks: Checks) -> Page:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in document.records:
         groups.setdefault((record.model, record.variant), []).append(record)
+    full = _in_full(groups)
+    places = {anchor("variant", *key) for key in full}
     problems = problems_of(document, checks)
+    problems = tuple(one if one.anchor in places else replace(one, anchor="") for one in problems)
     names = checks.in_order({verdict.check for record in document.records for verdict in record.verdicts})
     plain = {name: value for name, value in as_data(document).items() if name in _ABOUT_THE_RUN}
     return Page(
         status=FAIL if document.verdict == "fail" else PASS,
         headline=_headline(document, len(problems)),
         intro=_intro(document, groups),
-        summary=tuple(_summary_row(key, group, names, checks) for key, group in groups.items()),
+        summary=tuple(
+            row if key in full else replace(row, anchor="")
+            for key, row in ((key, _summary_row(key, group, names, checks)) for key, group in groups.items())
+        ),
         columns=tuple(names),
         problems=problems,
-        remarks=(*document.remarks, *terminal.notes(document.records, checks)),
-        models=tuple(_model_part(name, groups, checks) for name in dict.fromkeys(model for model, _ in groups)),
+        remarks=(*document.remarks, *_left_out(len(groups) - len(full)), *terminal.notes(document.records, checks)),
+        models=tuple(_model_part(name, full, checks) for name in dict.fromkeys(model for model, _ in full)),
         trend=tuple(trend_part(series, groups, checks) for series in document.trend),
         machine=_machine(document),
         run=tuple(flatten(plain)),
@@ -148,6 +155,28 @@ def build(document: Document, checks: Checks) -> Page:
             for s in document.saved
         ),
     )
+
+
+# Of so many variants a page has every figure: a page of hundreds would be too large to open.
+_MOST_IN_FULL = 40
+
+
+def _in_full(groups: Mapping[tuple[str, str], list[Record]]) -> dict[tuple[str, str], list[Record]]:
+    """Return the variants that are shown with all their figures: of many, the first of those that do not simply pass."""
+    if len(groups) <= _MOST_IN_FULL:
+        return dict(groups)
+    states = {key: worst(verdicts_of(group)) for key, group in groups.items()}
+    noted = [key for key in groups if states[key].key not in (PASS.key, "none")]
+    return {key: groups[key] for key in noted[:_MOST_IN_FULL]}
+
+
+def _left_out(count: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"{counted(count, 'variant')} of this run {'has' if count == 1 else 'have'} a row in the summary alone: what passes, "
+        f"and what comes after the first {_MOST_IN_FULL} of the rest. The JSON report has every figure."
+    ]
 
 
 _ABOUT_THE_RUN = ("mode", "verdict", "schema", "machine", "environment")
