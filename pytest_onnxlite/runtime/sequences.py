@@ -5,6 +5,7 @@ Imports nothing heavy, so that the child processes that time and measure can use
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ def steps_of(feeds: Feeds, axis: int) -> Iterator[dict[str, Array]]:
         yield {name: np.ascontiguousarray(array.take(step, axis)) for name, array in feeds.items()}
 
 
+# What tf2onnx calls dims that have no name: each one otherwise.
+_UNNAMED = re.compile(r"unk__\d+")
+
+
 def first_state(infos: Sequence[TensorInfo], names: Mapping[str, str], step: Feeds) -> dict[str, Array]:
     """Return the state before the first step: zeros; a dim that nothing says the size of is an empty cache's.
 
@@ -49,19 +54,20 @@ def first_state(infos: Sequence[TensorInfo], names: Mapping[str, str], step: Fee
     """
     import numpy as np
 
-    by_name = {info.name: info for info in infos}
+    shapes = {info.name: tuple("?" if _UNNAMED.fullmatch(str(dim)) else dim for dim in info.shape) for info in infos}
     known = {
         dim: size
         for name, array in step.items()
-        if name in by_name
-        for dim, size in zip(by_name[name].shape, array.shape, strict=False)
+        if name in shapes
+        for dim, size in zip(shapes[name], array.shape, strict=False)
         if isinstance(dim, str) and dim != "?"
     }
-    sizes = [array.shape[0] for name, array in step.items() if name in by_name and array.ndim and by_name[name].shape]
+    sizes = [array.shape[0] for name, array in step.items() if name in shapes and array.ndim and shapes[name]]
+    dtypes = {info.name: info.dtype for info in infos}
     found = {}
     require_inputs(infos, names)
     for name in names:
-        dims = by_name[name].shape
+        dims = shapes[name]
         if dims.count("?") > 1:
             raise ValueError(
                 f"the state {name!r} has several dims without a name ({', '.join(map(str, dims))}), so that nobody can tell which "
@@ -70,7 +76,7 @@ def first_state(infos: Sequence[TensorInfo], names: Mapping[str, str], step: Fee
         # The one dim without a name counts samples.
         unnamed = sizes[0] if sizes else 1
         shape = [dim if isinstance(dim, int) else unnamed if dim == "?" else known.get(dim, 0) for dim in dims]
-        found[name] = np.zeros(shape, np.dtype(by_name[name].dtype))
+        found[name] = np.zeros(shape, np.dtype(dtypes[name]))
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.errors import OnnxliteError
@@ -66,7 +67,7 @@ def open_session(
     import onnxruntime
 
     require_providers(runtime, onnxruntime.get_available_providers())
-    options = _session_options(runtime, entries or {})
+    options = session_options(runtime, entries or {})
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -85,7 +86,8 @@ def open_session(
     return session
 
 
-def _session_options(runtime: Runtime, entries: Mapping[str, str]) -> Any:
+def session_options(runtime: Runtime, entries: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """Return the `SessionOptions` of a runtime, with its libraries; `entries` are more configuration entries."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -308,7 +308,7 @@ class Builder:
         inputs = {
             "model": hash_model(source.path),
             "recipe": recipe_key(recipe),
-            "calibration": None if calibration is None else hash_inputs(calibration.samples),
+            "calibration": None if calibration is None else calibration.key,
             "tools": {name: version_of(name) for name in ("onnx", "onnxruntime", "sympy")},
         }
 

@@ -109,7 +109,7 @@ def calibration_of(spec: ModelSpec, recipe: AnyRecipe, source: OnnxVariant) -> C
         to_feeds(take(samples, slice(1)), source.inputs_info, spec.batched)
     except ValueError as error:
         raise OnnxliteError(f"{spec.name}: calibration data and model do not fit: {error}.") from None
-    return Calibration(samples, source.inputs_info, spec.batched)
+    return Calibration(samples, source.inputs_info, spec.batched, tuple(spec.runtime.custom_ops))
 
 
 def make(

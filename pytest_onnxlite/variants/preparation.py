@@ -6,6 +6,7 @@ The quantizer takes and gives protobufs, and so does this.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from pytest_onnxlite import commands
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import no_room
 from pytest_onnxlite.lint.protobuf import graphs
+from pytest_onnxlite.runtime.sessions import session_options
+from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.external import external_files
 
@@ -223,7 +226,7 @@ def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return found[0] if found else default
 
 
-def complete_types(prepared: Path, proto: onnx.ModelProto) -> None:
+def complete_types(prepared: Path, proto: onnx.ModelProto, libraries: Sequence[str] = ()) -> None:
     """Write the types that shape inference left out, where ONNX Runtime knows them: behind operators of other domains.
 
     Without a tensor's type the quantizer fails, or leaves its reader in float in silence.
@@ -243,9 +246,8 @@ def complete_types(prepared: Path, proto: onnx.ModelProto) -> None:
     onnx.save(proto, asked)
     del graph.output[:]
     graph.output.extend(declared)
-    options = onnxruntime.SessionOptions()
+    options = session_options(Runtime(optimization="none", custom_ops=libraries))
     options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(str(asked), options, providers=["CPUExecutionProvider"])
     except Exception:  # the quantizer will say which type it lacks
@@ -254,7 +256,8 @@ def complete_types(prepared: Path, proto: onnx.ModelProto) -> None:
     for found in session.get_outputs():
         if found.name in missing and found.type in kinds:
             dims = [dim if isinstance(dim, int) else str(dim or "") or None for dim in found.shape]
-            graph.value_info.append(onnx.helper.make_tensor_value_info(found.name, kinds[found.type], dims))
+            # It has no dims for what it knows no rank of either, such as what a custom operator gives.
+            graph.value_info.append(onnx.helper.make_tensor_value_info(found.name, kinds[found.type], dims or None))
     onnx.save(proto, prepared)
 
 
@@ -299,7 +302,9 @@ def _sink_weights(top: onnx.GraphProto) -> None:
     top.initializer.extend(kept)
 
 
-def prepare_all(source: Path, before: onnx.ModelProto, folder: Path, model: str) -> tuple[Path, bool, list[str]]:
+def prepare_all(
+    source: Path, before: onnx.ModelProto, folder: Path, model: str, libraries: Sequence[str] = ()
+) -> tuple[Path, bool, list[str]]:
     """Return the prepared model, whether it is too large for one file, and what preparation had to go without."""
     prepared = folder / "prepared.onnx"
     beside = external_files(source, before)
@@ -319,7 +324,7 @@ def prepare_all(source: Path, before: onnx.ModelProto, folder: Path, model: str)
     with contextlib.chdir(folder):
         notes = prepare(source, prepared, model, large)
     name_nodes(prepared)
-    complete_types(prepared, onnx.load(prepared, load_external_data=False))
+    complete_types(prepared, onnx.load(prepared, load_external_data=False), libraries)
     return prepared, large, [*notes, *_false_claims(before, onnx.load(prepared, load_external_data=False))]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ import onnx_ir as ir
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
 from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, choose_recipe, choose_weights, recipe_text
-from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
-from pytest_onnxlite.spec import Array, Inputs, count_samples, take
+from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, session_options, to_feeds
+from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec import Array, Inputs, count_samples, hash_inputs, take
 from pytest_onnxlite.text import counted
 from pytest_onnxlite.variants import preparation, refusals, tying
+from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.reproducible import drop_unused_opsets
 from pytest_onnxlite.variants.silence import silence
@@ -29,11 +33,48 @@ _ALWAYS_INT8 = {"DynamicQuantizeLSTM": (1, 9, 2, 11), "QLinearConv": (3, 5)}
 
 @dataclass(frozen=True)
 class Calibration:
-    """Samples to calibrate with, the inputs they are for, and whether these have a batch dimension."""
+    """What a static recipe calibrates with.
+
+    Attributes:
+        samples: the samples.
+        infos: the inputs that they are for.
+        batched: whether these have a batch dimension.
+        libraries: files of custom operators, without which the model does not run.
+    """
 
     samples: Inputs
     infos: tuple[TensorInfo, ...]
     batched: bool = True
+    libraries: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What a cached model that was calibrated so depends on."""
+        libraries = [hash_file(Path(library)) for library in self.libraries]
+        return " ".join([hash_inputs(self.samples), *libraries])
+
+
+@contextmanager
+def _calibrating_with(libraries: Sequence[str]) -> Iterator[None]:
+    """Let the quantizer's own sessions load libraries of custom operators, for which it has no argument."""
+    if not libraries:
+        yield
+        return
+    import onnxruntime
+    from onnxruntime.quantization.calibrate import CalibraterBase
+
+    def open_with_libraries(calibrater: Any) -> None:
+        options = session_options(Runtime(optimization="none", custom_ops=libraries))
+        calibrater.infer_session = onnxruntime.InferenceSession(
+            calibrater.augmented_model_path, options, providers=calibrater.execution_providers
+        )
+
+    usual = CalibraterBase.create_inference_session
+    CalibraterBase.create_inference_session = open_with_libraries
+    try:
+        yield
+    finally:
+        CalibraterBase.create_inference_session = usual
 
 
 def _operators(proto: onnx.ModelProto) -> Counter[str]:
@@ -69,7 +110,8 @@ def quantize(
     before = load_graph(source)
     left_out = _require_runs(calibration, source.name, model, recipe) if isinstance(recipe, StaticInt8) else ""
     with libraries_folder() as folder, silence():
-        prepared, large, notes = preparation.prepare_all(source, before, folder, model)
+        libraries = calibration.libraries if calibration is not None else ()
+        prepared, large, notes = preparation.prepare_all(source, before, folder, model, libraries)
         if isinstance(recipe, StaticInt8):
             notes += preparation.raise_opset(prepared, model)
             proto = onnx.load(prepared, load_external_data=False)
@@ -85,7 +127,8 @@ def quantize(
                 _quantize_dynamic(prepared, target, recipe, weights, excluded, large)
             elif calibration is not None:
                 kept = [*excluded, *preparation.clipped_for_branches(proto)]
-                _quantize_static(prepared, target, recipe, weights, kept, calibration, large)
+                with _calibrating_with(calibration.libraries):
+                    _quantize_static(prepared, target, recipe, weights, kept, calibration, large)
         except OnnxliteError:
             raise
         except Exception as error:

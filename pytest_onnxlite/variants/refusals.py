@@ -53,9 +53,9 @@ def cannot_quantize(error: Exception, proto: onnx.ModelProto, name: str, recipe:
     unregistered = _UNREGISTERED.search(str(error))
     if unregistered:
         return OnnxliteError(
-            f"{model}: {name} cannot be quantized with {kind}: to calibrate, ONNX Runtime's quantizer runs the model in sessions of its "
-            f"own, which load no library of custom operators ({unregistered[1]}). Use DynamicInt8(), which runs nothing, or give an "
-            "INT8 file of your own as int8=."
+            f"{model}: {name} cannot be quantized with {kind}: to calibrate, ONNX Runtime's quantizer runs the model, and no library has "
+            f"its custom operator {unregistered[1]}. Name the library as ModelSpec(runtime=Runtime(custom_ops=[...])), use DynamicInt8(), "
+            "which runs nothing, or give an INT8 file of your own as int8=."
         )
     said = first_line(error).rstrip(".")
     meant = _nodes_meant(proto, said)

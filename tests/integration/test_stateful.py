@@ -216,6 +216,53 @@ def test_silero_vad_is_judged_over_all_steps(project: Project, tmp_path: Path) -
     result.stdout.fnmatch_lines(["*digits onnx: accuracy, outputs*"])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_keras_lstm_that_was_exported_twice_is_one_release_and_one_with_its_states_crossed_is_not(
+    project: Project, tmp_path: Path
+) -> None:
+    keras, tf, tf2onnx = (pytest.importorskip(name) for name in ("keras", "tensorflow", "tf2onnx"))
+    whole = keras.Sequential([
+        keras.Input((None, WIDTH)),
+        keras.layers.LSTM(HIDDEN, return_sequences=True, seed=1),
+        keras.layers.Dense(3, kernel_initializer=keras.initializers.GlorotUniform(seed=2)),
+    ])  # fmt: skip
+    lstm, dense = whole.layers
+
+    def export(path: Path, opset: int, crossed: bool = False) -> Path:
+        """Write one step of the same layers: the state goes in and comes out."""
+
+        def step(x: Any, h_in: Any, c_in: Any) -> dict[str, Any]:
+            y, h, c = tf.keras.layers.RNN(lstm.cell, return_state=True)(x[:, None], initial_state=[h_in, c_in])
+            h, c = (c, h) if crossed else (h, c)
+            return {
+                "score": tf.identity(dense(y), "score"),
+                "h_out": tf.identity(h, "h_out"),
+                "c_out": tf.identity(c, "c_out"),
+            }
+
+        specs = [
+            tf.TensorSpec([None, size], tf.float32, name)
+            for name, size in (("x", WIDTH), ("h_in", HIDDEN), ("c_in", HIDDEN))
+        ]
+        tf2onnx.convert.from_function(tf.function(step, specs), specs, opset=opset, output_path=str(path))
+        return path
+
+    x = sequences(6, 7)
+    # What is right is what Keras itself answers to whole sequences.
+    write(project, export(tmp_path / "a.onnx", 15), x, np.asarray(whole(x)), MARKERS, LSTM)
+    project.save()
+    again = export(tmp_path / "b.onnx", 17)
+    assert again.read_bytes() != (tmp_path / "a.onnx").read_bytes()
+    project.replace("onnx.onnx", again)
+    project.compare("--onnxlite-report=r.json").assert_outcomes(passed=1)
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    assert record["measured"]["accuracy"]["value"] < 1e-6
+    project.replace("onnx.onnx", export(tmp_path / "c.onnx", 17, crossed=True))
+    result = project.compare(UNEXPLAINED)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["digits onnx: accuracy", "*mae, the last release had *"])
+
+
 @pytest.mark.parametrize(
     ("state", "said"),
     [
