@@ -51,7 +51,9 @@ def _names_its_file(text: bytes) -> bool:
         content = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return isinstance(content, dict) and isinstance(content.get("artefact"), dict)
+    artefact = content.get("artefact") if isinstance(content, dict) else None
+    name = artefact.get("file") if isinstance(artefact, dict) else None
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def remark(folder: Path, paths: Sequence[Path]) -> str:
