@@ -93,6 +93,16 @@ What that costs, as `python benchmarks/graph_time.py` printed it (onnx 1.23.2, O
 | INT8 with its float model, 140 MiB | onnx.checker, full_check=True | 0.22 s | 231 MiB |
 | INT8 with its float model, 140 MiB | ONNX Runtime, a session | 0.40 s | 192 MiB |
 
+Of a graph of many small nodes the memory goes by its nodes, and not by its bytes: a node of 35 bytes in the file takes 380 as `onnx.load` holds
+it, and 1,500 more as onnx-ir does. The checks add little to that. With weights, it is about twice the file (`--nodes`, on a busy machine):
+
+| model | onnx.load | onnx.checker, full_check=True | check_graph, all checks |
+|---|---|---|---|
+| a chain of 100,000 nodes, 3.3 MiB | 38 MiB | 102 MiB | 198 MiB (60 times the file), 4.8 s |
+| 100,000 nodes of QDQ layers, 40,000 initializers, 7.3 MiB | 54 MiB | 149 MiB | 370 MiB (51 times), 13 s |
+| 50,000 sums, 50,000 initializers of 8 floats, 4.2 MiB | 34 MiB | 98 MiB | 196 MiB (47 times), 4.4 s |
+| 20,000 sums, 20,000 initializers of 1,000 floats, 77 MiB | 173 MiB | 169 MiB | 173 MiB (2.2 times), 2.0 s |
+
 The examples are what the checks say about models that this project's tests break.
 """
 _TABLE_HEAD = """# Which tool sees which fault
