@@ -40,8 +40,9 @@ def names_in(folder: Path) -> bytes:
     Raises:
         OSError: one of them cannot be read, is damaged, or holds conflict marks, and nobody knows what it names.
     """
-    texts = [path.read_bytes() for path in sorted(folder.glob("*.json"))]
-    if not all(map(_names_its_file, texts)):
+    paths = sorted(folder.glob("*.json"))
+    texts = [path.read_bytes() for path in paths if path.is_file()]  # a pipe would be read for ever
+    if len(texts) < len(paths) or not all(map(_names_its_file, texts)):
         raise OSError(errno.EINVAL, "a baseline does not say which file is its own", str(folder))
     return b"\n".join(texts)
 

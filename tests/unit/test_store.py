@@ -857,9 +857,21 @@ def test_released_files_that_no_baseline_names_are_told_and_pruned(store: Baseli
     held_on = folder / f"onnx-{'b' * 16}.onnx"
     held_on.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'b' * 64}\nsize 1\n")
     # While a baseline is damaged, nobody knows which files of its model it names: all of them stay.
-    for damaged in (f"<<<<<<< ours\nonnx-{'b' * 16}.onnx\n=======", '{"artefa', "{}", "[]", '"a"', '{"artefact": {"file": "onnx.json"}}'):
+    for damaged in (
+        f"<<<<<<< ours\nonnx-{'b' * 16}.onnx\n=======",
+        '{"artefa',
+        "{}",
+        "[]",
+        '"a"',
+        '{"artefact": {"file": "onnx.json"}}',
+    ):
         conflicted.write_text(damaged)
         assert unnamed(store) == [retired]
+    conflicted.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(conflicted)
+        assert unnamed(store) == [retired]
+        conflicted.unlink()
     conflicted.write_text(json.dumps({"artefact": {"file": held_on.name}}))
 
     lines, _ = describe(store.folder, CHECKS)
