@@ -25,8 +25,10 @@ import numpy as np
 
 from pytest_onnxlite.lint import signature
 
-# Sizes of dims that a model leaves open, by a part of the dim's name; what else is open is 2.
+# Sizes of dims that a model leaves open, by a part of the dim's name; what else is open is 2, and 1 in front.
 _SIZES = {"height": 320, "width": 320}
+# Of files whose dims have no name that says it: what is open behind the first dim.
+_BEHIND = {"silero_vad": 576, "ch_PP-OCRv4_det": 160, "ch_PP-OCRv4_rec": 48, "ch_ppocr_mobile": 48}
 _SAMPLES = 4
 _WHEELS = {
     "basic-pitch": ("basic_pitch", "saved_models/icassp_2022/nmp.onnx"),
@@ -103,7 +105,12 @@ def inputs_of(path: Path, rng: np.random.Generator) -> dict[str, Any]:
     """Return samples of the shapes that a file declares, each input's first axis counting them."""
     found: dict[str, Any] = {}
     for tensor in signature(path).inputs:
-        dims = [size if isinstance(size, int) else _size(str(size)) for size in tensor.shape or ()]
+        usual = next((size for name, size in _BEHIND.items() if path.name.startswith(name)), 2)
+        behind = 1 if tensor.name == "state" else usual
+        dims = [
+            size if isinstance(size, int) else 1 if not number else _size(str(size), behind)
+            for number, size in enumerate(tensor.shape or ())
+        ]
         shape = (_SAMPLES, *dims)
         if tensor.dtype in _INTEGERS:
             found[tensor.name] = rng.integers(0, 2, shape).astype(tensor.dtype.lower())
@@ -118,8 +125,8 @@ def inputs_of(path: Path, rng: np.random.Generator) -> dict[str, Any]:
     return found
 
 
-def _size(name: str) -> int:
-    return next((size for part, size in _SIZES.items() if part in name), 2)
+def _size(name: str, behind: int) -> int:
+    return next((size for part, size in _SIZES.items() if part in name), behind)
 
 
 def write(folder: Path, chosen: dict[str, Path]) -> None:
