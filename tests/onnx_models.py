@@ -348,7 +348,8 @@ def tied(
 def stalling(path: Path, share: float, layers: int = 8, times: int = 6, width: int = 256) -> Path:
     """A chain of dense layers that in a share of its runs, at random, takes about so many times as long; the answer is the same.
 
-    Of the input x, (batch, width) float32. Nobody can tell from the input when it stalls, nor from the output that it did.
+    Of the input x, (batch, width) float32. Nobody can tell from the input when it stalls, nor from the output that it did. All
+    sessions of a process draw the same numbers: a share that is near a percentile is now and then on its other side throughout.
     """
 
     def chain(first: str, name: str, count: int) -> list[Any]:

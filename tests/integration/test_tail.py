@@ -12,10 +12,10 @@ from onnx_models import stalling
 from projects import Project
 
 MANY = np.random.default_rng(0).normal(size=(40, 256)).astype(np.float32)
-# Of what stalls, 8 of 100 runs take six times as long: 1.4 times in the mean.
+# Of what stalls, 15 of 100 runs take four times as long: 1.5 times in the mean.
 MARKERS = """
 @pytest.mark.onnxlite_latency(max_slowdown=1.0, max_time=20)
-@pytest.mark.onnxlite_latency(percentile=95, max_slowdown=1.0, max_time=20)
+@pytest.mark.onnxlite_latency(percentile=95, max_slowdown=0.5, max_time=20)
 """
 
 
@@ -32,7 +32,7 @@ def test_slow_runs_are_red_though_the_median_is_not(project: Project, tmp_path: 
     result.assert_outcomes(passed=1)
     assert "at percentile 95 of " in result.stdout.str()
 
-    project.replace("onnx.onnx", stalling(tmp_path / "b.onnx", 0.08))
+    project.replace("onnx.onnx", stalling(tmp_path / "b.onnx", 0.15, times=4))
     reports = ("--onnxlite-report=r.json", "--onnxlite-markdown=r.md", "--onnxlite-html=r.html")
     result = project.compare(*reports)
     result.assert_outcomes(failed=1)
@@ -40,7 +40,7 @@ def test_slow_runs_are_red_though_the_median_is_not(project: Project, tmp_path: 
     assert "digits onnx: latency[p95]" in text
     assert "digits onnx: latency " not in text
     assert " at percentile 95 of " in text
-    assert "at most 2.00x allowed (max_slowdown=1.0" in text
+    assert "at most 1.50x allowed (max_slowdown=0.5" in text
     assert "The median run takes " in text
     assert "x: the slow runs became slower." in text
     (record,) = json.loads((project.path / "r.json").read_text())["records"]
@@ -49,7 +49,7 @@ def test_slow_runs_are_red_though_the_median_is_not(project: Project, tmp_path: 
     evidence = found["latency[p95]"]["evidence"]
     assert evidence["percentile"] == 95
     assert evidence["queries"] >= 130
-    assert evidence["first"]["median"] > 2 > evidence["typical"]
+    assert evidence["first"]["median"] > 1.5 > evidence["typical"]
     for report in ("r.md", "r.html"):
         assert " at percentile 95 of " in (project.path / report).read_text()
 
@@ -64,14 +64,14 @@ def test_a_budget_is_for_slow_runs_where_it_says_so(project: Project, tmp_path: 
         onnx = "onnx.onnx"
         data = "data.npz"
         variants = ["onnx"]
-        latency = [{percentile = 50, max = "1.5 ms"}, {percentile = 95, max = "1.5 ms"}]
+        latency = {percentile = 95, max = "1.5 ms"}
         """
     )
     stalling(project.path / "onnx.onnx", 0.0, 1, 100, 1024)
-    project.run().assert_outcomes(passed=2)
-    stalling(project.path / "onnx.onnx", 0.08, 1, 100, 1024)
+    project.run().assert_outcomes(passed=1)
+    stalling(project.path / "onnx.onnx", 0.2, 1, 100, 1024)
     result = project.run()
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(failed=1)
     text = result.stdout.str()
     assert "digits onnx: latency[p95]" in text
     assert "at most 1.5 ms allowed (max=)." in text
