@@ -150,4 +150,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Listen on pytest-xdist's controller, which collects nothing itself: guarded tests may run in the workers."""
-    session_of(node.config).lend_folder(node)
+    session_of(node.config).prepare(node)

@@ -278,7 +278,7 @@ def _refused_loss(lost: Sequence[str], states: Mapping[str, State], settings: Se
         return (
             f"its file is a new one, and this run did not measure its {listed(unmeasured)}, of which the baseline holds "
             "figures; those of the last release are not its. Save with every test that guards it: "
-            f"{commands.SAVE}, without -k, -m, --lf, -n or anything else that leaves one out"
+            f"{commands.SAVE}, without -k, -m, --lf or anything else that leaves one out"
         )
     dropped = [check for check in lost if not settings.accepts(check)]
     if dropped:
@@ -296,7 +296,7 @@ def _refused_tests(unjudged: Sequence[Guarded], is_new: bool, settings: Settings
         return (
             f"its file is a new one, and this run did not judge it by {listed(dict.fromkeys(left))}, whose limits may be "
             "other ones than those that it was judged by. Save with every test that guards it: "
-            f"{commands.SAVE}, without -k, -m, --lf, -n or anything else that leaves one out"
+            f"{commands.SAVE}, without -k, -m, --lf or anything else that leaves one out"
         )
     gone = [guarded for guarded in unjudged if guarded.state is State.GONE and not settings.accepts(guarded.check)]
     if gone:

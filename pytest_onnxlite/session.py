@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_onnxlite import quiet
+from pytest_onnxlite.clock import clock_of, put_away
 from pytest_onnxlite.collected import Collecting, scope_of
 from pytest_onnxlite.commands import repeated
 from pytest_onnxlite.coverage.scope import Collected
@@ -28,7 +30,6 @@ from pytest_onnxlite.topics import MARKERS, NO_RUNTIME, WORKERS, see
 from pytest_onnxlite.workspace import enter_shared, name_of_shared, own_folder
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.checks.check import Clock
     from pytest_onnxlite.guard import Guardian
     from pytest_onnxlite.records import Record
     from pytest_onnxlite.variants.variant import Variant
@@ -52,6 +53,7 @@ class GuardSession:
         self._settings = config.stash[SETTINGS]
         self._guardian: Guardian | None = None
         self._shared: Path | None = None
+        self._quiet: quiet.QuietPhase | None = None
         self._config = config
         self._is_worker = hasattr(config, "workerinput")
         self._worker: Any = config  # with what pytest-xdist puts there
@@ -166,15 +168,16 @@ class GuardSession:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take down what was collected, and refuse to measure while other workers run: it could only end red."""
+        aside = quiet.set_aside(session.items, self._config)
         if self._collecting is not None:
-            self._collected = self._collecting.taken_down(self._registry(), session.items)
+            self._collected = self._collecting.taken_down(self._registry(), [*session.items, *aside])
             if self._is_worker:
                 import msgspec
 
                 self._worker.workeroutput["onnxlite_collected"] = msgspec.to_builtins(self._collected)
-        if not self._is_worker or self._settings.mode == "plain":
+        if not self._is_worker or self._settings.mode == "plain" or quiet.is_alone(self._config):
             return
-        measured = [item for item in session.items if GUARD in item.stash and item.stash[GUARD].needs_quiet]
+        measured = [item for item in session.items if quiet.needs_quiet(item)]
         if measured:
             asked = {name for item in measured for _, name, _ in item.stash[GUARD].limits}
             loud = [name for name, check in self._registry().checks.items() if check.needs_quiet and name in asked]
@@ -193,8 +196,12 @@ class GuardSession:
 
     # -- pytest-xdist's controller -----------------------------------------------------------------------
 
-    def lend_folder(self, node: Any) -> None:
-        """Name a folder that the workers share, if they have no other to build in."""
+    def prepare(self, node: Any) -> None:
+        """Tell a worker what is this run's: a folder to build in if there is no other, the baselines, and what to leave out."""
+        if self._quiet is None:
+            self._quiet = quiet.QuietPhase(self._config)
+            self._config.pluginmanager.register(self._quiet)  # without a name, as this
+        self._quiet.prepare(node)
         if self._shared is None:
             self._shared = name_of_shared()
             self._config.add_cleanup(lambda: shutil.rmtree(str(self._shared), ignore_errors=True))
@@ -237,7 +244,7 @@ class GuardSession:
             result = yield
             self._judge(item)
         finally:
-            _put_away(item)
+            put_away(item)
         return result
 
     def _judge(self, item: pytest.Item) -> None:
@@ -250,7 +257,10 @@ class GuardSession:
         kinds = {kind for kind, _, _ in guard.limits}
         variants = {kind: arguments[guard.fixture_of(kind)] for kind in kinds}
         # Absent where an overridden variant fixture does not depend on it.
-        spec, clock = arguments.get("onnxlite_model"), self._clock(arguments.get("benchmark"))
+        spec, clock = (
+            arguments.get("onnxlite_model"),
+            clock_of(arguments.get("benchmark"), self._config, self._skips_benchmarks),
+        )
         judge = self.guardian().judge
         records = or_fail(
             lambda: judge(item.nodeid, spec, variants, guard.limits, clock, guard.other_limits, guard.declared_in)
@@ -283,23 +293,6 @@ class GuardSession:
     def _skips_benchmarks(self) -> bool:
         """Whether the run is to skip what is timed, although it is to compare or to save."""
         return self._settings.mode != "plain" and bool(self._config.getoption("benchmark_skip", False))
-
-    def _clock(self, benchmark: Any) -> Clock:
-        from pytest_onnxlite.checks.check import Clock
-
-        if self._skips_benchmarks:
-            return Clock(missing="--benchmark-skip leaves out what pytest-benchmark times. Run without it.")
-        if benchmark is None:
-            return Clock(
-                missing="pytest-benchmark is switched off, and it does the timing. Run without -p no:benchmark."
-            )
-        if not benchmark.disabled:
-            return Clock(benchmark)
-        if self._is_worker:
-            return Clock(
-                missing="nothing can be timed while pytest-xdist runs other tests at the same time. Run it with -n 0."
-            )
-        return Clock(missing="pytest-benchmark is disabled, and it does the timing. Run without --benchmark-disable.")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -357,6 +350,8 @@ class GuardSession:
         shows = any(self._config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
         if self._is_worker or shows or concluded:
             return
+        if self._quiet is not None and not self._stopped and self._quiet.lost:
+            self.run.findings.append(self._quiet.lost)
         if self.run.records or self.run.unjudged or self._settings.has_to_speak:
             from pytest_onnxlite.ending import conclude
             from pytest_onnxlite.report import junit
@@ -394,11 +389,3 @@ class GuardSession:
             terminalreporter.section(title)
         for text, colour in lines[1:]:
             terminalreporter.write_line(text, **({colour: True} if colour else {}))
-
-
-def _put_away(item: pytest.Item) -> None:
-    """Use pytest-benchmark's fixture if nothing came to be timed: it was asked for by us, and would warn."""
-    benchmark = getattr(item, "funcargs", {}).get("benchmark")
-    if benchmark is not None and benchmark.stats is None:
-        benchmark.disabled = True
-        benchmark(lambda: None)

@@ -106,7 +106,7 @@ def test_what_the_example_says_to_type_works_with_workers_in_addopts(readme: Pro
         return after
 
     # Saved: what is refused says what to type.
-    _, refused = type_in(readme, commands.SAVE)
+    _, refused = type_in(readme, f"{commands.SAVE} --dist=each")
     follow(refused, f"{commands.SAVE} -n 0")
     git(readme, "add", "-A")
     git(readme, "commit", "-qm", "a release")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -25,8 +23,8 @@ def said(result: pytest.RunResult) -> str:
     return result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize("mode", ["--onnxlite-baseline", "--onnxlite-save-baseline"])
-def test_what_needs_quiet_stops_before_running_and_says_what_to_type(digits_project: Make, mode: str) -> None:
+def test_where_no_worker_can_follow_it_stops_before_running_and_says_what_to_type(digits_project: Make) -> None:
+    """Each of the workers of --dist=each runs every test."""
     project = digits_project(
         test=f"""import pytest
 @pytest.mark.onnxlite_latency
@@ -36,41 +34,94 @@ def test_size(onnxlite_int8): pass
 def test_other(): open("ran", "w")
 """
     )
-    result = project.run(mode, "-n2")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    text = result.stderr.str()
-    assert text.count("ERROR: ") == 1
-    assert "ERROR: test_release.py::test_release: latency cannot be measured while pytest-xdist" in text
-    if mode == "--onnxlite-baseline":
-        assert f'pytest {mode} -n 0 -m "onnxlite_latency"\n' in text
-        assert f'pytest {mode} -n 2 -m "not onnxlite_latency"\n' in text
-    else:  # of a new file all is measured in one run, or nothing is saved
-        assert "Save in one process:\n  pytest --onnxlite-save-baseline -n 0\n" in text
-    assert "Traceback" not in said(result)
-    assert "INTERNALERROR" not in said(result)
-    assert not (project.path / "ran").exists()
+    for mode in ("--onnxlite-baseline", "--onnxlite-save-baseline"):
+        result = project.run(mode, "--dist=each", "--tx=2*popen")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        text = result.stderr.str()
+        assert text.count("ERROR: ") == 1
+        assert "ERROR: test_release.py::test_release: latency cannot be measured while pytest-xdist" in text
+        assert "Traceback" not in said(result)
+        assert "INTERNALERROR" not in said(result)
+        assert not (project.path / "ran").exists()
+        if mode == "--onnxlite-baseline":
+            assert f'pytest {mode} -n 0 -m "onnxlite_latency"\n' in text
+            assert f'pytest {mode} -n 2 -m "not onnxlite_latency"\n' in text
+        else:  # of a new file all is measured in one run, or nothing is saved
+            assert "Save in one process:\n  pytest --onnxlite-save-baseline -n 0\n" in text
 
 
-def test_what_it_says_to_type_works(digits_project: Make) -> None:
-    """Each command of the message, typed as it stands, in a project whose ini file asks for workers.
+LOG = """
+import os, time, pytest
 
-    Where one test has all markers: see test_commands.py.
-    """
-    timed = "@pytest.mark.onnxlite_latency(max_slowdown=1.0, max_time=0.5)\ndef test_latency(onnxlite_int8): pass"
-    project = digits_project(test=f"import pytest\n{timed}\n{SIZE}\ndef test_size(onnxlite_int8): pass\n")
-    (project.path / "pytest.ini").write_text("[pytest]\naddopts = -n 2\n")
+@pytest.fixture(autouse=True)
+def log(request):
+    began = time.time()
+    yield
+    with open("log.txt", "a") as file:
+        file.write(f"{request.node.name} {os.environ['PYTEST_XDIST_WORKER']} {began} {time.time()}\\n")
+"""
 
-    def type_what_is_said(*asked: str) -> list[int]:
-        commands = re.findall(r"^  pytest (.*)$", project.run(*asked).stderr.str(), re.MULTILINE)
-        assert commands
-        results = [project.run(UNEXPLAINED, *shlex.split(command)) for command in commands]
-        assert [result.ret for result in results] == [0] * len(commands), list(map(said, results))
-        return [result.parseoutcomes()["passed"] for result in results]
 
-    type_what_is_said("--onnxlite-save-baseline")
-    assert type_what_is_said("--onnxlite-baseline") == [1, 1]
-    # Without a baseline to compare with, a test suite goes on as it always does.
-    assert project.run().ret == 0
+@pytest.mark.alone
+def test_what_is_timed_runs_after_all_others_and_alone(project: Project, tmp_path: Path) -> None:
+    x = np.ones((4, 256), np.float32)
+    test = f"""{LOG}
+@pytest.mark.onnxlite_latency(max_slowdown=1.0, max_time=10)
+def test_timed(onnxlite_onnx): pass
+@pytest.mark.parametrize("number", range(3))
+def test_other(number): time.sleep(0.2)
+@pytest.mark.xdist_group("one")
+@pytest.mark.onnxlite_graph
+@pytest.mark.onnxlite_latency(max_slowdown=30, max_time=10)
+def test_timed_too(onnxlite_onnx): pass
+@pytest.mark.onnxlite_graph
+def test_size(onnxlite_onnx): pass
+"""
+    project.write({"onnx": dense(tmp_path / "a.onnx", 4)}, x, test=test)
+    project.save("-n2", "--dist=loadgroup").assert_outcomes(passed=6)
+    lines = [line.split() for line in (project.path / "log.txt").read_text().splitlines()]
+    timed, others = ([line for line in lines if line[0].startswith("test_timed") is kind] for kind in (True, False))
+    assert (len(timed), len(others)) == (2, 4)
+    assert {line[1] for line in timed} == {"gw2"}
+    assert min(float(line[2]) for line in timed) > max(float(line[3]) for line in others)
+    project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 16))
+    result = project.compare("-n2", "--dist=worksteal", "--onnxlite-complete", UNEXPLAINED)
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(
+        ["onnxlite: 2 tests that nothing may disturb, one after the other", "*at most 2.00x allowed*"]
+    )
+
+
+def test_nothing_that_was_to_be_timed_later_is_lost(project: Project, tmp_path: Path) -> None:
+    """A worker that dies, a run that is stopped before, and a collection that gives other tests the second time."""
+    test = """import os, pytest
+kind, worker = os.environ["KIND"], os.environ.get("PYTEST_XDIST_WORKER")
+
+@pytest.mark.onnxlite_latency
+def test_dies(onnxlite_onnx): os._exit(1)
+
+if kind != "lost" or worker in ("gw0", "gw1"):
+    @pytest.mark.onnxlite_latency
+    def test_last(onnxlite_onnx): open("last", "w").close()
+
+def test_other(): assert kind != "stopped"
+"""
+    project.write({"onnx": dense(tmp_path / "a.onnx", 2)}, np.ones((4, 256), np.float32), test=test)
+    last = project.path / "last"
+    told = {
+        "dies": (["--onnxlite-report=r.json"], "crashed while running 'test_release.py::test_dies'"),
+        "stopped": (["-x"], "stopping after 1 failures"),
+        "lost": (["-k", "not dies"], "and did not: test_release.py::test_last"),
+    }
+    for kind, (options, text) in told.items():
+        last.unlink(missing_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KIND", kind)
+            result = project.run("-n2", *options)
+        assert result.ret != 0
+        assert text in said(result)
+        assert last.exists() == (kind == "dies"), said(result)
+    assert json.loads((project.path / "r.json").read_text())["verdict"] == "fail"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other processes at work disturb it elsewhere")
