@@ -27,7 +27,7 @@ from pytest_onnxlite.settings import PREFIX, UsageMistake
 from pytest_onnxlite.stash import GUARD, RUNTIME, SETTINGS, or_fail, registry_of
 from pytest_onnxlite.text import unknown
 from pytest_onnxlite.topics import MARKERS, NO_RUNTIME, WORKERS, see
-from pytest_onnxlite.workspace import enter_shared, name_of_shared, own_folder
+from pytest_onnxlite.workspace import enter_shared, leave_shared, name_of_shared, own_folder
 
 if TYPE_CHECKING:
     from pytest_onnxlite.guard import Guardian
@@ -203,8 +203,8 @@ class GuardSession:
             self._config.pluginmanager.register(self._quiet)  # without a name, as this
         self._quiet.prepare(node)
         if self._shared is None:
-            self._shared = name_of_shared()
-            self._config.add_cleanup(lambda: shutil.rmtree(str(self._shared), ignore_errors=True))
+            shared = self._shared = name_of_shared()
+            self._config.add_cleanup(lambda: leave_shared(shared))
         node.workerinput["onnxlite_folder"] = str(self._shared)
         if self._settings.target is not None:
             from pytest_onnxlite.target import hand_over
@@ -214,6 +214,8 @@ class GuardSession:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take what a worker says at its end."""
+        if self._shared is not None and self._shared.is_dir():
+            enter_shared(self._shared)  # what it built is needed when it and all others are gone
         said: dict[str, Any] = getattr(node, "workeroutput", {})
         if "onnxlite_mistake" in said:
             raise pytest.UsageError(said["onnxlite_mistake"])

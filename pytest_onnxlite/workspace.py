@@ -92,6 +92,14 @@ def enter_shared(folder: Path) -> Path:
     return folder
 
 
+def leave_shared(folder: Path) -> None:
+    """Remove such a folder, and let go of it first, if this process holds it."""
+    lock = _Own.shared.pop(folder, None)
+    if lock is not None:
+        lock.release()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_left(place: Path) -> None:
     """Remove the folders of processes that are dead, of this user alone; who cannot be removed stays."""
     from filelock import FileLock, Timeout

@@ -99,6 +99,19 @@ def test_nothing_that_was_to_be_timed_later_is_lost(project: Project, tmp_path: 
     test = """import os, pytest
 kind, worker = os.environ["KIND"], os.environ.get("PYTEST_XDIST_WORKER")
 
+if worker == "gw2":  # before it builds anything: what the others built must be there, though all of them are gone
+    import pathlib, tempfile
+    from pytest_onnxlite.workspace import remove_left
+    place = pathlib.Path(tempfile.gettempdir())
+    for folder in place.glob("onnxlite-*"):
+        os.utime(folder, (1, 1))
+    before = set(place.iterdir())
+    remove_left(place)
+    open("removed" if before - set(place.iterdir()) else "kept", "w").close()
+
+@pytest.mark.onnxlite_size
+def test_built(onnxlite_onnx): pass
+
 @pytest.mark.onnxlite_latency
 def test_dies(onnxlite_onnx): os._exit(1)
 
@@ -111,18 +124,26 @@ def test_other(): assert kind != "stopped"
     project.write({"onnx": dense(tmp_path / "a.onnx", 2)}, np.ones((4, 256), np.float32), test=test)
     last = project.path / "last"
     told = {
-        "dies": (["--onnxlite-report=r.json"], "crashed while running 'test_release.py::test_dies'"),
+        "dies": (
+            ["--onnxlite-report=r.json", "--onnxlite-cache=off"],
+            "crashed while running 'test_release.py::test_dies'",
+        ),
         "stopped": (["-x"], "stopping after 1 failures"),
         "lost": (["-k", "not dies"], "and did not: test_release.py::test_last"),
     }
+    (tmp_path / "tmp").mkdir()
     for kind, (options, text) in told.items():
         last.unlink(missing_ok=True)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KIND", kind)
-            result = project.run("-n2", *options)
+            patch.setenv("TMPDIR", str(tmp_path / "tmp"))
+            result = project.pytester.runpytest_subprocess("-n2", *options)
         assert result.ret != 0
         assert text in said(result)
         assert last.exists() == (kind == "dies"), said(result)
+        if kind == "dies":
+            assert (project.path / "kept").exists()
+            assert not (project.path / "removed").exists()
     assert json.loads((project.path / "r.json").read_text())["verdict"] == "fail"
 
 
