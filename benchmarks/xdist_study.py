@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -93,19 +92,17 @@ def main() -> None:
         print(
             f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; the slower ones have {arguments.layers}/{LAYERS} of the layers.\n"
         )
-        print("| run | models | checks | pass | fail | inconclusive | other | median ratio | seconds in all |")
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("| run | models | checks | pass | fail | inconclusive | other | seconds in all |")
+        print("|---|---|---|---|---|---|---|---|")
         for workers in (0, arguments.workers):
             found, took = judged(folder, "--onnxlite-baseline", f"-n{workers}")
             for kind, verdicts in found.items():
                 counts = Counter(str(v["outcome"]) for v in verdicts)
                 passed = counts.pop("pass", 0) + counts.pop("improved", 0)
                 failed, unsure = counts.pop("fail", 0), counts.pop("inconclusive", 0)
-                ratios = [v["evidence"]["ratio"] for v in verdicts if "ratio" in (v["evidence"] or {})]  # type: ignore[index,operator]
-                middle = f"{statistics.median(ratios):.3f}" if ratios else "–"
                 rest = sum(counts.values())
                 print(
-                    f"| -n {workers} | {kind} | {len(verdicts)} | {passed} | {failed} | {unsure} | {rest} | {middle} | {took:.0f} |",
+                    f"| -n {workers} | {kind} | {len(verdicts)} | {passed} | {failed} | {unsure} | {rest} | {took:.0f} |",
                     flush=True,
                 )
 
