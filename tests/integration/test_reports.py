@@ -497,11 +497,11 @@ def test_show_prints_what_is_guarded(reported: Reported, tmp_path: Path) -> None
     done = command("show", cwd=reported.path)
     assert done.returncode == 0, done.stdout
     assert re.search(
-        r"^digits +int8 +97\.\d % +- +4\d\d\.\d+ KiB +\S+ [µm]s +\S+ MiB +\d+ nodes +- +4\d\d",
+        r"^digits +int8 +97\.\d % +- +4\d\d\.\d+ KiB +\S+ [µm]s +- +\S+ MiB +\d+ nodes +- +4\d\d",
         done.stdout,
         re.MULTILINE,
     )
-    assert re.search(r"^digits +onnx +97\.\d % +- +1\.\d+ MiB +- +- +- +- +1\.", done.stdout, re.MULTILINE)
+    assert re.search(r"^digits +onnx +97\.\d % +- +1\.\d+ MiB +- +- +- +- +- +1\.", done.stdout, re.MULTILINE)
     assert "1 model, 2 variants" in done.stdout
     broken = tmp_path / "baselines"
     shutil.copytree(reported.path / "baselines", broken)
