@@ -21,6 +21,10 @@ from pytest_onnxlite.settings import PREFIX, UsageMistake
 from pytest_onnxlite.stash import DECLARED, GUARD
 
 
+# What marks a virtual environment, of venv or of conda; pytest looks into none unless it is told to.
+_OF_ENVIRONMENTS = ("pyvenv.cfg", "conda-meta/history")
+
+
 class Collecting:
     """Hears of every test that is collected, of all that is not, and why; a plugin of pytest's.
 
@@ -74,7 +78,9 @@ class Collecting:
         return str(path) in ignored or any(fnmatch(str(path), glob) for glob in globs)
 
     def _is_hidden(self, path: Path) -> bool:
-        """Tell whether a conftest.py's `collect_ignore`, or the ini file's `norecursedirs`, names a path."""
+        """Tell whether pytest never looks into a path, or a conftest.py's `collect_ignore` or the ini file's `norecursedirs` names it."""
+        if path.name == "__pycache__" or any((path / mark).is_file() for mark in _OF_ENVIRONMENTS):
+            return True
         if any(fnmatch(path.name, pattern) for pattern in self._config.getini("norecursedirs")) and path.is_dir():
             return True
         for plugin in self._config.pluginmanager.get_plugins():

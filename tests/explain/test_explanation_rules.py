@@ -91,7 +91,6 @@ def test_an_explanation_without_time_says_what_is_missing_and_leaves_the_verdict
     assert (verdict["outcome"], verdict["red"]) == ("fail", True)
     lines = [verdict["explanation"]["why"], *verdict["explanation"]["lines"]]
     assert any("--onnxlite-explain-time" in line for line in lines), lines
-    assert "answers" not in verdict["explanation"]
 
 
 def test_a_profile_without_time_runs_each_model_in_one_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

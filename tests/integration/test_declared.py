@@ -210,10 +210,8 @@ def test_junit_has_them_as_test_cases(declare: Write) -> None:
 
 def test_workers_share_them(declare: Write) -> None:
     project = declare(HEAD + LIMITS + 'latency = {variant = "int8"}\n', wrong=40)
+    # What is timed is run after the others, and has nothing to be compared with.
     project.run("-n2").assert_outcomes(passed=2, failed=1, skipped=1)
-    result = project.compare("-n2")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "onnxlite::digits::int8::latency: latency cannot be measured" in said(result)
 
 
 @pytest.mark.alone

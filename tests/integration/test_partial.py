@@ -165,6 +165,19 @@ def test_a_baseline_whose_test_is_gone_is_red(guarded: Project, case: str, named
         assert "suite/test_int8.py::test_accuracy was not collected" in said(result)
 
 
+def test_folders_that_pytest_never_looks_into_make_no_run_partial(guarded: Project) -> None:
+    """Compiled modules, which nearly every second run finds, and environments of any name."""
+    for mark in ("suite/__pycache__/some.pyc", "env/pyvenv.cfg", "tools/conda-meta/history"):
+        file = guarded.path / mark
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    (guarded.path / "suite" / "test_int8.py").unlink()
+    forget_names(guarded)
+    result = guarded.compare()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["ERROR: no test looked at the baseline digits/int8.json: *"])
+
+
 def test_a_run_from_the_folder_of_the_tests_is_a_full_one(guarded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(guarded.path / "suite")
     guarded.compare("--onnxlite-complete").assert_outcomes(passed=5)

@@ -60,7 +60,7 @@ NOT_PREPARED = "prepared without symbolic shape inference: "
 GRAPH_GREW = (
     "Why: no weight is left to quantize, and the graph itself takes .* more than before.*ratio= that would pass"
 )
-BROUGHT_IN = r"Why: p2o\.\w+\.\d+ \(\w+\) adds the largest error \(own SQNR [-\d.]+ dB; the other quantized layers"
+BROUGHT_IN = r"p2o\.\w+\.\d+ \(\w+\) adds the largest error \(own SQNR [-\d.]+ dB; the other quantized layers"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,8 @@ def test_text_in_pictures(
     file, make, shape = model
     path = wheel("rapidocr_onnxruntime", "models", file)
     spec = f"metric='cosine', recipe={recipe}, calibration=data['x'][:4]"
-    found, text = guard(project, path, make(*shape), ratio, spec)
+    # Which layers are tried first depends on the time there is: as much as all of them take, on a busy machine too.
+    found, text = guard(project, path, make(*shape), ratio, spec, explain=60)
     assert found == red, text
     assert [pattern for pattern in said if not re.search(pattern, text)] == [], text
 
