@@ -20,7 +20,6 @@ from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.settings import PREFIX, UsageMistake
 from pytest_onnxlite.stash import DECLARED, GUARD
 
-
 # What marks a virtual environment, of venv or of conda; pytest looks into none unless it is told to.
 _OF_ENVIRONMENTS = ("pyvenv.cfg", "conda-meta/history")
 
