@@ -9,12 +9,13 @@ from typing import TypeVar
 import numpy as np
 
 from pytest_onnxlite.errors import hide_mistakes
+from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.lint import block_shapes, clipping, coverage, half, pairs, parameters, sizes, validity, values
 from pytest_onnxlite.lint.biases import check_bias
 from pytest_onnxlite.lint.context import Context
 from pytest_onnxlite.lint.finding import Finding, GraphError, report
 from pytest_onnxlite.lint.likeness.check import check_source
-from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, asking, load_model, no_collections
+from pytest_onnxlite.lint.loading import LoadedModel, ModelLike, asking, load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
 from pytest_onnxlite.lint.products import check_dynamic_quantizers, check_product, check_weight_types
 from pytest_onnxlite.lint.randomness import check_randomness

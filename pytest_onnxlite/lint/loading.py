@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from pytest_onnxlite.errors import hide_mistakes
+from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import Owner, load_graph, tensors, walk
 from pytest_onnxlite.text import first_line
@@ -69,18 +69,6 @@ class LoadedModel:
         if self.model is None:
             raise GraphError(f"{self.label}: {self.unreadable}. Export the model again.")
         return self.model
-
-
-@contextmanager
-def no_collections() -> Iterator[None]:
-    """Look for no cycles of garbage meanwhile: among the many objects of a large graph that takes as long as all else."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager
@@ -160,6 +148,7 @@ def _undamaged(label: str, path: Path | None, proto: onnx.ModelProto) -> LoadedM
 def _convert(proto: onnx.ModelProto, path: Path | None) -> tuple[ir.Model | None, str]:
     """Return a model as onnx-ir, or None and why there is none."""
     try:
+        # Among the many objects of a large graph a search for garbage takes as long as all else.
         with no_collections():
             model = ir.from_proto(_without_maps(proto))
     except Exception as error:  # onnx-ir wraps whatever it met

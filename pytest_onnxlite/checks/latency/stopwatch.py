@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Generator, Mapping
 from math import inf
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.runtime.sessions import open_runner
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.text import first_line
@@ -195,19 +195,16 @@ class Stopwatch:
             self.data.append(self._benchmark.stats.stats.data[-1])
             advance(lambda: turns.send(self.data[-1]))
 
-        enabled = gc.isenabled()
-        gc.disable()
         try:
-            advance(lambda: next(turns))
-            # Ends by _Enough: how many rounds are needed shows on the way.
-            self._benchmark.pedantic(
-                self.run_candidate, teardown=after_round, rounds=1_000_000_000, iterations=self.iterations
-            )
+            with no_collections():
+                advance(lambda: next(turns))
+                # Ends by _Enough: how many rounds are needed shows on the way.
+                self._benchmark.pedantic(
+                    self.run_candidate, teardown=after_round, rounds=1_000_000_000, iterations=self.iterations
+                )
         except _Enough:
             pass
         finally:
-            if enabled:
-                gc.enable()
             self.close()
         return result[0]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
 from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE, Verdict
+from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.statistics import fewest_queries, quantile, quantile_interval
 from pytest_onnxlite.text import time_text
@@ -135,19 +135,17 @@ def measure(
 def _measure(
     bench: Queries, references: Mapping[str, Reference], asked: Asked, sessions: int, rng: random.Random
 ) -> Latency:
-    start, comparisons, enabled = perf_counter(), {}, gc.isenabled()
-    gc.disable()
+    start, comparisons = perf_counter(), {}
     try:
-        queries = asked.queries(bench.calibrate())
-        for purpose, reference in references.items():
-            comparisons[purpose] = _compare(bench, reference, asked, queries, rng)
-        for _ in range(0 if references else sessions):
-            bench.open_alone()
-            for _ in range(queries):
-                bench.time_candidate()
+        with no_collections():
+            queries = asked.queries(bench.calibrate())
+            for purpose, reference in references.items():
+                comparisons[purpose] = _compare(bench, reference, asked, queries, rng)
+            for _ in range(0 if references else sessions):
+                bench.open_alone()
+                for _ in range(queries):
+                    bench.time_candidate()
     finally:
-        if enabled:
-            gc.enable()
         bench.end()
     share = asked.percentile / 100
     times = list(chain.from_iterable(bench.data))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -16,6 +14,7 @@ from pytest_onnxlite.checks.throughput.measurement import Throughput
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
 from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.variants.running import shapes_of
@@ -23,17 +22,6 @@ from pytest_onnxlite.variants.running import shapes_of
 # Pairs of blocks from one pair of sessions: for so many seconds of each side, within these numbers.
 _PAIR_SECONDS = 0.06
 _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 10
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def measure(
@@ -80,7 +68,7 @@ def measure(
         )
 
     try:
-        with _without_collector():
+        with no_collections():
             return interruptible(measured, crew.under_way, crew.stop)
     except TooLong as error:
         raise OnnxliteError(
