@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from threading import Event
 from time import perf_counter
 from typing import Any
 
+from pytest_onnxlite.checks.turns.sessions import Sessions
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.runners import open_runners
 from pytest_onnxlite.runtime.waiting import Waiting, without
@@ -19,10 +19,6 @@ from pytest_onnxlite.variants.running import shapes_of, size_of
 Run = Callable[[], Any]
 # The runtime plans its memory for each shape when that is run first.
 _WARM_UP_SECONDS = 0.005
-
-
-class _Stopped(BaseException):
-    """Somebody else wants the measurement to end."""
 
 
 class _Session:
@@ -37,7 +33,7 @@ class _Session:
         return run
 
 
-class Queries:
+class Queries(Sessions[_Session]):
     """What `take_turns` needs to time single inferences; made, used and closed in one thread.
 
     Both sessions of a pair are fed with the same batches in the same order, and the next pair goes on with the batch after.
@@ -57,7 +53,7 @@ class Queries:
     def __init__(
         self, candidate: Path, feeds: Sequence[Mapping[str, Array]], runtime: Runtime, *, has_waiting: bool
     ) -> None:
-        self._candidate_path = self._reference_path = candidate
+        super().__init__(candidate, candidate, _Session([], 0))
         self._feeds = [dict(one) for one in feeds]
         random.Random(0).shuffle(self._feeds)  # data sets are often sorted by class
         shapes = [tuple(sorted(shapes_of(one).items())) for one in self._feeds]
@@ -65,19 +61,9 @@ class Queries:
         self.longest = shapes_of(max(self._feeds, key=lambda one: size_of(shapes_of(one))))
         self._runtime, self._has_waiting = runtime, has_waiting
         self._waiting = Waiting(is_known=False)
-        self._candidate = self._reference = self._twin = _Session([], 0)
         self._asked = 0
-        self._stopped = Event()
         self.data: list[list[float]] = []
         self.reference_data: list[float] = []
-
-    def stop(self) -> None:
-        """End the measurement, from another thread: the inference that is under way is the last."""
-        self._stopped.set()
-
-    def _go_on(self) -> None:
-        if self._stopped.is_set():
-            raise _Stopped
 
     def compare_with(self, reference: Path) -> None:
         """Take another reference from here on."""
@@ -103,38 +89,24 @@ class Queries:
         session = self._open(self._candidate_path)
         return min(self._timed(session) for _ in range(5))
 
-    def close(self) -> None:
-        """Let all sessions go."""
-        self._candidate = self._reference = self._twin = _Session([], 0)
+    def open_alone(self) -> None:
+        """Open a fresh session of the candidate."""
+        self._begin()
+        super().open_alone()
+
+    def open_pair(self, candidate_first: bool) -> None:
+        """Open fresh sessions of both, in the order given."""
+        self._begin()
+        super().open_pair(candidate_first)
+
+    def _begin(self) -> None:
+        self._asked += len(self.data[-1]) if self.data else 0
+        self.data.append([])
 
     def end(self) -> None:
         """Let everything go."""
         self.close()
         self._waiting.close()
-
-    def _begin(self) -> None:
-        self.close()
-        self._asked += len(self.data[-1]) if self.data else 0
-        self.data.append([])
-
-    def open_alone(self) -> None:
-        """Open a fresh session of the candidate."""
-        self._begin()
-        self._candidate = self._open(self._candidate_path)
-
-    def open_pair(self, candidate_first: bool) -> None:
-        """Open fresh sessions of both, in the order given."""
-        self._begin()
-        if candidate_first:
-            self._candidate = self._open(self._candidate_path)
-        self._reference = self._open(self._reference_path)
-        if not candidate_first:
-            self._candidate = self._open(self._candidate_path)
-
-    def open_self_pair(self) -> None:
-        """Open two fresh sessions of the reference."""
-        self.close()
-        self._reference, self._twin = self._open(self._reference_path), self._open(self._reference_path)
 
     def _timed(self, session: _Session) -> float:
         self._go_on()
@@ -157,11 +129,3 @@ class Queries:
     def time_reference_twin(self) -> float:
         """Time one inference of the reference's second session."""
         return self._timed(self._twin)
-
-    def rest(self, seconds: float) -> None:
-        """Do nothing for a while."""
-        self._stopped.wait(seconds)
-
-    def now(self) -> float:
-        """Return the time in seconds."""
-        return perf_counter()

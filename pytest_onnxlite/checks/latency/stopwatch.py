@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Mapping
 from math import inf
 from pathlib import Path
 from statistics import median
-from threading import Event
 from time import perf_counter
 from typing import Any
 
 from pytest_onnxlite.checks.turns.comparison import Comparison
+from pytest_onnxlite.checks.turns.sessions import Sessions
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.runtime.sessions import open_runner
@@ -29,10 +29,6 @@ _WARMUP_RUNS = 2
 _WARMUP_SECONDS = 0.005
 
 
-class _Stopped(BaseException):
-    """Somebody else wants the measurement to end."""
-
-
 class _Enough(BaseException):
     """Ends pytest-benchmark's rounds.
 
@@ -40,7 +36,7 @@ class _Enough(BaseException):
     """
 
 
-class Stopwatch:
+class Stopwatch(Sessions[Callable[[], Any]]):
     """Sessions of candidate and reference, and a pytest-benchmark fixture as the candidate's clock."""
 
     def __init__(
@@ -50,15 +46,10 @@ class Stopwatch:
         runtime: Runtime,
         benchmark: Any,
     ) -> None:
-        self._candidate_path = candidate
-        self._reference_path = candidate
+        super().__init__(candidate, candidate, _nothing)
         self._feeds = dict(feeds)
         self._runtime = runtime
         self._benchmark = benchmark
-        self._candidate: Callable[[], Any] = _nothing
-        self._reference: Callable[[], Any] = _nothing
-        self._twin: Callable[[], Any] = _nothing
-        self._stopped = Event()
         self.iterations = 1
         self.data: list[float] = []
         self.sessions: list[int] = []
@@ -92,38 +83,14 @@ class Stopwatch:
             raise OnnxliteError(f"{_runtime(path)} cannot run {path.name} to time it: {first_line(error)}") from None
         return run
 
-    def close(self) -> None:
-        """Let all sessions go."""
-        self._candidate = self._reference = self._twin = _nothing
-
-    def open_alone(self) -> None:
-        """Open a fresh session of the candidate."""
-        self.close()
-        self._open_candidate()
-
     def _open_candidate(self) -> None:
-        self._candidate = self._open(self._candidate_path)
+        super()._open_candidate()
         self.sessions.append(len(self.data))
-
-    def open_pair(self, candidate_first: bool) -> None:
-        """Open fresh sessions of both, in the order given."""
-        self.close()
-        if candidate_first:
-            self._open_candidate()
-        self._reference = self._open(self._reference_path)
-        if not candidate_first:
-            self._open_candidate()
 
     def open_reference(self) -> None:
         """Open a fresh session of the reference alone."""
         self.close()
         self._reference = self._open(self._reference_path)
-
-    def open_self_pair(self) -> None:
-        """Open two fresh sessions of the reference."""
-        self.close()
-        self._reference = self._open(self._reference_path)
-        self._twin = self._open(self._reference_path)
 
     def time_reference(self) -> float:
         """Time a block of the reference, and note the fastest."""
@@ -134,22 +101,6 @@ class Stopwatch:
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second session."""
         return self._timed(self._run_twin, self.iterations)
-
-    def rest(self, seconds: float) -> None:
-        """Let the machine's scheduler place the threads anew."""
-        self._stopped.wait(seconds)
-
-    def now(self) -> float:
-        """Return the time in seconds."""
-        return perf_counter()
-
-    def stop(self) -> None:
-        """End the measurement, from another thread: the inference or the block that is under way is the last."""
-        self._stopped.set()
-
-    def _go_on(self) -> None:
-        if self._stopped.is_set():
-            raise _Stopped
 
     def _timed(self, run: Callable[[], Any], iterations: int) -> float:
         self._go_on()

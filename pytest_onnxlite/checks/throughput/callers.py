@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite.checks.determinism import differs
+from pytest_onnxlite.checks.turns.sessions import Sessions, Stopped
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import open_session, session_runner
 from pytest_onnxlite.spec import Array, Runtime
@@ -26,10 +27,6 @@ BLOCK_SECONDS = 0.01
 _WARMUPS = 2
 # Inferences of each caller whose answers are compared with those of one caller by itself.
 _ANSWERS = 8
-
-
-class Stopped(BaseException):
-    """Somebody wants the measurement to end."""
 
 
 class Crew:
@@ -99,17 +96,14 @@ class Crew:
             jobs.put(None)
 
 
-class Callers:
+class Callers(Sessions[Sequence[Runner]]):
     """Sessions of candidate and reference, each called by all threads of a crew in its turn; a `TimingBench`."""
 
     def __init__(
         self, candidate: Path, reference: Path, feeds: Mapping[str, Array], runtime: Runtime, crew: Crew
     ) -> None:
-        self._candidate_path, self._reference_path = candidate, reference
+        super().__init__(candidate, reference, ())
         self._feeds, self._runtime, self._crew = dict(feeds), runtime, crew
-        # Of the candidate, or of the reference's twin; and of the reference.
-        self._one: Sequence[Runner] = ()
-        self._other: Sequence[Runner] = ()
         self.iterations = crew.count
         self.seconds: list[float] = []
         self.fastest = inf
@@ -169,65 +163,33 @@ class Callers:
 
     def calibrate(self) -> float:
         """Choose how many inferences make a block; returns the seconds of one block."""
-        self._one = self._open(self._candidate_path)
+        self._open_candidate()
         count = self._crew.count
-        each = min(self._run(self._candidate_path, self._one, count) for _ in range(3))
+        each = min(self._run(self._candidate_path, self._candidate, count) for _ in range(3))
         if each < BLOCK_SECONDS:
             trial = max(1, int(BLOCK_SECONDS / each / 2))
-            each = min(self._run(self._candidate_path, self._one, trial * count) for _ in range(3)) / trial
+            each = min(self._run(self._candidate_path, self._candidate, trial * count) for _ in range(3)) / trial
         # As many for each caller, so that none waits at the end while another does one more.
         self.iterations = count * max(1, round(BLOCK_SECONDS / each))
         return each * self.iterations / count
-
-    def open_alone(self) -> None:
-        """Open a fresh session of the candidate."""
-        self.close()
-        self._one = self._open(self._candidate_path)
-
-    def open_pair(self, candidate_first: bool) -> None:
-        """Open fresh sessions of both, in the order given."""
-        self.close()
-        if candidate_first:
-            self._one = self._open(self._candidate_path)
-        self._other = self._open(self._reference_path)
-        if not candidate_first:
-            self._one = self._open(self._candidate_path)
-
-    def open_self_pair(self) -> None:
-        """Open two fresh sessions of the reference."""
-        self.close()
-        self._other = self._open(self._reference_path)
-        self._one = self._open(self._reference_path)
-
-    def close(self) -> None:
-        """Let all sessions go."""
-        self._one = self._other = ()
 
     def _time(self, path: Path, runners: Sequence[Runner]) -> float:
         return self._run(path, runners, self.iterations) / self.iterations
 
     def time_candidate(self) -> float:
         """Time a block of the candidate; seconds per inference of all callers together."""
-        self.seconds.append(self._time(self._candidate_path, self._one))
+        self.seconds.append(self._time(self._candidate_path, self._candidate))
         return self.seconds[-1]
 
     def time_reference(self) -> float:
         """Time a block of the reference, and note the fastest."""
-        seconds = self._time(self._reference_path, self._other)
+        seconds = self._time(self._reference_path, self._reference)
         self.fastest = min(self.fastest, seconds)
         return seconds
 
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second session."""
-        return self._time(self._reference_path, self._one)
-
-    def rest(self, seconds: float) -> None:
-        """Let the machine's scheduler place the threads anew."""
-        time.sleep(seconds)
-
-    def now(self) -> float:
-        """Return the time in seconds."""
-        return time.perf_counter()
+        return self._time(self._reference_path, self._twin)
 
 
 def _arrays(answer: Sequence[Any]) -> list[Array]:
