@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -176,6 +177,23 @@ def test_answers_that_callers_spoil_for_each_other_are_no_throughput(
         OnnxliteError, match=r"a\.onnx gives \d+ of 16 times other answers when 2 callers ask one session"
     ):
         of_callers(model, None)
+
+
+def test_random_answers_that_are_alike_twice_by_chance_are_not_the_callers_doing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, model = Callers._open, dense(tmp_path / "a.onnx", 1)
+    asked = itertools.count()
+
+    def open_random(self: Callers, path: Path) -> Sequence[callers.Runner]:
+        def random(run: callers.Runner) -> Any:
+            number = next(asked)
+            return [output + max(0, number - 1) for output in run()]
+
+        return [partial(random, run) for run in opened(self, path)]
+
+    monkeypatch.setattr(Callers, "_open", open_random)
+    assert of_callers(model, None).per_second > 0
 
 
 def test_a_failure_while_it_is_timed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
