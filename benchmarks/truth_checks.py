@@ -32,7 +32,7 @@ class OneSession(Stopwatch):
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
 def test_truth(benchmark: Any, model: Model) -> None:
     feeds = feeds_of(model)
-    stopwatch = OneSession(model.path, feeds, 1, benchmark)
+    stopwatch = OneSession(model.path, feeds, Runtime(), benchmark)
     stopwatch.calibrate()
     session = open_session(model.path, Runtime(threads=1))
     stopwatch.open_with(session, feeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.judge_processors import judge_processor
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Elsewhere, Recount, Score
+from pytest_onnxlite.checks.latency import budget
 from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, judge_budget
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency
@@ -26,6 +28,7 @@ from pytest_onnxlite.checks.size.measurement import Size
 from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.spec import Runtime
 from pytest_onnxlite.statistics import share_interval
 
 MIB = 1 << 20
@@ -112,6 +115,34 @@ def test_a_time_is_within_where_its_upper_bound_is(found: list[AgainstBudget], o
     verdict = judge_budget(0.01, found)
     assert (verdict.against, verdict.outcome) == (LIMIT, outcome)
     assert bool(verdict.message) == (outcome is not Outcome.PASS)
+
+
+def test_one_disturbed_session_in_each_set_is_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The upper bound of eight sessions is their slowest: so what one of them met decided, until more were added.
+    steps = iter([(0.005,) * 7 + (0.02,), (0.005,) * 8])
+    monkeypatch.setattr(budget, "_sessions", lambda *_: next(steps))
+    first = replace(times(0.005), sessions=(0.005,) * 7 + (0.02,))
+    found = budget.against_budget(LatencyLimit(max=0.01), first, Path("model.onnx"), {}, Runtime())
+    assert len(found.again) == 16
+    assert judge_budget(0.01, [found]).outcome is Outcome.PASS
+
+
+def test_what_no_session_decides_ends_with_the_time_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def half_of_each(*_: object) -> tuple[float, ...]:
+        asked.append(1)
+        return (0.005,) * 4 + (0.02,) * 4
+
+    monkeypatch.setattr(budget, "_sessions", half_of_each)
+    monkeypatch.setattr(budget, "look_longer", lambda *_: 0.005)
+    first = replace(times(0.005), sessions=half_of_each())
+    found = budget.against_budget(LatencyLimit(max=0.01), first, Path("model.onnx"), {}, Runtime())
+    assert (len(asked), len(found.again)) == (1 + 16, 128)
+    assert judge_budget(0.01, [found]).outcome is Outcome.INCONCLUSIVE
+    asked.clear()
+    budget.against_budget(LatencyLimit(max=0.01, max_time=1e-9), first, Path("model.onnx"), {}, Runtime())
+    assert len(asked) == 1
 
 
 def test_a_time_is_judged_on_the_machine_that_it_was_written_for_alone() -> None:

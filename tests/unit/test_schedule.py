@@ -57,8 +57,8 @@ class FakeBench:
         return self.clock
 
 
-def drive(bench: FakeBench, max_time: float = 1000.0, is_long: bool = False) -> Comparison:
-    plan = Plan("last release", MOST, 0.05, 5, is_long, max_time)
+def drive(bench: FakeBench, max_time: float = 1000.0, is_long: bool = False, rests: bool = False) -> Comparison:
+    plan = Plan("last release", MOST, 0.05, 5, is_long, max_time, rests=rests)
     return compare_in_turns(bench, plan, random.Random(0))
 
 
@@ -165,14 +165,22 @@ def test_a_session_is_known_by_its_fast_blocks() -> None:
     assert quantile([1.0, 1.0, 1.0, *[9.0] * 17], 0.1) == 1.0
 
 
-def test_long_inferences_rest_once_eight_pairs_have_not_decided() -> None:
+def test_long_inferences_of_several_threads_rest_once_eight_pairs_have_not_decided() -> None:
     quiet = FakeBench(1.0)
-    drive(quiet, is_long=True)
+    drive(quiet, is_long=True, rests=True)
     assert "rest" not in quiet.events
     rng = random.Random(3)
     noisy = FakeBench(1.0, lambda: rng.gauss(1, 0.05))
-    drive(noisy, is_long=True)
+    drive(noisy, is_long=True, rests=True)
     assert noisy.events.count("rest") == 2 * 15 * (opened(noisy) - 8) > 0
+
+
+def test_long_inferences_of_one_thread_go_on_in_steps_of_the_same_length() -> None:
+    rng = random.Random(3)
+    noisy = FakeBench(1.0, lambda: rng.gauss(1, 0.05))
+    drive(noisy, is_long=True)
+    assert "rest" not in noisy.events
+    assert noisy.events.count("reference") == 5 * opened(noisy) > 5 * 8
 
 
 @pytest.mark.parametrize(("slowdown", "alarms"), [(1.0, 0), (1.03, 0), (1.10, 200), (1.15, 200)])

@@ -15,7 +15,7 @@ from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.references import most_today
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
-from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
+from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns, rounds_in
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing
@@ -90,8 +90,9 @@ def compare(
         bench = _Processes(candidate, reference, path)
         try:
             seconds = bench.calibrate()
-            rounds = min(max(round(_PAIR_SECONDS / max(seconds, BLOCK_SECONDS)), _FEWEST_ROUNDS), _MOST_ROUNDS)
-            plan = Plan(LAST_RELEASE, most, limit.max_slowdown, rounds, seconds > _LONG_SECONDS, limit.max_time)
+            rounds = rounds_in(_PAIR_SECONDS, max(seconds, BLOCK_SECONDS), _FEWEST_ROUNDS, _MOST_ROUNDS)
+            is_long = seconds > _LONG_SECONDS
+            plan = Plan(LAST_RELEASE, most, limit.max_slowdown, rounds, is_long, limit.max_time, rests=is_long)
             found = compare_in_turns(bench, plan)
         except ChildError as error:
             raise OnnxliteError(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 
 from pytest_onnxlite.baseline.fingerprint import machine_names, usable_cpus
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency.judge import LOOK_SECONDS
-from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, is_within, judge_budget
+from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, is_decided, is_within, judge_budget
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measure import look_longer, measure
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.turns.schedule import MOST_PAIRS
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.text import time_text
@@ -61,8 +63,24 @@ def against_budget(
     assert limit.max is not None
     if is_within(first.sessions, limit.max):
         return AgainstBudget(first)
-    again = measure(
-        Timer(leaves_waiting_out=runtime.threads <= usable_cpus()),
+    again, start = _sessions(first, path, feeds, runtime, limit), perf_counter()
+    while (
+        not is_decided(again, limit.max) and len(again) < MOST_PAIRS and perf_counter() - start < limit.max_time
+    ):  # one session that was disturbed is no reason to say nothing
+        again += _sessions(first, path, feeds, runtime, limit)
+    if is_within(again, limit.max):
+        return AgainstBudget(first, again)
+    fastest = look_longer(path, feeds, runtime, limit.max, min(LOOK_SECONDS, limit.max_time))
+    return AgainstBudget(first, again, fastest)
+
+
+def _sessions(
+    first: Latency, path: Path, feeds: Mapping[str, Array], runtime: Runtime, limit: LatencyLimit
+) -> tuple[float, ...]:
+    """Time fresh sessions by themselves; returns the median seconds of each."""
+    clock = Timer(leaves_waiting_out=runtime.threads <= usable_cpus())
+    return measure(
+        clock,
         path,
         {},
         feeds,
@@ -70,8 +88,4 @@ def against_budget(
         runtime=runtime,
         resolution=limit.max_slowdown,
         max_time=limit.max_time,
-    )
-    if is_within(again.sessions, limit.max):
-        return AgainstBudget(first, again.sessions)
-    fastest = look_longer(path, feeds, runtime, limit.max, min(LOOK_SECONDS, limit.max_time))
-    return AgainstBudget(first, again.sessions, fastest)
+    ).sessions

@@ -18,16 +18,15 @@ from pytest_onnxlite.checks.latency.pace import pace
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.turns.comparison import Comparison
-from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, take_turns
+from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, rounds_in, take_turns
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.statistics import quantile
 from pytest_onnxlite.variants.running import shapes_of
 
-# Pairs of blocks from one pair of sessions: for this many seconds, within these numbers.
-_PAIR_SECONDS = 0.04
-
-
-_FEWEST_ROUNDS, _MOST_ROUNDS = 5, 40
+# Pairs of blocks from one pair of sessions: for this many seconds of each side, within these numbers.
+_PAIR_SECONDS, _FEWEST_ROUNDS, _MOST_ROUNDS = 0.02, 5, 20
+# Of long inferences, each of which says less.
+_LONG_PAIR_SECONDS, _FEWEST_LONG_ROUNDS = 0.16, 4
 
 
 # An inference that is longer than this never has a busy machine for itself. And its threads stay where the scheduler
@@ -102,8 +101,8 @@ def _measure(
 ) -> Latency:
     start = perf_counter()
     seconds = stopwatch.calibrate()
-    rounds = round(_PAIR_SECONDS / max(seconds, BLOCK_SECONDS))
-    rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
+    is_long = seconds > _LONG_SECONDS
+    rounds = _rounds(seconds, is_long)
 
     def in_turn() -> Generator[None, float, dict[str, Comparison]]:
         found = {}
@@ -114,8 +113,9 @@ def _measure(
                 reference.most,
                 resolution,
                 rounds,
-                is_long=seconds > _LONG_SECONDS,
+                is_long=is_long,
                 max_time=max_time,
+                rests=is_long and runtime.threads > 1,
             )
             comparison = yield from take_turns(stopwatch, plan, rng)
             found[purpose] = replace(comparison, fastest=stopwatch.fastest)
@@ -138,6 +138,13 @@ def _measure(
         duration=perf_counter() - start,
         fast=quantile(stopwatch.data, FAST),
     )
+
+
+def _rounds(seconds: float, is_long: bool) -> int:
+    """Return how many pairs of blocks a pair of sessions has, to begin with."""
+    if is_long:
+        return rounds_in(_LONG_PAIR_SECONDS, seconds, _FEWEST_LONG_ROUNDS, _MOST_ROUNDS)
+    return rounds_in(_PAIR_SECONDS, max(seconds, BLOCK_SECONDS), _FEWEST_ROUNDS, _MOST_ROUNDS)
 
 
 def _is_crowded() -> bool:

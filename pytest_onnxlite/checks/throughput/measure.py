@@ -12,7 +12,7 @@ from pytest_onnxlite.checks.throughput.callers import BLOCK_SECONDS, Callers, Cr
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measurement import Throughput
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
-from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns
+from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, rounds_in
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
@@ -83,7 +83,7 @@ def measure(
 def _compare(bench: Callers, limit: ThroughputLimit, alone: bool) -> Comparison | None:
     bench.require_same_answers()
     block = bench.calibrate()
-    rounds = min(max(round(_PAIR_SECONDS / max(block, BLOCK_SECONDS)), _FEWEST_ROUNDS), _MOST_ROUNDS)
+    rounds = rounds_in(_PAIR_SECONDS, max(block, BLOCK_SECONDS), _FEWEST_ROUNDS, _MOST_ROUNDS)
     try:
         if alone:
             for _ in range(STEP):
@@ -92,7 +92,7 @@ def _compare(bench: Callers, limit: ThroughputLimit, alone: bool) -> Comparison 
                     bench.time_candidate()
             return None
         # A block is never short enough to have a busy machine for itself.
-        plan = Plan(LAST_RELEASE, 1 + limit.max_slowdown, limit.max_slowdown, rounds, True, limit.max_time)
+        plan = Plan(LAST_RELEASE, 1 + limit.max_slowdown, limit.max_slowdown, rounds, True, limit.max_time, rests=True)
         return replace(compare_in_turns(bench, plan), fastest=bench.fastest)
     finally:
         bench.close()

@@ -30,11 +30,9 @@ FAST = 0.1
 _REST_SECONDS = 0.02
 
 
-# Session pairs that are added while the bounds do not decide.
+# Session pairs that are added while the bounds do not decide, and the most in all.
 STEP = smallest_sample(CONFIDENCE)
-
-
-_MAX_PAIRS = 16 * STEP
+MOST_PAIRS = 16 * STEP
 
 
 Turns = Generator[None, float, Comparison]
@@ -79,6 +77,7 @@ class Plan:
         resolution: the uncertainty of a ratio, relative to it, that is too much to judge by.
         rounds: pairs of blocks from one pair of sessions, to begin with.
         is_long: whether one inference is longer than a busy machine ever leaves alone.
+        rests: whether a longer look rests before each block, so that the system places threads anew.
         max_time: seconds after which no more session pairs are added.
         percentile: what a session pair is known by instead of its median, such as 99; blocks are single inferences then.
     """
@@ -90,6 +89,15 @@ class Plan:
     is_long: bool
     max_time: float
     percentile: float | None = None
+    rests: bool = False
+
+    def blocks(self, longer: bool) -> int:
+        """Return how many pairs of blocks one pair of sessions has.
+
+        What is added where eight pairs have not decided is longer, but for long inferences of one thread: there a block says
+        little and a session no more than its blocks, so that steps that are short decide sooner (benchmarks/long_study.py).
+        """
+        return self.rounds * (_LONGER if longer and (self.rests or not self.is_long) else 1)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,18 @@ class _Pair:
 
     paired: float
     fast: float
+
+
+def rounds_in(seconds: float, block: float, fewest: int, most: int) -> int:
+    """Return how many pairs of blocks take so many seconds of each side, within bounds.
+
+    Args:
+        seconds: that they should take.
+        block: seconds of one.
+        fewest: the least.
+        most: the largest number.
+    """
+    return min(max(round(seconds / block), fewest), most)
 
 
 def compare_in_turns(bench: TimingBench, plan: Plan, rng: random.Random | None = None) -> Comparison:
@@ -133,9 +153,9 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
         bench.open_pair(candidate_first)
         candidate: list[float] = []
         reference: list[float] = []
-        for _ in range(plan.rounds * (_LONGER if longer else 1)):
+        for _ in range(plan.blocks(longer)):
             for turn in rng.sample((candidate, reference), 2):
-                if longer and plan.is_long:
+                if longer and plan.rests:
                     bench.rest(_REST_SECONDS)
                 turn.append((yield) if turn is candidate else bench.time_reference())
         return _compare(candidate, reference, plan)
@@ -143,7 +163,7 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
     def take_set() -> Generator[None, float, list[float]]:
         candidate_first = rng.random() < 0.5
         found: list[_Pair] = []
-        while len(found) < STEP or (not _decided(_ratios(found, plan), plan) and len(found) < _MAX_PAIRS and in_time()):
+        while len(found) < STEP or (not _decided(_ratios(found, plan), plan) and len(found) < MOST_PAIRS and in_time()):
             longer = bool(found)
             for _ in range(STEP):
                 found.append((yield from take_pair(candidate_first, longer)))
@@ -206,7 +226,7 @@ def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
     start = bench.now()
     while len(found) < STEP or (
         is_too_noisy(_ratios(found, plan), plan.resolution)
-        and len(found) < _MAX_PAIRS
+        and len(found) < MOST_PAIRS
         and bench.now() - start < plan.max_time
     ):
         longer = bool(found)
@@ -214,9 +234,9 @@ def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
             bench.open_self_pair()
             one: list[float] = []
             twin: list[float] = []
-            for _ in range(plan.rounds * (_LONGER if longer else 1)):
+            for _ in range(plan.blocks(longer)):
                 for turn in rng.sample((one, twin), 2):
-                    if longer and plan.is_long:
+                    if longer and plan.rests:
                         bench.rest(_REST_SECONDS)
                     turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
             # In turns, as candidate and reference are created in turns: see _coupled.
