@@ -1,11 +1,12 @@
 """Does the latency rule raise false alarms, and does it find slowdowns? Prints a table.
 
-python benchmarks/latency_study.py            the whole study, an hour or more on two cores
+python benchmarks/latency_study.py            the whole study, an hour on two cores
+python benchmarks/latency_study.py --long     inferences of 10 to 90 ms, one thread, and twins that are 8 % slower
 python benchmarks/latency_study.py --short    a minute or two; fails on any false alarm or missed 25 % slowdown
 
 Each round is a process of its own. In it every case is one full check: the same file as candidate and
-reference (any red is a false alarm, *inconclusive* too), or a twin that is slower by real extra work. Every
-fourth round has a busy neighbour. In the first rounds, in the same process, bare loops take the twins' true
+reference (any red is a false alarm, *inconclusive* too), or, in every eighth round, a twin that is slower by real extra work.
+Every fourth round has a busy neighbour, of long inferences every second one. In the first rounds, in the same process, bare loops take the twins' true
 ratios, and pytest-benchmark times the same models alone; its own rule, `--benchmark-compare-fail=median:10%`,
 compares each of these rounds with the one before.
 """
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -35,11 +36,14 @@ from pytest_onnxlite.baseline.fingerprint import describe_machine
 
 HERE = Path(__file__).parent
 RED = ("fail", "inconclusive", "not measured", "not comparable")
-THEIRS = PercentageRegressionCheck("median", 10.0)
+THEIRS: Any = PercentageRegressionCheck("median", 10.0)  # type: ignore[no-untyped-call]
 # In how many of the first rounds our checks are not alone.
 BESIDE_ROUNDS = 4
-# In how many of the first rounds the twins that are 10 % slower are checked.
-TENTH_ROUNDS = 12
+# Every so many rounds twins are checked, and the largest batch, which take longest; in the first rounds too.
+TWINS_EVERY = 8
+TWINS = (0.05, 0.10, 0.15)
+# Samples in a batch, for inferences of about 10, 22, 45 and 90 ms, and how much slower their twins are.
+LONG_BATCHES, LONG_TWIN = (160, 360, 720, 1400), 0.08
 
 
 @contextlib.contextmanager
@@ -107,7 +111,6 @@ class _Medians:
 
 def compare_plain(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[bool]]:
     """Judge each round's medians against the model's own of the round before, by pytest-benchmark's rule."""
-    before: dict[tuple[Any, ...], float] = {}
     alarms = defaultdict(list)
     series = defaultdict(list)
     for row in rows:
@@ -169,7 +172,7 @@ def conditions() -> str:
     machine = describe_machine()
     tools = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "pytest-benchmark", "numpy"))
     return (
-        f"{machine['cpu']} ({', '.join(machine['isa'])}), {machine['cpus']:g} CPUs, {machine['os']}, "
+        f"{machine.cpu} ({', '.join(machine.isa)}), {machine.cpus:g} CPUs, {machine.os}, "
         f"Python {platform.python_version()}, {tools}; limit 5 %."
     )
 
@@ -192,7 +195,8 @@ def short(models: list[Model], folder: Path, out: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="a minute or two, for CI")
-    parser.add_argument("--rounds", type=int, default=26, help="checks of each case (default: %(default)s)")
+    parser.add_argument("--long", action="store_true", help="long inferences alone")
+    parser.add_argument("--rounds", type=int, default=84, help="checks of each case (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where models and raw figures are kept (default: a temporary one)")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -202,37 +206,57 @@ def main() -> int:
             out = folder / "short.jsonl"
             out.unlink(missing_ok=True)
             return short(models, folder, out)
-        return whole(models, folder, options.rounds)
+        return long(models, folder, options.rounds) if options.long else whole(models, folder, options.rounds)
 
 
-def whole(models: list[Model], folder: Path, rounds: int) -> int:
-    """Run the whole study, going on where raw figures of an interrupted one lie in the folder."""
-    out = folder / "rows.jsonl"
-    detectable = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
+def made_twins(
+    models: list[Model], folder: Path, slowdowns: tuple[float, ...], threads: tuple[int, ...]
+) -> dict[tuple[str, float, int], Model]:
+    """Return a slower twin of each model; those that lie in the folder are taken as they are."""
     twins = {}
-    for model, slowdown, threads in itertools.product(detectable, (0.10, 0.15), (1, 2)):
-        twin = Model(
-            model.name, folder / f"{model.name.replace(' ', '-')}-{slowdown:g}-{threads}.onnx", model.batch_size
-        )
+    for model, slowdown, count in itertools.product(models, slowdowns, threads):
+        name = f"{model.name.replace(' ', '-')}-{slowdown:g}-{count}.onnx"
+        twin = Model(model.name, folder / name, model.batch_size)
         if not twin.path.exists():
             work = folder / "twin"
             work.mkdir(exist_ok=True)
-            slower_twin(model, work, slowdown, threads).path.replace(twin.path)
-            print(f"made {twin.path.name}", flush=True)
-        twins[model.name, slowdown, threads] = twin
-    cases = make_cases(models, twins, (1, 2))
+            slower_twin(model, work, slowdown, count).path.replace(twin.path)
+            print(f"made {name}", flush=True)
+        twins[model.name, slowdown, count] = twin
+    return twins
+
+
+def whole(models: list[Model], folder: Path, rounds: int) -> int:
+    """Run the whole study."""
+    detectable = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
+    cases = make_cases(models, made_twins(detectable, folder, TWINS, (1, 2)), (1, 2))
+
+    def chosen(number: int) -> list[dict[str, Any]]:
+        slow = number < BESIDE_ROUNDS or number % TWINS_EVERY == 0
+        return [case for case in cases if slow or (not case["twin"] and case["batch_size"] < 100)]
+
+    return study(folder / "rows.jsonl", rounds, chosen, busy_every=4)
+
+
+def long(models: list[Model], folder: Path, rounds: int) -> int:
+    """Run the study of long inferences."""
+    path = models[-1].path
+    models = [Model(f"float CNN, {size} at once", path, size) for size in LONG_BATCHES]
+    cases = make_cases(models, made_twins(models, folder, (LONG_TWIN,), (1,)), (1,))
+
+    def chosen(number: int) -> list[dict[str, Any]]:
+        return [case for case in cases if not case["twin"] or number % TWINS_EVERY < 2]
+
+    return study(folder / "long.jsonl", rounds, chosen, busy_every=2)
+
+
+def study(out: Path, rounds: int, chosen: Callable[[int], list[dict[str, Any]]], busy_every: int) -> int:
+    """Run so many rounds, going on where raw figures of an interrupted study lie in the file, and print the table."""
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = len({row["round"] for row in rows})
     for number in range(done, rounds):
-        busy = number % 4 == 1
-        # Three threads on two cores, 40 ms a run: a check takes a minute, so that only every third such round has it.
-        chosen = [
-            case
-            for case in cases
-            if not (busy and case["threads"] == 2 and case["batch_size"] > 100 and number % 12 != 1)
-            and not (case["twin"] == 0.10 and number >= TENTH_ROUNDS)
-        ]
-        run_round(chosen, number, busy, plain=number < BESIDE_ROUNDS, out=out)
+        plain = number < BESIDE_ROUNDS and busy_every > 2
+        run_round(chosen(number), number, number % busy_every == 1, plain=plain, out=out)
         print(f"round {number + 1} of {rounds}", flush=True)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     print(conditions(), "\n")

@@ -95,7 +95,7 @@ class Plan:
         """Return how many pairs of blocks one pair of sessions has.
 
         What is added where eight pairs have not decided is longer, but for long inferences of one thread: there a block says
-        little and a session no more than its blocks, so that steps that are short decide sooner (benchmarks/long_study.py).
+        little and a session no more than its blocks, so that steps that are short decide sooner (benchmarks/latency_study.py --long).
         """
         return self.rounds * (_LONGER if longer and (self.rests or not self.is_long) else 1)
 
