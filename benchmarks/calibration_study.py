@@ -178,7 +178,11 @@ def main() -> None:
         who, model, method, count, folder = json.loads(options.child)
         seen = Path(folder, "seen")
         run = ours if who == "ours" else runtimes
-        run(Path(model), method, count, Path(folder), lambda number: seen.write_text(str(number)) and None)
+
+        def note(number: int) -> None:
+            seen.write_text(str(number))
+
+        run(Path(model), method, count, Path(folder), note)
         return
     print("| who | method | images | peak | time | end |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from latency_study import conditions, neighbour
@@ -49,7 +51,7 @@ def blocks(
     return times
 
 
-ESTIMATORS = {
+ESTIMATORS: dict[str, Callable[[list[float], list[float]], Any]] = {
     "median of ratios": lambda a, b: np.median(np.array(a) / np.array(b)),
     "ratio of medians": lambda a, b: np.median(a) / np.median(b),
     "ratio of fast tenths": lambda a, b: np.quantile(a, 0.1) / np.quantile(b, 0.1),

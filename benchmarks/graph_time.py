@@ -46,7 +46,8 @@ def vectors(folder: Path, nodes: int, size: int) -> Path:
 
 def layers(folder: Path, nodes: int) -> Path:
     """Save small layers in QDQ form."""
-    onnx.save(*static_layers(nodes), folder / "layers.onnx")
+    (model,) = static_layers(nodes)
+    onnx.save(model, folder / "layers.onnx")
     return folder / "layers.onnx"
 
 

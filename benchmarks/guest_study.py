@@ -81,7 +81,7 @@ def environments(folder: Path) -> dict[str, Path]:
         venv.create(folder / str(number), with_pip=True)
         python = folder / str(number) / "bin" / "python"
         for arguments in calls:
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
             subprocess.run(pip, check=True)
         pythons[name] = python
     return pythons

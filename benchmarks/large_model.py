@@ -64,9 +64,9 @@ def main() -> None:
             variant = builder.variant(kind)
             took = time.perf_counter() - start
             print(f"| {kind} | {took:.0f} s | {variant.size:,} | {peak():.2f} GB |", flush=True)
-        expected, found = builder.onnx.predict(x), builder.int8.predict(x)
+        expected, found = (np.asarray(variant.predict(x)) for variant in (builder.onnx, builder.int8))
         builder.release()
-        signal = np.linalg.norm(expected) / np.linalg.norm(np.asarray(expected) - np.asarray(found))
+        signal = np.linalg.norm(expected) / np.linalg.norm(expected - found)
         operators = {node.op_type for node in onnx.load(builder.int8.path, load_external_data=False).graph.node}
         print(f"\nsignal to noise {20 * np.log10(signal):.0f} dB; operators: {', '.join(sorted(operators))}")
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +76,23 @@ def specs() -> Iterator[Callable[[], ModelSpec]]:
     data = Dataset(evaluation[:500], labels[:500])
     examples = Path(__file__).parents[1] / "examples" / "models"
     for name in ("dnn", "cnn"):
-        yield lambda name=name: ModelSpec(
-            name, trained=examples / f"{name}.keras", evaluation=data, calibration=x[:200]
-        )
+        yield partial(ModelSpec, name, trained=examples / f"{name}.keras", evaluation=data, calibration=x[:200])
     for net in ("convolutional", "recurrent", "attention"):
-        yield lambda net=net: ModelSpec(net, trained=with_softmax(net), evaluation=data, calibration=x[:200])
+        yield partial(_of_net, net, data, x[:200])
     for file, size in {
         "ch_PP-OCRv4_rec_infer": (48, 160), "ch_ppocr_mobile_v2.0_cls_infer": (48, 192), "ch_PP-OCRv4_det_infer": (160, 160),
     }.items():  # fmt: skip
         path = in_wheel("rapidocr_onnxruntime", "models", f"{file}.onnx")
         if path is not None:
             made = pages(*size, count=16)
-            yield lambda file=file, path=path, made=made: ModelSpec(
-                file, onnx=path, evaluation=Dataset(made[8:]), calibration=made[:8], metric="cosine", output=None
+            data = Dataset(made[8:])
+            yield partial(
+                ModelSpec, file, onnx=path, evaluation=data, calibration=made[:8], metric="cosine", output=None
             )
+
+
+def _of_net(net: str, data: Dataset, calibration: Any) -> ModelSpec:
+    return ModelSpec(net, trained=with_softmax(net), evaluation=data, calibration=calibration)
 
 
 def rows_of(spec: ModelSpec, folder: Path) -> Iterator[Row]:
@@ -102,7 +106,7 @@ def rows_of(spec: ModelSpec, folder: Path) -> Iterator[Row]:
         except OnnxliteError as error:
             print(f"{spec.name} {name}: {str(error).splitlines()[0]}", file=sys.stderr)
             continue
-        found = OnnxVariant(spec.name, "int8", path).run(builder.evaluation.x, 1)
+        found = OnnxVariant(spec.name, "int8", path, spec.runtime).run(builder.evaluation.x, 1)
         answers, is_sound = _answers(reference, found, builder.evaluation.y)
         whole, worst = _figures(reference, found)
         print(f"{spec.name} {name}: {answers}, {whole:.1f} dB, worst column {worst:.1f} dB", file=sys.stderr)
@@ -140,7 +144,7 @@ def _faults(path: Path, builder: Builder, found: Outputs) -> Iterator[tuple[str,
             node.output[:] = [name if output == end.input[0] else output for output in node.output]
         cut = path.with_name("cut.onnx")
         onnx.save(model, cut)
-        yield f"no {end.op_type}", OnnxVariant("cut", "int8", cut).run(builder.evaluation.x, 1)
+        yield f"no {end.op_type}", OnnxVariant("cut", "int8", cut, builder.spec.runtime).run(builder.evaluation.x, 1)
     array = found[name]
     # Of a picture the last axis holds no columns.
     if array.ndim in (2, 3) and 1 < array.shape[-1] <= 1000:
@@ -164,11 +168,11 @@ def table(rows: list[Row]) -> str:
         lines.append(
             f"| {row.model} | {row.recipe} | {row.answers}{sound} | {row.whole:.1f} | {row.worst:.1f} | {broken} |"
         )
-    sound = [row for row in rows if row.is_sound]
-    faults = [value for row in sound for value in row.faults.values()]
+    sane = [row for row in rows if row.is_sound]
+    faults = [value for row in sane for value in row.faults.values()]
     lines += [
         "",
-        f"Worst column of a sound model: {min(row.worst for row in sound):.1f} dB. Of a fault at best: {max(faults):.1f} dB.",
+        f"Worst column of a sound model: {min(row.worst for row in sane):.1f} dB. Of a fault at best: {max(faults):.1f} dB.",
     ]
     return "\n".join(lines)
 
@@ -178,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--write", type=Path, help="a page with the marks of the figures")
     arguments = parser.parse_args()
-    rows = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, make in enumerate(specs()):
             rows += rows_of(make(), Path(folder, str(number)))

@@ -84,7 +84,13 @@ def one_round(models: list[dict[str, Any]], out: Path, number: int) -> None:
         for threads in (1, 2):
             runtime = Runtime(threads=threads)
             sessions = time_sessions(model, runtime)
-            row = {"kind": "time", "model": model.name, "threads": threads, "round": number, "at": time.time()}
+            row: dict[str, Any] = {
+                "kind": "time",
+                "model": model.name,
+                "threads": threads,
+                "round": number,
+                "at": time.time(),
+            }
             row |= {name: estimate(sessions) for name, estimate in ESTIMATES.items()}
             same = [old[SAVED] for old in before if (old["model"], old.get("threads")) == (model.name, threads)]
             row |= judge(model, runtime, min(same, default=0.0), row[TODAY])

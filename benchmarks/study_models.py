@@ -170,7 +170,7 @@ def with_extra_work(model: Model, target: Path, nodes: int) -> Model:
             helper.make_node("Add", ["extra_in", "extra_small"], [output.name], name="extra_add"),
         ]
     )
-    graph.initializer.append(numpy_helper.from_array(np.float32(1e-30), "extra_scale"))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(1e-30, np.float32), "extra_scale"))
     onnx.save(proto, target)
     return Model(model.name, target, model.batch_size)
 
@@ -206,9 +206,9 @@ def with_stalls(model: Model, target: Path, share: float, nodes: int) -> Model:
         ]
     )
     for name, number in (
-        ("stall_share", np.float32(share)),
-        ("stall_scale", np.float32(1e-30)),
-        ("stall_shape", np.int64([10_000])),
+        ("stall_share", np.asarray(share, np.float32)),
+        ("stall_scale", np.asarray(1e-30, np.float32)),
+        ("stall_shape", np.asarray([10_000], np.int64)),
     ):
         graph.initializer.append(numpy_helper.from_array(number, name))
     onnx.save(proto, target)
