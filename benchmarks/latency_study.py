@@ -210,9 +210,9 @@ def main() -> int:
 
 
 def made_twins(
-    models: list[Model], folder: Path, slowdowns: tuple[float, ...], threads: tuple[int, ...]
+    models: list[Model], folder: Path, slowdowns: tuple[float, ...], threads: tuple[int, ...], pairs: int = 30
 ) -> dict[tuple[str, float, int], Model]:
-    """Return a slower twin of each model; those that lie in the folder are taken as they are."""
+    """Return a slower twin of each model, as so many session pairs show; those that lie in the folder are taken as they are."""
     twins = {}
     for model, slowdown, count in itertools.product(models, slowdowns, threads):
         name = f"{model.name.replace(' ', '-')}-{slowdown:g}-{count}.onnx"
@@ -220,7 +220,7 @@ def made_twins(
         if not twin.path.exists():
             work = folder / "twin"
             work.mkdir(exist_ok=True)
-            slower_twin(model, work, slowdown, count).path.replace(twin.path)
+            slower_twin(model, work, slowdown, count, pairs).path.replace(twin.path)
             print(f"made {name}", flush=True)
         twins[model.name, slowdown, count] = twin
     return twins
@@ -242,7 +242,7 @@ def long(models: list[Model], folder: Path, rounds: int) -> int:
     """Run the study of long inferences."""
     path = models[-1].path
     models = [Model(f"float CNN, {size} at once", path, size) for size in LONG_BATCHES]
-    cases = make_cases(models, made_twins(models, folder, (LONG_TWIN,), (1,)), (1,))
+    cases = make_cases(models, made_twins(models, folder, (LONG_TWIN,), (1,), pairs=10), (1,))
 
     def chosen(number: int) -> list[dict[str, Any]]:
         return [case for case in cases if not case["twin"] or number % TWINS_EVERY < 2]

@@ -142,11 +142,11 @@ def slower_twin(model: Model, folder: Path, slowdown: float, threads: int, pairs
     low, high = 1, 8
     while ratio(high, pairs // 5) < 1 + slowdown:
         low, high = high, high * 2
-    while high - low > 1:
+    while high - low > max(1, high // 50):
         middle = (low + high) // 2
         low, high = (middle, high) if ratio(middle, pairs // 3) < 1 + slowdown else (low, middle)
     while ratio(high, pairs) < 1 + slowdown:
-        high += 1
+        high += max(1, high // 50)
     return Model(model.name, target, model.batch_size)
 
 
