@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def as_path(value: Any, what: str, *, folder: bool = False) -> Path:
     Raises:
         OnnxliteError: it is not there, or is no file.
     """
-    path = Path(os.fspath(value))
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise OnnxliteError(f"{what}={reprlib.repr(value)}: expected a path, as a str or a pathlib.Path.")
+    path = Path(value)
     try:
         problem = "" if folder and path.is_dir() else problem_with(path)
     except FileNotFoundError:

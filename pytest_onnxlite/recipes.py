@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +25,16 @@ Integer = Literal["uint8", "int8"]
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 # Counts changes of what is made from one and the same recipe: an INT8 file that was cached before one is not today's.
 _EDITION = 3
+
+
+def require_switch(name: str, value: object) -> None:
+    """Check that a value is True or False: a word would count as True, whatever it says.
+
+    Raises:
+        OnnxliteError: it is something else.
+    """
+    if not isinstance(value, bool):
+        raise OnnxliteError(f"{name}={reprlib.repr(value)}: expected True or False.")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -63,6 +74,8 @@ class DynamicInt8:
 
     def __post_init__(self) -> None:
         _check_choice("weight_type", self.weight_type, ("auto", *get_args(Integer)))
+        require_switch("per_channel", self.per_channel)
+        require_switch("reduce_range", self.reduce_range)
         object.__setattr__(self, "exclude", _check_globs("exclude", self.exclude))
 
 
@@ -101,6 +114,8 @@ class StaticInt8:
         _check_choice("format", self.format, get_args(Format))
         _check_choice("weight_type", self.weight_type, ("auto", *get_args(Integer)))
         _check_choice("activation_type", self.activation_type, get_args(Integer))
+        require_switch("per_channel", self.per_channel)
+        require_switch("reduce_range", self.reduce_range)
         if self.activation_type == "int8" and self.weight_type == "uint8":
             raise OnnxliteError(
                 "activation_type='int8' with weight_type='uint8': ONNX Runtime has no kernels for that pair. "
@@ -151,8 +166,7 @@ class WeightOnly:
             value = getattr(self, name)
             if isinstance(value, bool) or value not in sizes:
                 raise OnnxliteError(f"{name}={value!r}: expected {listed(map(str, sizes), 'or')}.")
-        if not isinstance(self.symmetric, bool):
-            raise OnnxliteError(f"symmetric={self.symmetric!r}: expected True or False.")
+        require_switch("symmetric", self.symmetric)
         object.__setattr__(self, "exclude", _check_globs("exclude", self.exclude))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.given import as_path, as_variants, require_name
 from pytest_onnxlite.metrics import Metric, as_metric
-from pytest_onnxlite.recipes import DynamicInt8, Made, OtherRuntime, Recipe, StaticInt8
+from pytest_onnxlite.recipes import DynamicInt8, Made, OtherRuntime, Recipe, StaticInt8, require_switch
 from pytest_onnxlite.runtimes import Runtime as Runtime
 from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 from pytest_onnxlite.stateful import Stateful
@@ -324,12 +325,23 @@ class ModelSpec:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise OnnxliteError(f"ModelSpec({self.name!r}): {key}={value!r}; expected a whole number from 1.")
+        self._take_words()
         object.__setattr__(self, "runtime", self._whole_runtime())
         object.__setattr__(self, "threads", self.runtime.threads)
         if not self.batched and self.batch_size != 1:
             raise OnnxliteError(
                 f"ModelSpec({self.name!r}): batched=False is a model that takes one sample, and batch_size={self.batch_size} "
                 "runs several at once; leave one of the two out."
+            )
+
+    def _take_words(self) -> None:
+        where = f"ModelSpec({self.name!r})"
+        require_switch(f"{where}: batched", self.batched)
+        if self.output is not None and (not isinstance(self.output, str) or not self.output):
+            raise OnnxliteError(f"{where}: output={reprlib.repr(self.output)}; expected the name of an output.")
+        if not isinstance(self.custom_objects, Mapping):
+            raise OnnxliteError(
+                f"{where}: custom_objects={reprlib.repr(self.custom_objects)}; expected Keras layers or functions by name."
             )
 
     def _take_scenarios(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,21 @@ import numpy as np
 import pytest
 
 import pytest_onnxlite
-from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError
+from pytest_onnxlite import (
+    Dataset,
+    DynamicInt8,
+    Float16,
+    ModelSpec,
+    OnnxliteError,
+    Runtime,
+    Scenario,
+    Stateful,
+    StaticInt8,
+    WeightOnly,
+)
 from pytest_onnxlite.metrics import as_metric
 from pytest_onnxlite.runtime.sessions import TensorInfo, to_feeds
-from pytest_onnxlite.spec import Runtime, count_samples
+from pytest_onnxlite.spec import count_samples
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 from onnx_models import dense
@@ -75,6 +88,38 @@ def test_a_spec_that_cannot_be_used(tmp_path: Path, arguments: dict[str, Any], m
 def test_a_recipe_that_cannot_be_used(arguments: dict[str, Any]) -> None:
     with pytest.raises(OnnxliteError, match="expected"):
         DynamicInt8(**arguments)
+
+
+OF_ANY_TYPE: list[Any] = [3, 0, -1, 1.5, float("nan"), "no", "", [1], {"a": 1}, True, None, b"x", ("a",), np.float32(2)]
+# Each public class, and what it needs at least.
+PUBLIC: dict[Any, dict[str, Any]] = {
+    ModelSpec: {"name": "digits", "onnx": __file__},
+    DynamicInt8: {},
+    StaticInt8: {},
+    Float16: {},
+    WeightOnly: {},
+    Runtime: {},
+    Scenario: {"length": 3},
+    Stateful: {"state": {"a": "b"}},
+    Dataset: {"x": X},
+}
+
+
+@pytest.mark.parametrize("made", PUBLIC, ids=lambda made: made.__name__)
+def test_an_argument_of_another_type_is_told_and_a_word_is_no_switch(made: Any) -> None:
+    # batched="no" was True, and output=0 an internal error of pytest.
+    for name, default in inspect.signature(made).parameters.items():
+        taken = []
+        for value in OF_ANY_TYPE:
+            with contextlib.suppress(OnnxliteError):
+                made(**{**PUBLIC[made], name: value})
+                taken.append(value)
+        if isinstance(default.default, bool):
+            assert taken == [True], name
+        if name == "output":
+            assert taken == ["no", None]
+        if name in ("batch_size", "threads", "length"):
+            assert [value for value in taken if value is not None] == [3], name
 
 
 MISTAKES = {
