@@ -113,6 +113,22 @@ def test_a_fault_is_told(reference: Any, candidate: Any, text: str) -> None:
     assert text in " ".join(said(reference, candidate)), said(reference, candidate)
 
 
+def test_what_leaves_an_output_as_it_is_explains_no_difference() -> None:
+    """Outputs that are alike by themselves, and a Relu of what is positive, were given as the cause."""
+    noisy = np.maximum(SOFT + RNG.normal(0, 0.003, SOFT.shape), 0)
+    noisy[:, 5] = SOFT[:, 5].mean()
+    (text,) = said(SOFT, noisy)
+    assert "column 5 of axis 1 is constant" in text
+    assert "is what is expected" not in text
+    twins = {"a": NORMAL, "b": NORMAL + RNG.normal(0, 1e-3, NORMAL.shape)}
+    found = said(twins, {"a": NORMAL, "b": NORMAL + RNG.normal(0, 0.02, NORMAL.shape)}, replace(LIMIT, min_sqnr=40.0))
+    assert len(found) == 1
+    assert "holds what" not in found[0]
+    near = np.stack([NORMAL[:, 0], NORMAL[:, 0] + RNG.normal(0, 1e-3, len(NORMAL))], axis=1)
+    for text in said(near, near + RNG.normal(0, 0.02, near.shape), replace(LIMIT, min_sqnr=40.0)):
+        assert "holds what" not in text
+
+
 def test_nan_and_infinity_on_both_sides_are_equal_and_on_one_are_not() -> None:
     broken = NORMAL.copy()
     broken[0, 0], broken[1, 1], broken[2, 2] = np.nan, np.inf, -np.inf

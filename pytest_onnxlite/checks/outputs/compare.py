@@ -149,8 +149,9 @@ def compare_labels(reference: Array, candidate: Array) -> float:
 
 # -- what it may be ------------------------------------------------------------------------------------------
 
-# Two columns that agree like this are the same.
-_ALIKE = 20.0
+# What agrees like this is the same, if it agrees by so much more, in dB, than what it is to explain: outputs can be
+# alike by themselves, and a Relu leaves alone what is positive.
+_ALIKE, _MORE = 20.0, 10.0
 
 
 def likeness(one: Array, other: Array) -> float:
@@ -158,6 +159,11 @@ def likeness(one: Array, other: Array) -> float:
     if one.shape != other.shape or not one.size:
         return -EQUAL
     return compare_numbers(one, other, 0.0, 0.0).sqnr[WHOLE]
+
+
+def explains(with_it: float, without: float) -> bool:
+    """Tell whether something explains a difference, by the likeness with what it says, and without."""
+    return with_it >= _ALIKE and with_it >= without + _MORE
 
 
 def missing_function(reference: Array, candidate: Array) -> str:
@@ -171,7 +177,8 @@ def missing_function(reference: Array, candidate: Array) -> str:
         found[f"Softmax over axis {axis}"] = e / e.sum(axis=axis, keepdims=True)
     found["Sigmoid"] = 1 / (1 + np.exp(-np.clip(c, -500, 500)))
     found["Tanh"], found["Relu"], found["Exp"] = np.tanh(c), np.maximum(c, 0), np.exp(np.minimum(c, 500))
-    return next((name for name, array in found.items() if likeness(reference, array) >= _ALIKE), "")
+    own = likeness(reference, c)
+    return next((name for name, array in found.items() if explains(likeness(reference, array), own)), "")
 
 
 def column_held(reference: Array, candidate: Array, axis: int, column: int) -> int | None:
@@ -182,7 +189,8 @@ def column_held(reference: Array, candidate: Array, axis: int, column: int) -> i
     own = others[..., column]
     if not np.isfinite(rows).all() or not np.isfinite(own).all():
         return None
+    as_it_is = likeness(rows[..., column].reshape(-1), own.reshape(-1))
     for index in range(rows.shape[-1]):
-        if index != column and likeness(rows[..., index].reshape(-1), own.reshape(-1)) >= _ALIKE:
+        if index != column and explains(likeness(rows[..., index].reshape(-1), own.reshape(-1)), as_it_is):
             return index
     return None

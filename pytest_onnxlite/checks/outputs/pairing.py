@@ -11,6 +11,7 @@ from pytest_onnxlite.checks.outputs.compare import (
     column_held,
     compare_labels,
     compare_numbers,
+    explains,
     is_numbers,
     likeness,
     missing_function,
@@ -23,8 +24,6 @@ from pytest_onnxlite.variants.output_names import pair_outputs
 from pytest_onnxlite.variants.variant import Outputs
 
 _MOST_SHOWN = 5
-# Two outputs that agree like this are the same one.
-_SAME = 20.0
 # Looking for a cause takes copies of an output.
 _MOST_ELEMENTS = 10_000_000
 
@@ -138,8 +137,9 @@ def _stacked(pairs: list[tuple[Array, Array]]) -> tuple[Array, Array]:
 
 def _cause(outputs: Outputs, name: str, reference: Array, candidate: Array) -> str:
     """Say what explains a difference, where something that is known does."""
+    own = likeness(reference, candidate)
     for other, array in outputs.items():
-        if other != name and array.dtype != object and likeness(array, candidate) >= _SAME:
+        if other != name and array.dtype != object and explains(likeness(array, candidate), own):
             return f"it holds what the output {other!r} should: two outputs are wired to one tensor, or swapped"
     function = missing_function(reference, candidate)
     return f"{function} of it is what is expected: the function is missing at the end" if function else ""
