@@ -72,7 +72,7 @@ class Project:
             f"""
             import numpy as np
             import pytest
-            from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, Runtime, Scenario, Stateful, StaticInt8
+            from pytest_onnxlite import *
 
             data = np.load("data.npz")
 

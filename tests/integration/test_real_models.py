@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,18 @@ RELEASE = """
 """
 
 
+def write(project: Project, path: Path, x: Any, test: str, spec: str) -> None:
+    """Write the project of a model whose inputs are one array, or several by name."""
+    project.write({"onnx": path}, 0, test=textwrap.dedent(test), spec=spec)
+    np.savez(project.path / "data.npz", **(x if isinstance(x, dict) else {"x": x}))
+    if isinstance(x, dict):
+        conftest = project.path / "conftest.py"
+        conftest.write_text(conftest.read_text().replace("Dataset(data['x'])", "Dataset(dict(data))"))
+
+
 def guard(project: Project, path: Path, x: Any, ratio: float, spec: str, explain: int = 10) -> tuple[list[str], str]:
     """Guard a model's INT8 variant; return the limits it breaks, and what the user reads."""
-    project.write({"onnx": path}, 0, test=textwrap.dedent(RELEASE.format(ratio=ratio)), spec=spec)
-    given = x if isinstance(x, dict) else {"x": x}
-    np.savez(project.path / "data.npz", **given)
-    conftest = project.path / "conftest.py"
-    samples = "dict(data)" if isinstance(x, dict) else "data['x']"
-    conftest.write_text(conftest.read_text().replace("Dataset(data['x'])", f"Dataset({samples})"))
+    write(project, path, x, RELEASE.format(ratio=ratio), spec)
     result = project.run("--onnxlite-save-baseline", f"--onnxlite-explain-time={explain}")
     text = result.stdout.str()
     red = re.findall(r"^digits int8: (\w+)$", text, re.MULTILINE)
@@ -242,3 +248,68 @@ def test_three_formats_of_one_model_agree_and_an_output_that_is_wired_to_another
         r"digits +onnx .* \(of trained, paired by the converter's numbers\)",
         r"digits +lite .* \(of onnx, paired by the converter's numbers\)",
     ])  # fmt: skip
+
+
+FORMS = """
+    import pytest
+
+    @pytest.mark.onnxlite_accuracy(max_drop=0.1)
+    @pytest.mark.onnxlite_size
+    @pytest.mark.onnxlite_graph
+    @pytest.mark.parametrize("onnxlite_variant", ["fp16", "int4"], indirect=True)
+    def test_forms(onnxlite_variant):
+        pass
+"""
+
+
+def files() -> Any:
+    """The first and last 1,024 bytes of Python's own modules, as magika reads files: `(16, 2048) int32`."""
+    sources = sorted(path for path in Path(os.__file__).parent.glob("*.py") if path.stat().st_size >= 2048)[:16]
+    parts = [np.frombuffer(path.read_bytes(), np.uint8) for path in sources]
+    return np.stack([np.concatenate([part[:1024], part[-1024:]]) for part in parts]).astype(np.int32)
+
+
+def pictures() -> Any:
+    return np.ascontiguousarray((pages(320, 320, 4) + 1) / 2)
+
+
+def voices() -> dict[str, Any]:
+    nothing = np.zeros((16, 1, 1, 128), np.float32)
+    return {"input": sound(16)[:, None], "h": nothing, "c": nothing}
+
+
+FORMED = "{'fp16': Float16(), 'int4': WeightOnly()}"
+NO_BLOCKS = r"WeightOnly\(\) changed nothing: \S+ has no MatMul or Gemm with a constant weight of two dims"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("package", "pattern", "made", "spec", "said"),
+    [
+        (
+            "magika",
+            "models/*/model.onnx",
+            files,
+            "metric='agreement'",
+            [r"digits +int4 +100\.0 %.* sound, 1 warning +pass", r"weights of 4 bits in blocks of 32"],
+        ),
+        ("nudenet", "320n.onnx", pictures, "metric='cosine'", [NO_BLOCKS]),
+        (
+            "faster_whisper",
+            "assets/silero_vad_v6.onnx",
+            voices,
+            "metric='mae', output='speech_probs', batched=False",
+            [NO_BLOCKS],
+        ),
+    ],
+)
+def test_half_precision_is_within_its_limits_and_4_bits_are_where_there_are_layers_for_them(
+    project: Project, package: str, pattern: str, made: Callable[[], Any], spec: str, said: list[str]
+) -> None:
+    path = next(wheel(package).glob(pattern))
+    write(project, path, made(), FORMS, f"variants={FORMED}, {spec}")
+    result = project.run(UNEXPLAINED)
+    result.assert_outcomes(passed=2 if NO_BLOCKS not in said else 1, errors=int(NO_BLOCKS in said))
+    text = result.stdout.str()
+    assert re.search(r"^digits +fp16 .* \(0\.50\d of onnx\) +sound +pass", text, re.MULTILINE), text
+    assert [pattern for pattern in said if not re.search(pattern, text)] == [], text
