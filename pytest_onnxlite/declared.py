@@ -37,7 +37,7 @@ _FILES = ("trained", "onnx", "int8")
 _DATA = {"data": ("file", "x", "y", "slices", "labels"), "calibration": ("file", "x")}
 # Handed to ModelSpec as they are, which checks their range.
 _PLAIN = {"metric": str, "output": str, "batch_size": int, "threads": int, "batched": bool}
-_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "runtime", "scenarios", "state", "variants", "judge")
+_KEYS = (*_FILES, *_DATA, *_PLAIN, "recipe", "runtime", "scenarios", "state", "grows", "variants", "judge")
 assert set(_KEYS) == DECLARED_KEYS  # which no check of a project's own may be called
 # How alike two names are of which one is the other misspelt, from 0 to 1.
 _ALIKE = 0.85
@@ -224,9 +224,11 @@ def _model(
         arguments["runtime"] = named_runtime(folder, where, table["runtime"], runtimes)
     if "state" in table:
         try:
-            arguments["stateful"] = Stateful(table["state"])
+            arguments["stateful"] = Stateful(table["state"], grows=table.get("grows", ()))
         except OnnxliteError as error:
             raise UsageMistake(f"{where} state: {error}") from None
+    elif "grows" in table:
+        raise UsageMistake(f"{where}: grows names inputs of a model with a state; give state too.")
     data = {
         key: _data_file(folder, f"{where} {key}", table[key], names) for key, names in _DATA.items() if key in table
     }

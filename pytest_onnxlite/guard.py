@@ -219,6 +219,7 @@ class Guardian:
             samples=len(spec.evaluation) if spec.evaluation else None,
             output=spec.output,
             state=spec.stateful.state if spec.stateful is not None else {},
+            grows=tuple(spec.stateful.grows) if spec.stateful is not None else (),
         )
         last = self._last_of(spec.name, kind)
         runtime = runtime_here(builder.kind(kind), spec.runtime_of(kind))

@@ -42,6 +42,7 @@ class Conditions:
     samples: int | None
     output: str | None
     state: Mapping[str, str] = field(default_factory=dict)
+    grows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ DECLARED_KEYS = frozenset(
         "runtime",
         "scenarios",
         "state",
+        "grows",
     }
 ) | {"variants", "judge"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

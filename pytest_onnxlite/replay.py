@@ -313,7 +313,7 @@ def _spec(folder: Path, manifest: Manifest, runtimes: _Runtimes) -> ModelSpec:
         runtime=runtimes.others or runtimes.candidate,
         metric=conditions.metric if manifest.metric_is_built_in else "top1",
         output=conditions.output,
-        stateful=Stateful(conditions.state) if conditions.state else None,
+        stateful=Stateful(conditions.state, grows=conditions.grows) if conditions.state else None,
         scenarios=make_up_scenarios(manifest.scenarios, max(batch_size, FEWEST), manifest.seed),
         **sources,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_onnxlite.errors import OnnxliteError
@@ -16,6 +16,8 @@ class Stateful:
 
     Args:
         state: by the name of an input, the output that it is fed with at the next step.
+        grows: inputs that hold all steps so far, such as a decoder's mask: their data is `(N, steps, ...)` too, and the model
+            is fed with the first step of it, then with the first two, and so on.
         reset: `sample`: each sample begins with a state of zeros, and with an empty cache.
 
     Raises:
@@ -24,6 +26,7 @@ class Stateful:
 
     state: Mapping[str, str]
     reset: str = "sample"
+    grows: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         pairs = self.state
@@ -34,5 +37,11 @@ class Stateful:
         twice = sorted({name for name in pairs.values() if list(pairs.values()).count(name) > 1})
         if twice:
             raise OnnxliteError(f"Stateful(state=...): the output {twice[0]!r} feeds two inputs; name one for each.")
+        if not isinstance(self.grows, (list, tuple)) or not all(isinstance(name, str) for name in self.grows):
+            raise OnnxliteError(f'Stateful(grows={self.grows!r}): expected the names of inputs, such as ["mask"].')
+        object.__setattr__(self, "grows", tuple(self.grows))
+        both = [name for name in self.grows if name in pairs]
+        if both:
+            raise OnnxliteError(f"Stateful(grows=...): {both[0]!r} is a state; a cache grows by itself.")
         if self.reset != "sample":
             raise OnnxliteError(f"Stateful(reset={self.reset!r}): expected 'sample'.")

@@ -6,7 +6,7 @@ Imports nothing heavy, so that the child processes that time and measure can use
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     Feeds = Mapping[str, Array]
 
 
-def steps_of(feeds: Feeds, axis: int) -> Iterator[dict[str, Array]]:
+def steps_of(feeds: Feeds, axis: int, grows: Sequence[str] = ()) -> Iterator[dict[str, Array]]:
     """Yield what is fed at each step, the state aside.
 
     Args:
         feeds: sequences, by input.
         axis: the axis that counts the steps.
+        grows: inputs that hold all steps so far, such as a mask: of these the first step, then the first two, and so on.
 
     Raises:
         ValueError: inputs have different numbers of steps, or none.
@@ -34,7 +35,11 @@ def steps_of(feeds: Feeds, axis: int) -> Iterator[dict[str, Array]]:
     if len(set(counts.values())) != 1 or not next(iter(counts.values())):
         raise ValueError(f"inputs have different numbers of steps, or none: {counts}")
     for step in range(next(iter(counts.values()))):
-        yield {name: np.ascontiguousarray(array.take(step, axis)) for name, array in feeds.items()}
+        so_far = range(step + 1)
+        yield {
+            name: np.ascontiguousarray(array.take(so_far if name in grows else step, axis))
+            for name, array in feeds.items()
+        }
 
 
 # What tf2onnx calls dims that have no name: each one otherwise.
@@ -84,11 +89,13 @@ def first_state(infos: Sequence[TensorInfo], names: Mapping[str, str], step: Fee
 _SEQUENCE = "onnxlite-sequence"
 
 
-def as_sequence(feeds: Feeds, names: Mapping[str, str], axis: int) -> dict[str, Array]:
+def as_sequence(feeds: Feeds, names: Mapping[str, str], axis: int, grows: Sequence[str]) -> dict[str, Array]:
     """Return feeds of which a runner runs every step in turn."""
     import numpy as np
 
-    return {**feeds, _SEQUENCE: np.array([str(axis), *(name for pair in names.items() for name in pair)])}
+    # Of an input that grows, itself stands where a state has its output.
+    pairs = [*names.items(), *((name, name) for name in grows)]
+    return {**feeds, _SEQUENCE: np.array([str(axis), *(name for pair in pairs for name in pair)])}
 
 
 def without_mark(feeds: Feeds) -> dict[str, Array]:
@@ -113,8 +120,10 @@ def sequence_runner(
     if _SEQUENCE not in feeds:
         return None
     axis, *flat = map(str, feeds[_SEQUENCE])
-    names = dict(zip(flat[::2], flat[1::2], strict=True))
-    steps = list(steps_of(without_mark(feeds), int(axis)))
+    pairs = dict(zip(flat[::2], flat[1::2], strict=True))
+    grows = [name for name, other in pairs.items() if name == other]
+    names = {name: output for name, output in pairs.items() if name not in grows}
+    steps = list(steps_of(without_mark(feeds), int(axis), grows))
     first = first_state(infos, names, steps[0])
     require_outputs(outputs, names)
     places = {name: outputs.index(output) for name, output in names.items()}
@@ -128,8 +137,8 @@ def sequence_runner(
     return run
 
 
-def require_inputs(infos: Sequence[TensorInfo], names: Mapping[str, str]) -> None:
-    """Check that a model takes a state.
+def require_inputs(infos: Sequence[TensorInfo], names: Collection[str], what: str = "for a state") -> None:
+    """Check that a model has these inputs.
 
     Raises:
         ValueError: it has no such input.
@@ -137,7 +146,7 @@ def require_inputs(infos: Sequence[TensorInfo], names: Mapping[str, str]) -> Non
     inputs = [info.name for info in infos]
     for name in names:
         if name not in inputs:
-            raise ValueError(f"the model has no input {name!r} for a state; it has {', '.join(inputs)}")
+            raise ValueError(f"the model has no input {name!r} {what}; it has {', '.join(inputs)}")
 
 
 def require_outputs(outputs: Sequence[str], names: Mapping[str, str]) -> None:

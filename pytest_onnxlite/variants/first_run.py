@@ -21,7 +21,7 @@ from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, take
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant
-from pytest_onnxlite.variants.stateful import sequence_inputs
+from pytest_onnxlite.variants.stateful import growing_hint, sequence_inputs
 from pytest_onnxlite.variants.variant import Outputs
 from pytest_onnxlite.workspace import working_folder
 
@@ -67,13 +67,17 @@ def run_first(path: Path, kind: str, spec: ModelSpec, x: Inputs) -> Outputs:
     """
     graph = load_graph(path).graph
     stored = {tensor.name for tensor in graph.initializer}
+    infos = tuple(_info(value) for value in graph.input if value.name not in stored)
     try:
-        infos = tuple(_info(value) for value in graph.input if value.name not in stored)
         _require_room(infos, path.name, kind, spec.name)
         feeds = _first_feeds(spec, x, infos)
     except ValueError as error:
-        raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.") from None
-    found = run_once(path, spec.name, kind, feeds, spec.runtime_of(kind))
+        hint = growing_hint(infos, spec.stateful)
+        raise OnnxliteError(f"{spec.name} {kind}: evaluation data and model do not fit: {error}.{hint}") from None
+    try:
+        found = run_once(path, spec.name, kind, feeds, spec.runtime_of(kind))
+    except OnnxliteError as error:
+        raise OnnxliteError(f"{error}{growing_hint(infos, spec.stateful)}") from None
     if spec.stateful is not None:
         state = set(spec.stateful.state.values())
         return {
@@ -116,9 +120,10 @@ def _first_feeds(spec: ModelSpec, x: Inputs, infos: tuple[TensorInfo, ...]) -> d
     if spec.stateful is None:
         return one_run(to_feeds(take(x, slice(batch_of(spec, x, infos))), infos, spec.batched), spec.batched)
     require_inputs(infos, spec.stateful.state)
+    require_inputs(infos, spec.stateful.grows, "that could grow")
     asked = sequence_inputs(infos, spec.stateful, batched=spec.batched)
     feeds = one_run(to_feeds(first_of(spec, x, batch_of(spec, x, asked)), asked, spec.batched), spec.batched)
-    step = next(steps_of(feeds, 1 if spec.batched else 0))
+    step = next(steps_of(feeds, 1 if spec.batched else 0, spec.stateful.grows))
     return {**step, **first_state(infos, spec.stateful.state, step)}
 
 
@@ -245,7 +250,7 @@ def accept(
         "data": data.sha256,
         "onnxruntime": version_of("onnxruntime"),
         **runtime_key(spec.runtime_of(kind)),
-        **({} if spec.stateful is None else {"state": dict(spec.stateful.state)}),
+        **({} if spec.stateful is None else {"state": dict(spec.stateful.state), "grows": list(spec.stateful.grows)}),
     }
 
     def check(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from pytest_onnxlite.runtime.sessions import TensorInfo, session_inputs, session
 from pytest_onnxlite.runtime.values import as_arrays
 from pytest_onnxlite.spec import Array, Inputs, ModelSpec, Runtime
 from pytest_onnxlite.stateful import Stateful
-from pytest_onnxlite.text import first_line
+from pytest_onnxlite.text import first_line, listed
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs
 
 
@@ -79,13 +79,14 @@ class StatefulVariant(OnnxVariant):
         names = [info.name for info in session_outputs(self._session)]
         require_outputs(names, self.stateful.state)
         state: dict[str, Array] = {}
-        for number, step in enumerate(steps_of(feeds, self._axis)):
+        for number, step in enumerate(steps_of(feeds, self._axis, self.stateful.grows)):
             state = state or first_state(session_inputs(self._session), self.stateful.state, step)
             fed = {**step, **state}
             try:
                 outputs, _ = as_arrays(names, self._session.run(names, fed, self._options))
             except Exception as error:
-                raise ValueError(f"step {number + 1}: {first_line(error)}") from None
+                hint = growing_hint(session_inputs(self._session), self.stateful)
+                raise ValueError(f"step {number + 1}: {first_line(error)}{hint}") from None
             state = {name: outputs[output] for name, output in self.stateful.state.items()}
             yield fed, outputs
 
@@ -107,14 +108,32 @@ class StatefulVariant(OnnxVariant):
         Raises:
             OnnxliteError: the samples do not fit the model's inputs.
         """
-        return as_sequence(super().feeds(inputs), self.stateful.state, self._axis)
+        return as_sequence(super().feeds(inputs), self.stateful.state, self._axis, self.stateful.grows)
 
 
 def sequence_inputs(infos: tuple[TensorInfo, ...], stateful: Stateful, *, batched: bool) -> tuple[TensorInfo, ...]:
     """Return the inputs of a model as sequences, without its state."""
-    return tuple(_as_sequence(info, 1 if batched else 0) for info in infos if info.name not in stateful.state)
+    axis = 1 if batched else 0
+    return tuple(
+        _as_sequence(info, axis, grows=info.name in stateful.grows) for info in infos if info.name not in stateful.state
+    )
 
 
-def _as_sequence(info: TensorInfo, axis: int) -> TensorInfo:
+def growing_hint(infos: Iterable[TensorInfo], stateful: Stateful | None) -> str:
+    """Return what helps where an input was fed with one step at a time and should hold all steps so far; else empty."""
+    if stateful is None:
+        return ""
+    open_dims = [
+        info.name
+        for info in infos
+        if info.name not in (*stateful.state, *stateful.grows) and any(isinstance(dim, str) for dim in info.shape[1:])
+    ]
+    if not open_dims:
+        return ""
+    return f" If {listed(map(repr, open_dims), 'or')} holds all steps so far, as a mask does, name it in Stateful(grows=[...])."
+
+
+def _as_sequence(info: TensorInfo, axis: int, *, grows: bool = False) -> TensorInfo:
     place = min(axis, len(info.shape))
-    return TensorInfo(info.name, info.dtype, (*info.shape[:place], "steps", *info.shape[place:]))
+    rest = info.shape[place + 1 :] if grows else info.shape[place:]
+    return TensorInfo(info.name, info.dtype, (*info.shape[:place], "steps", *rest))

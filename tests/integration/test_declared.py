@@ -356,6 +356,10 @@ def test_a_mistake_is_told_with_its_place(declare: Write, text: str) -> None:
         ("[tool.onnxlite.models]\ndigits = 1", "[tool.onnxlite.models.digits]: 1; expected a table"),
         ("[tool.onnxlite.models.digits]\nsize = {}", "names no model file; give trained, onnx or int8"),
         ("[tool]\nonnxlite = 1", "expected a table"),
+        (
+            f'[tool.onnxlite.models.digits]\nonnx = {__file__!r}\ngrows = ["mask"]\nsize = {{}}',
+            "grows names inputs of a model with a state; give state too",
+        ),
     ],
 )
 def test_a_mistake_above_the_models_is_told(declare: Write, text: str, message: str) -> None:

@@ -24,8 +24,11 @@ CACHE = 'stateful=Stateful(state={"past": "present"})'
 MARKERS = "@pytest.mark.onnxlite_accuracy(max_drop=0.001)\n@pytest.mark.onnxlite_outputs"
 
 
-def decoder(path: Path, heads: int = 1, forgets: bool = False) -> Path:
-    """One step of attention over all steps so far, (batch, 4), which are in a cache of (batch, heads, steps, 4)."""
+def decoder(path: Path, heads: int = 1, forgets: bool = False, masked: bool = False) -> Path:
+    """One step of attention over all steps so far, (batch, 4), which are in a cache of (batch, heads, steps, 4).
+
+    With a mask (batch, all steps), which the scores are multiplied by.
+    """
     rng = np.random.default_rng(1)
     nodes = [
         helper.make_node("Unsqueeze", ["x", "axes"], ["row"], name="row"),
@@ -33,7 +36,15 @@ def decoder(path: Path, heads: int = 1, forgets: bool = False) -> Path:
         helper.make_node("Concat", ["past", "now"], ["all"], name="all", axis=2),
         helper.make_node("Transpose", ["all"], ["turned"], name="turn", perm=[0, 1, 3, 2]),
         helper.make_node("MatMul", ["now", "turned"], ["scores"], name="scores"),
-        helper.make_node("Softmax", ["scores"], ["shares"], name="shares", axis=-1),
+        *(
+            [
+                helper.make_node("Unsqueeze", ["mask", "axes"], ["wide"], name="wide"),
+                helper.make_node("Mul", ["scores", "wide"], ["masked"], name="masked"),
+            ]
+            if masked
+            else []
+        ),
+        helper.make_node("Softmax", ["masked" if masked else "scores"], ["shares"], name="shares", axis=-1),
         helper.make_node("MatMul", ["shares", "all"], ["seen"], name="seen"),
         helper.make_node("ReduceMean", ["seen"], ["y"], name="mean", axes=[1, 2], keepdims=0),
         helper.make_node("Identity", ["now" if forgets else "all"], ["present"], name="keep"),
@@ -44,6 +55,7 @@ def decoder(path: Path, heads: int = 1, forgets: bool = False) -> Path:
         [
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", WIDTH]),
             helper.make_tensor_value_info("past", TensorProto.FLOAT, ["batch", heads, "past_length", WIDTH]),
+            *([helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch", "all_steps"])] if masked else []),
         ],
         [
             helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", WIDTH]),
@@ -171,6 +183,65 @@ def test_a_decoder_runs_with_a_cache_that_grows_and_is_timed_at_its_longest_and_
     project.compare(UNEXPLAINED).assert_outcomes(failed=1)
 
 
+MASK = np.array([[1, 1, 0, 1, 1, 0], [1, 0, 0, 1, 1, 1], [0, 1, 1, 1, 0, 1]], np.float32)
+
+
+def write_masked(project: Project, model: Path, mask: Any, y: Any, markers: str, state: str) -> Any:
+    x = sequences(3, 6)
+    write(project, model, x, y, markers, state)
+    np.savez(project.path / "data.npz", x=x, mask=mask, y=y)
+    conftest = project.path / "conftest.py"
+    text = conftest.read_text()
+    conftest.write_text(text.replace("Dataset(data['x'], ", "Dataset({'x': data['x'], 'mask': data['mask']}, "))
+
+
+def masked_by_hand(path: Path) -> Any:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = []
+    for sample, mask in zip(sequences(3, 6), MASK, strict=True):
+        past, answers = np.zeros((1, 1, 0, WIDTH), np.float32), []
+        for step, row in enumerate(sample):
+            given = {"x": row[None], "past": past, "mask": mask[None, : step + 1]}
+            answer, past = session.run(["y", "present"], given)
+            answers.append(answer[0])
+        found.append(answers)
+    return np.array(found)
+
+
+def test_a_mask_over_all_steps_so_far_grows_with_them(project: Project, tmp_path: Path) -> None:
+    model = decoder(tmp_path / "masked.onnx", masked=True)
+    y, grows = masked_by_hand(model), 'stateful=Stateful(state={"past": "present"}, grows=["mask"])'
+    markers = """
+    @pytest.mark.onnxlite_accuracy(max_drop=0.001)
+    @pytest.mark.onnxlite_outputs
+    @pytest.mark.onnxlite_memory(max="1 GiB")
+    @pytest.mark.onnxlite_latency(max="10 s", max_time=0.5)
+    @pytest.mark.onnxlite_latency(per="sequence", max="10 s", max_time=0.5)
+    """
+    write_masked(project, model, MASK, y, markers, grows)
+    project.run("--onnxlite-save-baseline", "--onnxlite-report=r.json").assert_outcomes(passed=1)
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    assert record["measured"]["accuracy"]["value"] < 1e-6
+    assert record["measured"]["latency"]["shapes"] == {"x": [1, 4], "mask": [1, 6], "past": [1, 1, 5, 4]}
+    assert record["measured"]["latency[sequence]"]["shapes"] == {"x": [1, 6, 4], "mask": [1, 6]}
+    assert record["conditions"]["grows"] == ["mask"]
+
+    # Another mask is other data; a model that does not look at it is another model.
+    project.replace("onnx.onnx", decoder(tmp_path / "plain.onnx", masked=True, forgets=True))
+    project.compare(UNEXPLAINED).assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize("mask", [MASK, np.repeat(MASK[:, :, None], 6, axis=2)], ids=["grows", "one size"])
+def test_a_mask_that_is_not_said_to_grow_is_told(project: Project, tmp_path: Path, mask: Any) -> None:
+    model = decoder(tmp_path / "masked.onnx", masked=True)
+    write_masked(project, model, mask, masked_by_hand(model), MARKERS, CACHE)
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*If 'mask' holds all steps so far, as a mask does, name it in Stateful(grows=[[]...[]])."]
+    )
+
+
 @pytest.mark.alone
 def test_a_sequence_is_timed_in_turns_with_the_last_release(project: Project, tmp_path: Path) -> None:
     x = sequences(2, 10)
@@ -272,6 +343,12 @@ def test_a_keras_lstm_that_was_exported_twice_is_one_release_and_one_with_its_st
             "the model has no output 'h_last' for a state; it has score, h_out, c_out",
         ),
         ('stateful=Stateful(state={"h_in": "c_out", "c_in": "c_out"})', "the output 'c_out' feeds two inputs"),
+        (
+            'stateful=Stateful(state={"h_in": "h_out", "c_in": "c_out"}, grows=["mask"])',
+            "the model has no input 'mask' that could grow; it has",
+        ),
+        ('stateful=Stateful(state={"h_in": "h_out"}, grows="mask")', "expected the names of inputs, such as"),
+        ('stateful=Stateful(state={"h_in": "h_out"}, grows=["h_in"])', "'h_in' is a state; a cache grows by itself"),
         ('stateful=Stateful(state={"h_in": "h_out"}, reset="never")', "Stateful(reset='never'): expected 'sample'."),
     ],
 )
