@@ -10,13 +10,14 @@ the studies take turns. Every tenth round has a slower model too. Rounds add up 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import study_rows
 from study_models import feeds_of, make_models, with_extra_work
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
@@ -55,27 +56,27 @@ def judge(candidate: Path, reference: Path, feeds: Path, phase: str) -> dict[str
     }
 
 
-def measure(out: Path, rounds: int, nodes: int, first: int) -> None:
+def run(asked: argparse.Namespace) -> None:
     """Judge each phase of twins and of a slower model; appends."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = [model for model in make_models(folder) if "batch" not in model.name]
-        for number in range(first, first + rounds):
+        for number in range(asked.first, asked.first + asked.rounds):
             model = models[number % len(models)]
             arrays.save(folder / "x.npz", feeds_of(model))
             candidates = [(model, TWIN)]
             if number % SLOWER_EVERY == number % len(models):  # each model in its turn
-                candidates.append((with_extra_work(model, folder / "slower.onnx", nodes), f"{nodes} nodes more"))
+                candidates.append(
+                    (with_extra_work(model, folder / "slower.onnx", asked.nodes), f"{asked.nodes} nodes more")
+                )
             for candidate, kind in candidates:
                 for phase in ("load", "first"):
                     row = judge(candidate.path, model.path, folder / "x.npz", phase)
-                    with out.open("a") as file:
-                        file.write(json.dumps({"kind": kind, "model": model.name, **row}) + "\n")
+                    study_rows.append(asked.out, {"kind": kind, "model": model.name, **row})
 
 
-def table(out: Path) -> None:
+def table(rows: list[dict[str, Any]]) -> None:
     """Print how often each was red."""
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
     print("| against | phase | compared | fail | inconclusive | ratios | seconds | load |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
     for kind, phase in sorted({(row["kind"], row["phase"]) for row in rows}):
@@ -90,13 +91,4 @@ def table(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0, help="the number of the first round, where several are at work")
-    parser.add_argument("--nodes", type=int, default=1500)
-    parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
-    if not given.table:
-        measure(given.out, given.rounds, given.nodes, given.first)
-    table(given.out)
+    study_rows.main(__doc__, run, table, [("--nodes", {"type": int, "default": 1500})])

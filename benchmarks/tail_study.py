@@ -11,14 +11,15 @@ several times as long. Rounds add up in the file. Each row has what pytest-bench
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import study_rows
 from study_models import Model, feeds_of, make_models, with_stalls
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
@@ -137,18 +138,19 @@ def row(
     }
 
 
-def run(out: Path, rounds: int, percentile: float, first: int) -> None:
+def run(asked: argparse.Namespace) -> None:
     """Judge twins, and models that stall; appends."""
+    out, percentile = asked.out, asked.percentile
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = [model for model in make_models(folder) if "batch" not in model.name]
         budgets: dict[str, Budget] = {}
-        for number in range(first, first + rounds):
+        for number in range(asked.first, asked.first + asked.rounds):
             model = models[number % len(models)]
             feeds, size = digits(model), model.batch_size
             if model.name not in budgets:
-                asked = Asked(percentile, size, Runtime(), TAIL, 120.0)
-                seen = measure(model.path, {}, feeds, asked, sessions=3 * STEP)
+                how = Asked(percentile, size, Runtime(), TAIL, 120.0)
+                seen = measure(model.path, {}, feeds, how, sessions=3 * STEP)
                 budgets[model.name] = Budget(ROOM * seen.seconds, ROOM * (seen.typical or 0.0))
             judge_and_keep(out, model, feeds, ("the same file", model.path), percentile, budgets[model.name])
             for times in STALLS if number // len(models) % STALLED_EVERY == 0 else ():
@@ -169,13 +171,11 @@ def judge_and_keep(
         judge_max(path, feeds, model.batch_size, percentile, budget.tail),
         judge_median(path, feeds, model.batch_size, budget.median),
     ]
-    with out.open("a") as file:
-        file.writelines(json.dumps({"kind": kind, "model": model.name, **one}) + "\n" for one in rows)
+    study_rows.append(out, *({"kind": kind, "model": model.name, **one} for one in rows))
 
 
-def table(out: Path) -> None:
+def table(rows: list[dict[str, Any]]) -> None:
     """Print how often each was red."""
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
     print(
         "| candidate | percentile | by | checks | red | of it inconclusive | ratio | ratio of medians | seconds a check | load |"
     )
@@ -200,13 +200,4 @@ def span(rows: list[dict[str, float]], name: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0, help="the number of the first round, where several are at work")
-    parser.add_argument("--percentile", type=float, default=99.0)
-    parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
-    if not given.table:
-        run(given.out, given.rounds, given.percentile, given.first)
-    table(given.out)
+    study_rows.main(__doc__, run, table, [("--percentile", {"type": float, "default": 99.0})])

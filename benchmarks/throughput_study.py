@@ -3,7 +3,7 @@
     python benchmarks/throughput_study.py OUT.jsonl --rounds 200
     python benchmarks/throughput_study.py OUT.jsonl --table
 
-Each round times callers of a model and of itself in turns, and judges them as the check does; each eighth round the other models
+Each round times callers of a model and of itself in turns, and judges them as the check does; every 16th round the other models
 as well. The slower ones have a known share of layers more. `locked` draws its random numbers in one node, which one caller may use at a time, and is compared
 with a model that draws as many in 16 nodes: one caller by itself takes the same time. Rounds add up in the file. Run it while
 nothing else runs.
@@ -12,7 +12,6 @@ nothing else runs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import study_rows
 from onnx import TensorProto, helper
 
 from pytest_onnxlite.baseline.record import Artefact, Baseline
@@ -80,25 +80,23 @@ def cases(folder: Path) -> Iterator[tuple[str, Path, Path, int]]:
     yield "locked, one caller", locked, many, 1
 
 
-def run(out: Path, rounds: int, max_time: float) -> None:
+def run(asked: argparse.Namespace) -> None:
     """Judge each case so often; appends."""
     with tempfile.TemporaryDirectory() as name:
         all_cases = list(cases(Path(name)))
-        for number in range(rounds):
+        for number in range(asked.first, asked.first + asked.rounds):
             twins = [case for case in all_cases if "itself" in case[0]]
             others = [case for case in all_cases if "itself" not in case[0]]
             for kind, candidate, reference, clients in [
                 twins[number % len(twins)],
-                *(others if number % 8 == 0 else []),
+                *(others if number % 16 == 0 else []),
             ]:
-                row = judge(candidate, reference, clients, max_time)
-                with out.open("a") as file:
-                    file.write(json.dumps({"kind": kind, **row}) + "\n")
+                row = judge(candidate, reference, clients, asked.max_time)
+                study_rows.append(asked.out, {"kind": kind, **row})
 
 
-def table(out: Path) -> None:
+def table(rows: list[dict[str, Any]]) -> None:
     """Print how often each was red."""
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
     print("| candidate | callers | compared | fail | inconclusive | ratios, middle 90 % | seconds | load |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for kind in dict.fromkeys(row["kind"] for row in rows):
@@ -114,12 +112,4 @@ def table(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--max-time", type=float, default=120.0)
-    parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
-    if not given.table:
-        run(given.out, given.rounds, given.max_time)
-    table(given.out)
+    study_rows.main(__doc__, run, table, [("--max-time", {"type": float, "default": 120.0})])
