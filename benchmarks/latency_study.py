@@ -41,7 +41,7 @@ THEIRS: Any = PercentageRegressionCheck("median", 10.0)  # type: ignore[no-untyp
 BESIDE_ROUNDS = 4
 # Every so many rounds twins are checked, and the largest batch, which take longest; in the first rounds too.
 TWINS_EVERY = 8
-TWINS = (0.05, 0.10, 0.15)
+TWINS = (0.10, 0.15)
 # Samples in a batch, for inferences of about 10, 22, 45 and 90 ms, and how much slower their twins are.
 LONG_BATCHES, LONG_TWIN = (160, 360, 720, 1400), 0.08
 
