@@ -6,7 +6,8 @@ The quantizer takes and gives protobufs, and so does this.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -321,11 +322,32 @@ def prepare_all(
         onnx.save(loaded, whole)
         source = whole
     # Where symbolic shape inference fails, it leaves a work file in the current folder.
-    with contextlib.chdir(folder):
+    with _inside(folder):
         notes = prepare(source, prepared, model, large)
     name_nodes(prepared)
     complete_types(prepared, onnx.load(prepared, load_external_data=False), libraries)
     return prepared, large, [*notes, *_false_claims(before, onnx.load(prepared, load_external_data=False))]
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Work in a folder.
+
+    Raises:
+        OnnxliteError: the folder to come back to is gone.
+    """
+    try:
+        before = Path.cwd()
+    except FileNotFoundError:
+        raise OnnxliteError(
+            "the folder that pytest runs in was removed meanwhile. Look for a test that deletes it, or that changes into a folder "
+            "of its own and does not come back (monkeypatch.chdir does)."
+        ) from None
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _false_claims(before: onnx.ModelProto, prepared: onnx.ModelProto) -> list[str]:
