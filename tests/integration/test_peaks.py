@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+
+from pytest_onnxlite.runtime import peak
+from pytest_onnxlite.runtime.childprocess import Child
 
 from onnx_models import dense, save_graph
 from projects import UNEXPLAINED, Project
@@ -34,6 +39,45 @@ def test_a_peak_that_was_read_in_another_way_is_not_compared_until_it_is_saved_a
     )
     project.save()
     assert GIVEN_BACK in project.baseline.read_text()
+
+
+def test_the_same_file_is_measured_once_and_another_one_next_to_the_last_release(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    request = Child.request
+
+    def counted(self: Child, function: Any, argument: Any) -> None:
+        if function is peak.measure:
+            asked.append(Path(argument.model).name)
+        request(self, function, argument)
+
+    monkeypatch.setattr(Child, "request", counted)
+    x = np.ones((4, 64), np.float32)
+    project.write({"onnx": dense(tmp_path / "a.onnx", 2, 64)}, x, markers=MEMORY, variant="onnx")
+    project.save()
+    asked.clear()
+    result = project.compare("--onnxlite-report=r.json")
+    result.assert_outcomes(passed=1)
+    assert asked == ["onnx.onnx"] * 3
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    found = record["measured"]["memory"]
+    assert found["reference"] == found["candidate"]
+    assert found["reference_method"] == found["method"]
+    # What the last release takes today is known, and held against what was saved.
+    saved = json.loads(project.baseline.read_text())
+    for machine in saved["machines"].values():
+        machine["memory"] = {**machine["memory"], "load": 1 << 10, "run": 1 << 10}
+    project.baseline.write_text(json.dumps(saved))
+    result = project.compare(UNEXPLAINED)
+    result.assert_outcomes(failed=1)
+    assert "the runtime made the last release" in result.stdout.str()
+
+    project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 40, 64))
+    asked.clear()
+    project.compare(UNEXPLAINED).assert_outcomes(failed=1)
+    assert len(set(asked)) == 2
+    assert len(asked) >= 6
 
 
 # Holds on to 8 KiB for each run; and to as much for each shape that it has not seen.

@@ -20,6 +20,8 @@ from pytest_onnxlite.workspace import working_folder
 # Two children that agree settle a figure, of three at least: now and then, in about one of a hundred, an allocator
 # lays things out so that the peak is some MiB higher. Before a difference is believed, as many are asked again.
 _FEWEST_CHILDREN, _MOST_CHILDREN = 3, 6
+# Children that are at work at the same time.
+_AT_ONCE = 2
 _AGREE = 0.01
 
 
@@ -30,6 +32,8 @@ def measure(
     batch_size: int,
     runtime: Runtime,
     last: LastRuntime | None = None,
+    *,
+    same: bool = False,
 ) -> Memory:
     """Measure the peaks of loading and running a model, and of the reference in the same way.
 
@@ -40,11 +44,15 @@ def measure(
         batch_size: samples in it.
         runtime: how the models are run.
         last: what the reference runs in; None for what the candidate runs in.
+        same: whether the reference has the candidate's bytes and runs in the same runtime: its peaks are the candidate's then,
+            and are not measured a second time.
 
     Raises:
         OnnxliteError: a child could not load or run a model.
     """
-    found = _measure(candidate, reference, feeds, batch_size, runtime, last)
+    found = _measure(candidate, None if same else reference, feeds, batch_size, runtime, last)
+    if same:
+        found = replace(found, reference=found.candidate, reference_method=found.method)
     return replace(found, shapes=shapes_of(feeds), runtime=last.name if last else "")
 
 
@@ -77,11 +85,14 @@ class _Children:
         self._model, self._feeds, self._runtime = str(model), str(feeds), runtime
         self._name, self._packages = model.name, packages
         self.answers: list[peak.PeakAnswer] = []
+        self._asked = 0
 
-    def needs(self, fewest: int) -> bool:
-        """Whether there are too few, or no two of them agree and one more may help."""
+    def missing(self, fewest: int) -> int:
+        """Return how many there are too few; one where no two of them agree and one more may help."""
         most = fewest - _FEWEST_CHILDREN + _MOST_CHILDREN
-        return len(self.answers) < fewest or (not self.peak.settled and len(self.answers) < most)
+        if len(self.answers) < fewest:
+            return fewest - len(self.answers)
+        return int(not self.peak.settled and len(self.answers) < most)
 
     @contextmanager
     def asked(self) -> Iterator[Callable[[], None]]:
@@ -90,15 +101,19 @@ class _Children:
         Raises:
             OnnxliteError: the child could not load or run the model.
         """
-        # What nodes allocate is counted, and the same each time.
-        request = peak.PeakRequest(self._model, self._feeds, self._runtime, count_nodes=not self.answers)
+        # What nodes allocate is counted, and the same each time. How a process ends is seen once too: it takes as long as
+        # what is measured.
+        is_first = self._asked == 0
+        self._asked += 1
+        request = peak.PeakRequest(self._model, self._feeds, self._runtime, count_nodes=is_first)
         try:
             with Child(packages=self._packages, fork=True) as child:
                 child.request(peak.measure, request)
 
                 def take() -> None:
                     self.answers.append(child.answer(peak.measure))
-                    child.end()
+                    if is_first:
+                        child.end()
 
                 yield take
         except ChildError as error:
@@ -118,11 +133,12 @@ class _Children:
 def _settle(sides: Sequence[_Children], fewest: int) -> None:
     """Ask children of each file until there are so many and two of them agree, or it is no use.
 
-    Those of different files are at work at the same time: a peak is of a process alone.
+    Two are at work at the same time: a peak is of a process alone.
     """
-    while asked := [side for side in sides if side.needs(fewest)]:
+    each = _AT_ONCE // len(sides)
+    while due := [side for side in sides for _ in range(min(side.missing(fewest), each))]:
         with ExitStack() as stack:
-            for take in [stack.enter_context(side.asked()) for side in asked]:
+            for take in [stack.enter_context(side.asked()) for side in due]:
                 take()
 
 
