@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onnx_models import stalling
-from projects import Project
+from projects import UNEXPLAINED, Project
 
 MANY = np.random.default_rng(0).normal(size=(40, 256)).astype(np.float32)
 # Of what stalls, 15 of 100 runs take four times as long: 1.5 times in the mean.
@@ -94,3 +94,37 @@ def test_a_percentile_needs_the_last_release(project: Project, tmp_path: Path) -
     result = project.compare()
     result.assert_outcomes(failed=1)
     assert "latency[p99] missing" in result.stdout.str()
+
+
+def test_a_budget_for_slow_runs_is_shown_on_another_machine_and_not_judged(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markers = '@pytest.mark.onnxlite_latency(percentile=90, max="1 us", budget_machine="ci-large")'
+    project.write({"onnx": stalling(tmp_path / "a.onnx", 0.0)}, MANY, variant="onnx", markers=markers)
+    project.run("--onnxlite-report=r.json").assert_outcomes(skipped=1)  # nothing was judged, and that is no pass
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    (verdict,) = (v for v in record["verdicts"] if v["against"] == "limit")
+    assert (verdict["check"], verdict["outcome"]) == ("latency[p90]", "not compared")
+    assert "max= is for the machine 'ci-large' (budget_machine=), and this one is " in verdict["message"]
+    monkeypatch.setenv("ONNXLITE_MACHINE", "ci-large")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "at most 1 µs allowed (max=)" in result.stdout.str()
+
+
+@pytest.mark.alone
+def test_the_slow_runs_of_a_variant_are_held_against_those_of_the_float_model(project: Project, tmp_path: Path) -> None:
+    # Of the same file twice no run is slower; of one that stalls the slow ones are, and the median is not.
+    sound, stalls = stalling(tmp_path / "a.onnx", 0.0), stalling(tmp_path / "b.onnx", 0.3, times=6)
+    (project.path / "twin.onnx").write_bytes(sound.read_bytes())
+    (project.path / "stalls.onnx").write_bytes(stalls.read_bytes())
+    markers = """
+    @pytest.mark.onnxlite_latency(percentile=90, max_ratio=2.0, max_time=20)
+    @pytest.mark.parametrize("onnxlite_variant", ["twin", "stalls"], indirect=True)
+    """
+    spec = "variants={'twin': 'twin.onnx', 'stalls': 'stalls.onnx'}"
+    project.write({"onnx": sound}, MANY, variant="variant", markers=markers, spec=spec)
+    result = project.run(UNEXPLAINED)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*digits stalls: latency[[]p90]*"])
+    assert "(max_ratio=2" in result.stdout.str()
