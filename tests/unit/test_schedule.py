@@ -57,8 +57,10 @@ class FakeBench:
         return self.clock
 
 
-def drive(bench: FakeBench, max_time: float = 1000.0, is_long: bool = False, rests: bool = False) -> Comparison:
-    plan = Plan("last release", MOST, 0.05, 5, is_long, max_time, rests=rests)
+def drive(
+    bench: FakeBench, max_time: float = 1000.0, is_long: bool = False, rests: bool = False, added: int | None = None
+) -> Comparison:
+    plan = Plan("last release", MOST, 0.05, 5, is_long, max_time, rests=rests, added=added)
     return compare_in_turns(bench, plan, random.Random(0))
 
 
@@ -175,12 +177,14 @@ def test_long_inferences_of_several_threads_rest_once_eight_pairs_have_not_decid
     assert noisy.events.count("rest") == 2 * 15 * (opened(noisy) - 8) > 0
 
 
-def test_long_inferences_of_one_thread_go_on_in_steps_of_the_same_length() -> None:
+@pytest.mark.parametrize("added", [5, 30])
+def test_pairs_that_are_added_have_as_many_blocks_as_the_plan_says(added: int) -> None:
     rng = random.Random(3)
     noisy = FakeBench(1.0, lambda: rng.gauss(1, 0.05))
-    drive(noisy, is_long=True)
+    drive(noisy, is_long=True, added=added)
     assert "rest" not in noisy.events
-    assert noisy.events.count("reference") == 5 * opened(noisy) > 5 * 8
+    assert opened(noisy) > 8
+    assert noisy.events.count("reference") == 5 * 8 + added * (opened(noisy) - 8)
 
 
 @pytest.mark.parametrize(("slowdown", "alarms"), [(1.0, 0), (1.03, 0), (1.10, 200), (1.15, 200)])

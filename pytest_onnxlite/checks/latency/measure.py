@@ -23,8 +23,10 @@ from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.statistics import quantile
 from pytest_onnxlite.variants.running import shapes_of
 
-# Pairs of blocks from one pair of sessions: for this many seconds of each side, within these numbers.
-_PAIR_SECONDS, _FEWEST_ROUNDS, _MOST_ROUNDS = 0.02, 5, 20
+# Pairs of blocks from one pair of sessions: for this many seconds of each side, within these numbers. Those that are added
+# where eight have not decided have six times as many: with more threads than free cores a session's threads stay together on a core
+# for a while, and short looks fall into heaps (1.5 and 0.65 of the same file).
+_PAIR_SECONDS, _FEWEST_ROUNDS, _MOST_ROUNDS, _ADDED = 0.02, 5, 20, 6
 # Of long inferences, each of which says less.
 _LONG_PAIR_SECONDS, _FEWEST_LONG_ROUNDS = 0.16, 4
 
@@ -101,8 +103,11 @@ def _measure(
 ) -> Latency:
     start = perf_counter()
     seconds = stopwatch.calibrate()
-    is_long = seconds > _LONG_SECONDS
+    is_long, rests = seconds > _LONG_SECONDS, seconds > _LONG_SECONDS and runtime.threads > 1
     rounds = _rounds(seconds, is_long)
+    # Blocks of long inferences of one thread differ as much within a session as between two: short steps decide sooner
+    # (benchmarks/latency_study.py --long).
+    added = None if rests else rounds if is_long else _ADDED * rounds
 
     def in_turn() -> Generator[None, float, dict[str, Comparison]]:
         found = {}
@@ -115,7 +120,8 @@ def _measure(
                 rounds,
                 is_long=is_long,
                 max_time=max_time,
-                rests=is_long and runtime.threads > 1,
+                rests=rests,
+                added=added,
             )
             comparison = yield from take_turns(stopwatch, plan, rng)
             found[purpose] = replace(comparison, fastest=stopwatch.fastest)

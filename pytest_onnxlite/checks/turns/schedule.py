@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
 from pytest_onnxlite.statistics import quantile, smallest_sample
 
-# How many times as many, once eight pairs have not decided.
+# How many times as many, once eight pairs have not decided, where a plan says nothing else.
 _LONGER = 3
 
 
@@ -79,6 +79,7 @@ class Plan:
         is_long: whether one inference is longer than a busy machine ever leaves alone.
         rests: whether a longer look rests before each block, so that the system places threads anew.
         max_time: seconds after which no more session pairs are added.
+        added: pairs of blocks from each pair of sessions that is added where eight have not decided; None for three times as many.
         percentile: what a session pair is known by instead of its median, such as 99; blocks are single inferences then.
     """
 
@@ -90,14 +91,13 @@ class Plan:
     max_time: float
     percentile: float | None = None
     rests: bool = False
+    added: int | None = None
 
     def blocks(self, longer: bool) -> int:
-        """Return how many pairs of blocks one pair of sessions has.
-
-        What is added where eight pairs have not decided is longer, but for long inferences of one thread: there a block says
-        little and a session no more than its blocks, so that steps that are short decide sooner (benchmarks/latency_study.py --long).
-        """
-        return self.rounds * (_LONGER if longer and (self.rests or not self.is_long) else 1)
+        """Return how many pairs of blocks one pair of sessions has."""
+        if not longer:
+            return self.rounds
+        return self.added if self.added is not None else _LONGER * self.rounds
 
 
 @dataclass(frozen=True)
