@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_onnxlite.checks.turns.comparison import Comparison
-from pytest_onnxlite.checks.turns.ratios import is_suspicious, is_too_noisy
+from pytest_onnxlite.checks.turns.ratios import is_clear, is_suspicious, is_too_noisy
 from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.statistics import quantile
 
@@ -106,9 +106,9 @@ def test_a_noisy_machine_is_found_out_by_the_reference_itself() -> None:
     rng = random.Random(3)
     bench = FakeBench(1.0, lambda: rng.lognormvariate(0, 1.0))
     sets = drive(bench)
-    # Session pairs, or half as many where two were taken together.
-    assert len(sets.first) in (64, 128)
-    assert len(sets.self_check) in (64, 128)
+    # Session pairs, or half or a quarter as many where two or four were taken together.
+    assert len(sets.first) in (32, 64, 128)
+    assert len(sets.self_check) in (32, 64, 128)
     assert bench.events.count("open self") == 128
 
 
@@ -209,6 +209,18 @@ def test_which_session_was_created_first_is_no_bias_of_the_self_check() -> None:
     # Eight pairs lie in two heaps; eight more give replicates of two pairs, one of each heap.
     assert bench.events.count("open self") == 16
     assert found.self_check == pytest.approx((1.0,) * 8)
+
+
+@pytest.mark.parametrize(("slowdown", "red"), [(1.0, False), (1.15, True)])
+def test_where_half_of_all_sessions_lie_on_one_core_the_fastest_of_four_decides(slowdown: float, red: bool) -> None:
+    # Two threads and a busy neighbour on two cores: the same file was inconclusive in 3 of 6 checks.
+    for seed in range(20):
+        rng = random.Random(seed)
+        bench = FakeBench(slowdown, lambda rng=rng: rng.gauss(1, 0.01) * rng.choice([1.0, 1.5]))  # type: ignore[misc]
+        sets = drive(bench, added=30)
+        assert (bool(sets.second) and is_suspicious(sets.second, MOST)) is red
+        assert not sets.self_check or not is_too_noisy(sets.self_check, 0.05)
+        assert red or is_clear(sets.first, MOST) or not is_too_noisy(sets.first, 0.05)
 
 
 class OrderMatters(FakeBench):
