@@ -51,7 +51,8 @@ def layer_cause(layer: Layer, layers: Sequence[Layer]) -> str:
     others = [other.worst for other in layers if other.quantized and other is not layer]
     usual = f"; the other quantized layers: {np.median(others):.0f} dB" if others else ""
     # Of what is worse, left in float by itself, a trial said that it is not the cause.
-    of = " of the layers that no trial cleared" if any(other < layer.worst for other in others) else ""
+    cleared = any(other.worst < layer.worst for other in ranked_layers(layers) if other is not layer)
+    of = " of the layers that no trial cleared" if cleared else ""
     where = f"{layer.node} ({layer.op}) adds the largest error{of} (own SQNR {layer.worst:.1f} dB{usual})"
     if abs(layer.gain - 1) > _GAIN and layer.gain_free > layer.own + _GAIN_FREE:
         return f"{where}. Its output is {layer.gain:.3g} times the float model's: its weights or a scale are off by that factor."
