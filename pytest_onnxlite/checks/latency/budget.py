@@ -9,11 +9,12 @@ from time import perf_counter
 from pytest_onnxlite.baseline.fingerprint import machine_names, usable_cpus
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency.judge import LOOK_SECONDS
-from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, is_decided, is_within, judge_budget
+from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, judge_budget
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measure import look_longer, measure
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.turns.ratios import is_clear, is_decided
 from pytest_onnxlite.checks.turns.schedule import MOST_PAIRS
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.spec import Array, Runtime
@@ -39,7 +40,7 @@ def judged_by_budget(
         return [away]
     found = []
     for one, batch in zip(latency.each, feeds, strict=True):
-        if not is_within(one.sessions, limit.max):
+        if not is_clear(one.sessions, limit.max):
             task.progress(f"timing {task.name} again")
         found.append(against_budget(limit, one, path, batch, task.runtime))
     return [judge_budget(limit.max, found)]
@@ -61,14 +62,14 @@ def against_budget(
         runtime: how it is run.
     """
     assert limit.max is not None
-    if is_within(first.sessions, limit.max):
+    if is_clear(first.sessions, limit.max):
         return AgainstBudget(first)
     again, start = _sessions(first, path, feeds, runtime, limit), perf_counter()
     while (
         not is_decided(again, limit.max) and len(again) < MOST_PAIRS and perf_counter() - start < limit.max_time
     ):  # one session that was disturbed is no reason to say nothing
         again += _sessions(first, path, feeds, runtime, limit)
-    if is_within(again, limit.max):
+    if is_clear(again, limit.max):
         return AgainstBudget(first, again)
     fastest = look_longer(path, feeds, runtime, limit.max, min(LOOK_SECONDS, limit.max_time))
     return AgainstBudget(first, again, fastest)

@@ -32,17 +32,6 @@ class AgainstBudget:
     fastest: float | None = None
 
 
-def is_within(sessions: Sequence[float], most: float) -> bool:
-    """Tell whether sessions show a median of at most so many seconds: the upper bound of it is."""
-    return median_interval(sessions, CONFIDENCE).upper <= most
-
-
-def is_decided(sessions: Sequence[float], most: float) -> bool:
-    """Tell whether both bounds on the median lie on one side of so many seconds."""
-    bounds = median_interval(sessions, CONFIDENCE)
-    return bounds.upper <= most or bounds.lower > most
-
-
 def elsewhere(limit: LatencyLimit, figure: str, names: Collection[str]) -> Verdict | None:
     """Return the verdict on a machine for which the number was not written; None if it is judged here.
 

@@ -166,8 +166,14 @@ def explains(with_it: float, without: float) -> bool:
     return with_it >= _ALIKE and with_it >= without + _MORE
 
 
-def missing_function(reference: Array, candidate: Array) -> str:
-    """Return the function that turns a candidate's output into the reference's, where it was left out; else empty."""
+def missing_function(reference: Array, candidate: Array, own: float) -> str:
+    """Return the function that turns a candidate's output into the reference's, where it was left out; else empty.
+
+    Args:
+        reference: what is expected.
+        candidate: what was found.
+        own: the likeness of the two as they are.
+    """
     c = np.asarray(candidate, np.float64)
     if not np.isfinite(c).all() or not c.size:
         return ""
@@ -177,7 +183,6 @@ def missing_function(reference: Array, candidate: Array) -> str:
         found[f"Softmax over axis {axis}"] = e / e.sum(axis=axis, keepdims=True)
     found["Sigmoid"] = 1 / (1 + np.exp(-np.clip(c, -500, 500)))
     found["Tanh"], found["Relu"], found["Exp"] = np.tanh(c), np.maximum(c, 0), np.exp(np.minimum(c, 500))
-    own = likeness(reference, c)
     return next((name for name, array in found.items() if explains(likeness(reference, array), own)), "")
 
 

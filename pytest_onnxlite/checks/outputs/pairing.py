@@ -141,7 +141,7 @@ def _cause(outputs: Outputs, name: str, reference: Array, candidate: Array) -> s
     for other, array in outputs.items():
         if other != name and array.dtype != object and explains(likeness(array, candidate), own):
             return f"it holds what the output {other!r} should: two outputs are wired to one tensor, or swapped"
-    function = missing_function(reference, candidate)
+    function = missing_function(reference, candidate, own)
     return f"{function} of it is what is expected: the function is missing at the end" if function else ""
 
 

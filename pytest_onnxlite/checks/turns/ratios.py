@@ -1,4 +1,4 @@
-"""What paired ratios of times show: more than is allowed, less, or nothing."""
+"""What paired ratios of times, or times themselves, show: more than is allowed, less, or nothing."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def is_suspicious(ratios: Sequence[float], most: float) -> bool:
 def is_clear(ratios: Sequence[float], most: float) -> bool:
     """Tell whether ratios rule out more than is allowed."""
     return median_interval(ratios, CONFIDENCE).upper <= most
+
+
+def is_decided(ratios: Sequence[float], most: float) -> bool:
+    """Tell whether ratios show more than is allowed, or rule it out."""
+    return is_suspicious(ratios, most) or is_clear(ratios, most)
 
 
 def is_too_noisy(ratios: Sequence[float], resolution: float) -> bool:

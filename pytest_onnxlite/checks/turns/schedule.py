@@ -14,7 +14,14 @@ from statistics import median
 from typing import Protocol
 
 from pytest_onnxlite.checks.turns.comparison import Comparison
-from pytest_onnxlite.checks.turns.ratios import CONFIDENCE, is_clear, is_suspicious, is_too_noisy, relative_noise
+from pytest_onnxlite.checks.turns.ratios import (
+    CONFIDENCE,
+    is_clear,
+    is_decided,
+    is_suspicious,
+    is_too_noisy,
+    relative_noise,
+)
 from pytest_onnxlite.statistics import quantile, smallest_sample
 
 # How many times as many, once eight pairs have not decided, where a plan says nothing else.
@@ -177,7 +184,9 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
     def take_set() -> Generator[None, float, list[float]]:
         candidate_first = rng.random() < 0.5
         found: list[_Pair] = []
-        while len(found) < STEP or (not _decided(_ratios(found, plan), plan) and len(found) < MOST_PAIRS and in_time()):
+        while len(found) < STEP or (
+            not is_decided(_ratios(found, plan), plan.most) and len(found) < MOST_PAIRS and in_time()
+        ):
             longer = bool(found)
             for _ in range(STEP):
                 found.append((yield from take_pair(candidate_first, longer)))
@@ -242,10 +251,6 @@ def _fastest(pairs: Sequence[_Pair]) -> list[float]:
     """
     groups = [pairs[start : start + _TOGETHER] for start in range(0, len(pairs) - _TOGETHER + 1, _TOGETHER)]
     return [min(pair.one for pair in group) / min(pair.other for pair in group) for group in groups]
-
-
-def _decided(ratios: Sequence[float], plan: Plan) -> bool:
-    return is_suspicious(ratios, plan.most) or is_clear(ratios, plan.most)
 
 
 def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
