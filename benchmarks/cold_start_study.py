@@ -4,7 +4,7 @@
     python benchmarks/cold_start_study.py OUT.jsonl --table
 
 Each round starts candidate and last release in turns, in fresh processes, and judges them as the check does; the models of
-the studies take turns. Every tenth round has a slower model too. Rounds add up in the file.
+the studies take turns. Each fiftieth round of a model has a slower one too. Rounds add up in the file.
 """
 
 from __future__ import annotations

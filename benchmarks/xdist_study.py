@@ -1,6 +1,6 @@
 """Latency under pytest-xdist: are the verdicts those of a run without workers?
 
-A project with ten models, five of them as they were released and five slower, is judged ten times each, next to tests that keep a
+A project with ten models, five of them as they were released, in other bytes, and five slower, is judged ten times each, next to tests that keep a
 processor busy: in one process, and with workers. Prints how many checks passed, how many were red and why, and what they took.
 
     nice python benchmarks/xdist_study.py --workers 2 --layers 5
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from onnx_models import dense
+from onnx_models import dense, in_other_bytes
 
 LAYERS = 4
 CONFTEST = """
@@ -87,8 +87,11 @@ def main() -> None:
         (folder / "test_release.py").write_text(TESTS.replace("TIMES", str(arguments.times)))
         judged(folder, "--onnxlite-save-baseline", "-n0", "-k", "test_latency and 0")
         for name in names:
+            path = folder / f"{name}.onnx"
             if name.startswith("slower"):
-                dense(folder / f"{name}.onnx", arguments.layers)
+                dense(path, arguments.layers)
+            else:
+                in_other_bytes(path, path)
         print(
             f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; the slower ones have {arguments.layers}/{LAYERS} of the layers.\n"
         )

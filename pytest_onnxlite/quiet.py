@@ -62,13 +62,15 @@ class QuietPhase:
         self._session: pytest.Session | None = None
 
     def prepare(self, node: Any) -> None:
-        """Tell a worker that is about to start what to run; nothing where its machine is another, or each runs everything."""
+        """Tell a worker that is about to start what to run; nothing where each runs everything.
+
+        What needs quiet runs where the first one does: workers may be on other machines.
+        """
         manager = self._config.pluginmanager.getplugin("dsession")
         if self._config.getoption("dist") == "each" or not hasattr(manager, "_clone_node"):
             return
-        if all(spec.popen for spec in node.nodemanager.specs):
-            self._node = node
-            node.workerinput[_KEY] = _NOW if self._is_now else _LATER
+        self._node = self._node or node
+        node.workerinput[_KEY] = _NOW if self._is_now else _LATER
 
     @property
     def lost(self) -> str:

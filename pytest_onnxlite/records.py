@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from pytest_onnxlite.baseline.accepted import Acceptance
+from pytest_onnxlite.baseline.fingerprint import Machine, host_name
 from pytest_onnxlite.baseline.record import Artefact
-from pytest_onnxlite.baseline.runtime import runtime_change
+from pytest_onnxlite.baseline.runtime import machine_here, runtime_change
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.limit import Limit
@@ -29,6 +30,19 @@ class JudgedFile:
     path: str = ""
     sha256: str = ""
     bytes: int = 0
+
+
+@dataclass(frozen=True)
+class JudgedOn:
+    """A machine that a test ran on: its name in the network, and what it is for what ran the variant."""
+
+    host: str
+    machine: Machine
+
+    @property
+    def text(self) -> str:
+        """The machine for a person: `gpu-box (Intel(R) Xeon(R), linux-x86_64-8cpu-…)`."""
+        return f"{self.host} ({self.machine.cpu}, {self.machine.kind})"
 
 
 @dataclass(frozen=True)
@@ -165,6 +179,7 @@ class Record:
         file: the test's file, relative to pytest's root folder.
         line: its line there.
         runtime: what runs the variant; None for one that its own library calls.
+        judged_on: the machine that the test ran on, if it is not the one that the run was started on; else None.
     """
 
     test: str
@@ -183,6 +198,7 @@ class Record:
     file: str = ""
     line: int = 0
     runtime: ShippedRuntime | None = None
+    judged_on: JudgedOn | None = None
 
     @property
     def runtime_change(self) -> str:
@@ -212,6 +228,19 @@ def expect(records: Sequence[Record], reason: str) -> list[Record]:
         return replace(verdict, red=False, xfail=reason) if verdict.red else verdict
 
     return [replace(record, verdicts=tuple(map(expected, record.verdicts))) for record in records]
+
+
+def this_machine(runtime: ShippedRuntime | None) -> JudgedOn:
+    """Return what this machine is, for what a runtime runs."""
+    return JudgedOn(host_name(), machine_here(runtime))
+
+
+def without_this_machine(record: Record) -> Record:
+    """Return a record that names a machine only if it is another one than this."""
+    on = record.judged_on
+    here = this_machine(record.runtime)
+    is_here = on is not None and on.host == here.host and on.machine.is_like(here.machine)
+    return replace(record, judged_on=None) if is_here else record
 
 
 # -- to JSON data and back -----------------------------------------------------------------------------------
@@ -285,6 +314,7 @@ class _Reader:
             forecast=msgspec.convert(data.get("forecast"), Forecast | None),
             suggestion=msgspec.convert(data.get("suggestion"), Suggestion | None),
             runtime=msgspec.convert(data.get("runtime"), ShippedRuntime | None),
+            judged_on=msgspec.convert(data.get("judged_on"), JudgedOn | None),
         )
 
     def _limit(self, name: str, value: Any) -> Limit:

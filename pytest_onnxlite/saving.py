@@ -223,6 +223,7 @@ def _plan(
         suffix = "" if kept and len(files) > 1 else source.suffix
         artefact = Artefact(f"{variant}-{judged.sha256[:16]}{suffix}", judged.sha256, judged.bytes, kept)
         before = store.load(model, variant)
+        on = records[-1].judged_on
         fresh = Baseline(model, variant, artefact, runtime=records[-1].runtime)
         worse = [v for record in records for v in record.verdicts if v.outcome is Outcome.FAIL]
         slower = {verdict.check for verdict in worse if verdict.against == RUNTIME}
@@ -230,8 +231,8 @@ def _plan(
         slower |= {v.check for record in records for v in record.verdicts if v.outcome is Outcome.NOT_COMPARABLE}
         slower |= {v.check for v in worse if v.against == BASELINE and _is_of_the_file(v.check, checks)}
         runtime = records[-1].runtime
-        key = machine_key(before, runtime)
-        baseline = merge(before, fresh, measured, machine_here(runtime), checks, gone, slower, key)
+        machine, key = (on.machine, "") if on else (machine_here(runtime), machine_key(before, runtime))
+        baseline = merge(before, fresh, measured, machine, checks, gone, slower, key)
         baseline = replace(baseline, tests=_tests(before, records, baseline.checks, tally))
         lost = [check for check in (before.checks if before else ()) if check not in baseline.checks]
         shared = tally.unjudged_of((model, variant)) if before is not None else []
@@ -343,12 +344,30 @@ def remarks_of_git(saved: Sequence[Saved], settings: Settings, checks: Checks) -
     return [said for said in (hidden, gitignore.remark_large(folder, names)) if said]
 
 
+def _elsewhere(records: Sequence[Record]) -> str:
+    """Say why what workers on other machines judged is not saved here; empty where it can be."""
+    hosts = list(dict.fromkeys(record.judged_on.text if record.judged_on else "this machine" for record in records))
+    if len(hosts) > 1:
+        return f"its tests ran on {listed(hosts)}, and a baseline is of one machine at a time. Save on one of them"
+    on, file = records[0].judged_on, records[0].artefact
+    if on is None or not file.path:
+        return ""
+    if not Path(file.path).exists():
+        return f"it was judged on {on.text}, and {file.path} is not on this machine. Save there"
+    if hash_model(Path(file.path)) != file.sha256:
+        return f"it was judged on {on.text}, and {file.path} on this machine is another file. Save there"
+    return ""
+
+
 def _refusal(records: Sequence[Record], unjudged: Sequence[str], settings: Settings) -> str:
     unreadable = next((record.broken_baseline for record in records if record.broken_baseline), None)
     if unreadable:
         return f"the baseline there is cannot be read, and is left as it is: {unreadable}"
     if len({record.artefact.sha256 for record in records}) > 1:
         return "its tests judged different files; one baseline holds one artefact"
+    elsewhere = _elsewhere(records)
+    if elsewhere:
+        return elsewhere
     # A broken limit is one, whether or not its test was expected to fail.
     broken = [v for record in records for v in record.verdicts if v.red or v.xfail is not None]
     refused = [

@@ -17,7 +17,7 @@ from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.coverage.wording import Coverage
 from pytest_onnxlite.labels import LABEL
-from pytest_onnxlite.records import Checks, Conditions, Forecast, JudgedFile, Suggestion
+from pytest_onnxlite.records import Checks, Conditions, Forecast, JudgedFile, JudgedOn, Suggestion
 from pytest_onnxlite.report import document
 from pytest_onnxlite.run import Unjudged
 from pytest_onnxlite.saving import Saved
@@ -37,7 +37,7 @@ class _Parts:
     def __init__(self, checks: Checks) -> None:
         self.checks = checks
         own = [Artefact, Acceptance, EarlierRelease, Machine, ShippedRuntime]
-        told = [Against, Conditions, Coverage, Forecast, JudgedFile, Saved, Suggestion, Unjudged, Verdict]
+        told = [Against, Conditions, Coverage, Forecast, JudgedFile, JudgedOn, Saved, Suggestion, Unjudged, Verdict]
         kinds = [kind for check in checks.values() for kind in (check.section, check.limit, *check.forms)]
         schemas, self.definitions = msgspec.json.schema_components(
             [*own, *told, *kinds], schema_hook=_opaque, ref_template="#/$defs/{name}"
@@ -136,6 +136,7 @@ def _record(parts: _Parts) -> Schema:
         "forecast": {"anyOf": [parts.of(Forecast), {"type": "null"}]},
         "suggestion": {"anyOf": [parts.of(Suggestion), {"type": "null"}]},
         "runtime": {"anyOf": [parts.of(ShippedRuntime), {"type": "null"}]},
+        "judged_on": {"anyOf": [parts.of(JudgedOn), {"type": "null"}]},
         "verdicts": {"type": "array", "items": verdict},
     }
     return {

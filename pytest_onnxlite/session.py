@@ -250,7 +250,7 @@ class GuardSession:
         return result
 
     def _judge(self, item: pytest.Item) -> None:
-        from pytest_onnxlite.records import with_commands
+        from pytest_onnxlite.records import this_machine, with_commands
         from pytest_onnxlite.report.failure import failure_text, skip_text
 
         __tracebackhide__ = True
@@ -270,6 +270,8 @@ class GuardSession:
         path, line, _ = item.location
         file, line = Path(path).as_posix(), (line or 0) + 1
         records = [with_commands(replace(record, file=file, line=line), self.run.repeated) for record in records]
+        if self._is_worker:  # of a machine of its own, maybe
+            records = [replace(record, judged_on=this_machine(record.runtime)) for record in records]
         item.stash[_RECORDS] = records
         for record in records:
             for verdict in record.verdicts:
@@ -315,10 +317,10 @@ class GuardSession:
         """Collect what the reports carry."""
         carried = getattr(report, "onnxlite", None)
         if carried is not None:
-            from pytest_onnxlite.records import from_data
+            from pytest_onnxlite.records import from_data, without_this_machine
 
             data, checks = carried["records"], self._registry().checks
-            records = None if data is None else [from_data(record, checks) for record in data]
+            records = None if data is None else [without_this_machine(from_data(record, checks)) for record in data]
             self.run.note(report.nodeid, report.failed, records, report)
         elif str(report.when) == "???":  # the worker that ran it crashed, and nobody knows whether it was guarded
             self.run.note(report.nodeid, report.failed, None, report)

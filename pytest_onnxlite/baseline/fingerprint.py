@@ -116,6 +116,11 @@ def _describe_machine(library: str) -> Machine:
     )
 
 
+def host_name() -> str:
+    """Return what this machine is called in its network."""
+    return platform.node() or "unknown"
+
+
 def machine_names() -> set[str]:
     """Return what this machine is called: its kind, and the name that CI gave it in ONNXLITE_MACHINE."""
     return {name for name in (describe_machine().kind, os.environ.get("ONNXLITE_MACHINE", "").strip()) if name}

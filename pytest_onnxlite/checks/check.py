@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from pytest_onnxlite.baseline.fingerprint import Machine
-from pytest_onnxlite.baseline.record import Artefact, KeptFile
+from pytest_onnxlite.baseline.record import Artefact, Baseline, KeptFile
 from pytest_onnxlite.baseline.runtime import machine_here, runtime_here
 from pytest_onnxlite.checks.blocks import Block
 from pytest_onnxlite.checks.figures import Figure, History, Trend
@@ -106,6 +106,13 @@ class Task(Generic[L]):
         if self.last_file is None or not isinstance(self.variant, OnnxVariant):
             return None
         return self.variant.beside(self.last_file)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the last release's file is there, and is the candidate's, byte for byte."""
+        if self.last_file is None or not isinstance(self.reference, Baseline):
+            return False
+        return self.sha256 == self.reference.artefact.sha256 != ""
 
     @property
     def scenario_name(self) -> str:

@@ -13,6 +13,8 @@ from pytest_onnxlite.report.status import remarks_of
 from pytest_onnxlite.text import aligned, counted, listed, percent, shapes_text, shortened, shown
 
 _UNCERTAIN = (Outcome.FAIL, Outcome.MISSING, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.NOT_MEASURED)
+# What came of a limit that nothing red hangs on and that was not judged.
+_NOT_JUDGED = (Outcome.NOT_COMPARED, Outcome.NOT_MEASURED)
 _XFAIL = "xfail"
 
 
@@ -49,7 +51,7 @@ def table(records: Sequence[Record], checks: Checks, everything: bool = True) ->
     words = {key: overall(states[key], key in reds) for key in rows}
     kept = [key for key in rows if everything or len(rows) <= _MOST_ROWS or words[key] != str(Outcome.PASS)]
     lines = [[*key, *(rows[key].get(c, "-") for c in columns[2:-1]), words[key]] for key in kept]
-    colours = ["red" if key in reds else "green" for key in kept]
+    colours = ["red" if key in reds else "yellow" if words[key] in _NOT_JUDGED else "green" for key in kept]
     found = list(zip(aligned([columns, *lines]), ["", *colours], strict=True)) if kept else []
     left = len(rows) - len(kept)
     return (
@@ -57,6 +59,15 @@ def table(records: Sequence[Record], checks: Checks, everything: bool = True) ->
         if left
         else found
     )
+
+
+def judged_elsewhere(records: Sequence[Record]) -> list[str]:
+    """Say which variants were judged on other machines than the one that the run was started on."""
+    names: dict[str, dict[str, None]] = {}
+    for record in records:
+        if record.judged_on is not None:
+            names.setdefault(record.judged_on.text, {})[record.name] = None
+    return [f"{shortened(list(own))}: judged on {text}" for text, own in names.items()]
 
 
 def state_of(verdict: Verdict) -> str:
@@ -75,7 +86,10 @@ def overall(states: set[str], red: bool) -> str:
         return "accepted"
     if Outcome.IMPROVED in states:
         return "improved"
-    return "pass, not compared" if Outcome.NOT_COMPARED in states else "pass"
+    left = next((state for state in _NOT_JUDGED if state in states), None)
+    if left is None:
+        return str(Outcome.PASS)
+    return f"{Outcome.PASS}, {left}" if Outcome.PASS in states else left
 
 
 def _cell(check: str, verdicts: Sequence[Verdict], record: Record, checks: Checks) -> str:
@@ -146,6 +160,7 @@ def notes(records: Sequence[Record], checks: Checks, verbosity: int | None = Non
         f"{who} {'is' if who in names else 'are'} {text}" for text, names in recipes.items() for who in _named(names)
     ]
     lines += _runtime_lines(records)
+    lines += judged_elsewhere(records)
     lines += [] if verbosity is None else _shape_lines(records, checks, verbosity > 0)
     changes = {record.name: record.runtime_change for record in records if record.runtime_change}
     lines += [f"{name}: runtime changed {change} since the last release" for name, change in changes.items()]

@@ -27,7 +27,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.interruption import limit_inferences
 from pytest_onnxlite.spec import Runtime
 
-from onnx_models import dense
+from onnx_models import dense, in_other_bytes
 from projects import UNEXPLAINED, Project
 
 ONE = np.ones((4, 256), np.float32)
@@ -46,6 +46,7 @@ def test_callers_that_get_less_are_red_and_the_same_model_is_green(project: Proj
     assert (section["clients"], section["batch_size"], section["threads"]) == (2, 1, 1)
     assert section["shapes"] == {"x": [1, 256]}
     assert saved["first"] == {"throughput_ratio": 1.0}
+    project.replace("onnx.onnx", in_other_bytes(tmp_path / "a.onnx", tmp_path / "same.onnx"))
     result = project.compare("--onnxlite-report=report.json", "--onnxlite-html=report.html")
     result.assert_outcomes(passed=1)
     assert "/s with 2 clients (" in result.stdout.str()

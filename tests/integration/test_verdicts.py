@@ -66,6 +66,7 @@ def test_a_test_with_nothing_else_to_judge_is_skipped(digits_project: Make) -> N
     result.stdout.fnmatch_lines(
         ["*latency, memory not compared: baselines are looked at under: pytest --onnxlite-baseline"]
     )
+    result.stdout.re_match_lines([r"digits +int8 +not measured +not measured +not compared$"])
 
 
 # -- accuracy ------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 import sys
 from collections.abc import Callable
@@ -88,6 +90,7 @@ def test_size(onnxlite_onnx): pass
     green = project.compare("-n2", *compare)
     green.assert_outcomes(passed=6)
     green.stdout.fnmatch_lines(["onnxlite: 2 tests that nothing may disturb, one after the other"])
+    assert "judged on" not in said(green)
     project.replace("onnx.onnx", dense(tmp_path / "b.onnx", 16))
     red = project.compare("-n2", *compare)
     red.assert_outcomes(passed=4, failed=2)
@@ -274,3 +277,63 @@ def test_dies(onnxlite_int8): os._exit(1)
     result = project.run("--onnxlite-save-baseline", "-n2", "--max-worker-restart=1")
     assert result.ret == 1
     assert not list(project.path.glob("baselines/*/*.json"))
+
+
+# Runs what it is told on one processor: by its fingerprint that is another machine than the one that started the run.
+SSH = f"""#!{sys.executable}
+import os, sys
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+os.execv("/bin/sh", ["sh", "-c", sys.argv[-1]])
+"""
+TIMED_TOO = """import os, pytest
+
+@pytest.mark.onnxlite_graph
+def test_graph(onnxlite_onnx): pass
+
+@pytest.mark.onnxlite_memory(max_growth=1.0)
+@pytest.mark.onnxlite_latency(max_slowdown=1.0, max_time=10)
+def test_timed(onnxlite_onnx): open("timed", "w").write(os.environ.get("PYTEST_XDIST_WORKER", "none"))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a processor to be chosen")
+def test_workers_on_other_machines_measure_there_and_it_is_told(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("one processor is the same machine")
+    x = np.ones((4, 256), np.float32)
+    project.write({"onnx": dense(tmp_path / "a.onnx", 4)}, x, test=TIMED_TOO)
+    project.save()
+    here = json.loads(project.baseline.read_text())["machines"]
+    there = tmp_path / "there"
+    shutil.copytree(project.path, there)
+    (tmp_path / "bin").mkdir()
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.write_text(SSH)
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    workers = ("--dist=load", f"--tx=ssh=box//chdir={there}//python={sys.executable}")
+
+    shutil.copyfile(dense(tmp_path / "b.onnx", 24), there / "onnx.onnx")
+    red = project.compare(*workers, "--onnxlite-report=r.json", "--onnxlite-markdown=r.md", UNEXPLAINED)
+    red.assert_outcomes(passed=1, failed=1)
+    assert (there / "timed").read_text() == "gw1"
+    on = f"digits onnx: judged on {platform.node()} ("
+    assert red.stdout.str().count(on) == 2  # in the failure, and below the table
+    assert (project.path / "r.md").read_text().count(on) >= 1
+    report = json.loads((project.path / "r.json").read_text())
+    assert [record["judged_on"]["machine"]["cpus"] for record in report["records"]] == [1, 1]
+    assert report["machine"]["cpus"] > 1
+
+    # What is saved is that machine's, if its file is here too.
+    shutil.copyfile(tmp_path / "a.onnx", there / "onnx.onnx")
+    project.save(*workers)
+    machines = json.loads(project.baseline.read_text())["machines"]
+    assert {key: machines[key] for key in here} == here
+    (added,) = machines.keys() - here.keys()
+    assert machines[added]["description"]["cpus"] == 1
+    project.replace("onnx.onnx", tmp_path / "b.onnx")
+    refused = project.run("--onnxlite-save-baseline", *workers)
+    assert refused.ret == 1
+    assert "and onnx.onnx on this machine is another file. Save there" in refused.stdout.str().replace("\n", " ")

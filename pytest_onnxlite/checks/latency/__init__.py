@@ -188,7 +188,10 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
                 spread = (bounds.upper - bounds.lower) / 2 / bounds.median
                 where = f" at {shapes_text(evidence.shapes)}" if found.others else ""
                 why = why_it_passes(comparison)
-                parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}{where}{f', {why}' if why else ''}")
+                if comparison.same:
+                    parts.append(f"{bounds.median:.2f}x {name}, the same file{where}")
+                else:
+                    parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}{where}{f', {why}' if why else ''}")
         return parts
 
     def shapes(self, found: Latency) -> Sequence[Shapes]:

@@ -18,7 +18,7 @@ from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.references import most_today
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
-from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
+from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns, same_file
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing
@@ -58,13 +58,15 @@ def measure(task: Task[LatencyLimit], candidate: Path, last: Path | None, feeds:
         bench = Starts(candidate, last or candidate, path, task.runtime, task.limit.phase)
         comparisons = {}
         try:
-            if last is not None:
+            if last is not None and not task.is_unchanged:
                 limit = task.limit
                 plan = Plan(LAST_RELEASE, most_today(task), limit.max_slowdown, _ROUNDS, False, limit.max_time)
                 comparisons[BASELINE] = replace(compare_in_turns(bench, plan), fastest=bench.fastest)
             else:
                 for _ in range(_ALONE * _ROUNDS):
                     bench.time_candidate()
+            if last is not None and task.is_unchanged:
+                comparisons[BASELINE] = same_file(LAST_RELEASE, most_today(task), min(bench.seconds))
         except ChildError as error:
             raise OnnxliteError(f"starting {candidate.name} in a fresh process failed: {error}.") from None
     return Latency(

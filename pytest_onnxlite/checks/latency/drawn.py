@@ -19,7 +19,7 @@ def ratio_plots(found: Latency, verdicts: Sequence[Verdict]) -> list[Block]:
         for purpose, comparison in one.comparisons.items():
             key = f"{purpose}-{number}" if number else purpose
             is_judged = evidence_of(purpose, found, verdicts) is not None
-            blocks.append(ratio_plot(comparison, key, is_judged, where))
+            blocks += ratio_plot(comparison, key, is_judged, where)
     return blocks
 
 

@@ -18,7 +18,7 @@ from pytest_onnxlite.checks.latency.pace import pace
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.turns.comparison import Comparison
-from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, rounds_in, take_turns
+from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, rounds_in, same_file, take_turns
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.statistics import quantile
 from pytest_onnxlite.variants.running import shapes_of
@@ -48,11 +48,13 @@ class Reference:
         name: for the report.
         path: the ONNX file.
         most: the ratio that is allowed.
+        same: whether it is the candidate's file, byte for byte: it is not timed then.
     """
 
     name: str
     path: Path
     most: float
+    same: bool = False
 
 
 def measure(
@@ -109,9 +111,11 @@ def _measure(
     # (benchmarks/latency_study.py --long).
     added = None if rests else rounds if is_long else _ADDED * rounds
 
+    others = {purpose: reference for purpose, reference in references.items() if not reference.same}
+
     def in_turn() -> Generator[None, float, dict[str, Comparison]]:
         found = {}
-        for purpose, reference in references.items():
+        for purpose, reference in others.items():
             stopwatch.compare_with(reference.path)
             plan = Plan(
                 reference.name,
@@ -125,14 +129,18 @@ def _measure(
             )
             comparison = yield from take_turns(stopwatch, plan, rng)
             found[purpose] = replace(comparison, fastest=stopwatch.fastest)
-        if not references:
+        if not others:
             for _ in range(STEP):
                 stopwatch.open_alone()
                 for _ in range(rounds):
                     yield
         return found
 
-    comparisons = stopwatch.drive(in_turn())
+    found = stopwatch.drive(in_turn())
+    comparisons = {
+        purpose: same_file(reference.name, reference.most, min(stopwatch.data)) if reference.same else found[purpose]
+        for purpose, reference in references.items()
+    }
     return Latency(
         seconds=median(stopwatch.data),
         sessions=stopwatch.session_medians(),

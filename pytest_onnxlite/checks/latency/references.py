@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.check import Task
@@ -46,7 +47,7 @@ def best_reference(task: Task[LatencyLimit], saved: AtShapes | None) -> tuple[ti
     if isinstance(reference, Absent):
         return None, reference
     if task.last_file is not None:
-        return timing.Reference(LAST_RELEASE, task.last_file, most_today(task)), reference
+        return last_release(task, task.last_file), reference
     float_model = _float_model(task)
     if saved is not None and float_model is not None and saved.sibling_ratio:
         return timing.Reference(float_model.kind, float_model.path, saved.sibling_ratio * most), reference
@@ -58,6 +59,11 @@ def best_reference(task: Task[LatencyLimit], saved: AtShapes | None) -> tuple[ti
         else "The seconds saved on a machine like this can stand in for it: ask with absolute=True."
     )
     return None, Absent(Outcome.NOT_COMPARABLE, f"{task.no_last_file} {instead}")
+
+
+def last_release(task: Task[LatencyLimit], file: Path) -> timing.Reference:
+    """Return the last release's file as what to time in turns with the candidate."""
+    return timing.Reference(LAST_RELEASE, file, most_today(task), same=task.is_unchanged)
 
 
 def most_today(task: Task[LatencyLimit]) -> float:

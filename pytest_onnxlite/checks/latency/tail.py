@@ -24,10 +24,10 @@ from pytest_onnxlite.checks.latency.measure import Reference
 from pytest_onnxlite.checks.latency.measurement import FLOAT, Latency
 from pytest_onnxlite.checks.latency.own_thread import in_a_thread
 from pytest_onnxlite.checks.latency.queries import Queries
-from pytest_onnxlite.checks.latency.references import most_today, siblings_of
+from pytest_onnxlite.checks.latency.references import last_release, siblings_of
 from pytest_onnxlite.checks.reference import Absent
-from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
-from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns
+from pytest_onnxlite.checks.turns.comparison import Comparison
+from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, same_file
 from pytest_onnxlite.checks.verdict import BASELINE, Verdict
 from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.spec import Array, Runtime
@@ -79,7 +79,7 @@ def judge_tail(task: Task[LatencyLimit]) -> Judged[Latency]:
     task, reference = ready.task, ready.reference
     references = {purpose: one for purpose, one in siblings_of(task).items() if purpose == FLOAT}
     if not isinstance(reference, Absent) and task.last_file is not None:
-        references[BASELINE] = Reference(LAST_RELEASE, task.last_file, most_today(task))
+        references[BASELINE] = last_release(task, task.last_file)
     assert limit.percentile is not None
     asked = Asked(limit.percentile, task.batch_size, task.runtime, limit.max_slowdown, limit.max_time)
     task.progress(f"timing {task.name}, single inferences")
@@ -139,14 +139,17 @@ def _measure(
     try:
         with no_collections():
             queries = asked.queries(bench.calibrate())
-            for purpose, reference in references.items():
+            others = {purpose: reference for purpose, reference in references.items() if not reference.same}
+            for purpose, reference in others.items():
                 comparisons[purpose] = _compare(bench, reference, asked, queries, rng)
-            for _ in range(0 if references else sessions):
+            for _ in range(0 if others else sessions):
                 bench.open_alone()
                 for _ in range(queries):
                     bench.time_candidate()
     finally:
         bench.end()
+    for purpose in references.keys() - others.keys():
+        comparisons[purpose] = same_file(references[purpose].name, references[purpose].most, typical=1.0)
     share = asked.percentile / 100
     times = list(chain.from_iterable(bench.data))
     bounds = quantile_interval(times, share)

@@ -70,9 +70,16 @@ class MemoryCheck(Check[MemoryLimit, Memory]):
         if isinstance(reference := with_file(task), Absent) and not alone:
             return not_measured(NAME, reference)
         task.progress(f"measuring the memory of {task.name}")
-        same = last is None and isinstance(reference, Baseline) and task.sha256 == reference.artefact.sha256 != ""
         main, *others = (
-            measure(variant.path, task.last_file, feeds, task.batch_size, task.runtime, last, same=same)
+            measure(
+                variant.path,
+                task.last_file,
+                feeds,
+                task.batch_size,
+                task.runtime,
+                last,
+                same=last is None and task.is_unchanged,
+            )
             for feeds in shapes
         )
         found = replace(main, others=tuple(others), soak=_soak(task))

@@ -110,7 +110,10 @@ class ThroughputCheck(Check[ThroughputLimit, Throughput]):
     def notes(self, found: Throughput, verdicts: Sequence[Verdict]) -> list[str]:
         """Return the ratio to the last release's time."""
         bounds = bounds_of(found.comparison.first) if found.comparison is not None else None
-        return [] if bounds is None else [f"{bounds.median:.2f}x the time of the last release"]
+        if bounds is None or found.comparison is None:
+            return []
+        same = ", the same file" if found.comparison.same else ""
+        return [f"{bounds.median:.2f}x the time of the last release{same}"]
 
     def shapes(self, found: Throughput) -> Sequence[Shapes]:
         """Return what it was fed with."""
@@ -137,7 +140,7 @@ class ThroughputCheck(Check[ThroughputLimit, Throughput]):
 
     def details(self, found: Throughput, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return each set of paired ratios."""
-        return [ratio_plot(found.comparison, BASELINE, is_judged=True)] if found.comparison is not None else []
+        return [*ratio_plot(found.comparison, BASELINE, is_judged=True)] if found.comparison is not None else []
 
     def figures(self, found: Throughput, kind: str) -> list[Figure]:
         """Return this kind's figure."""
@@ -169,6 +172,7 @@ def _measure(task: Task[ThroughputLimit], feeds: Mapping[str, Array], clients: i
         task.variant.path,
         None if isinstance(task.reference, Absent) else task.last_file,
         feeds,
+        same=task.is_unchanged,
         limit=task.limit,
         clients=clients,
         batch_size=task.batch_size,

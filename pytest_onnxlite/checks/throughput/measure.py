@@ -12,7 +12,7 @@ from pytest_onnxlite.checks.throughput.callers import BLOCK_SECONDS, Callers, Cr
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measurement import Throughput
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
-from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, rounds_in
+from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, rounds_in, same_file
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
@@ -29,6 +29,7 @@ def measure(
     last: Path | None,
     feeds: Mapping[str, Array],
     *,
+    same: bool = False,
     limit: ThroughputLimit,
     clients: int,
     batch_size: int,
@@ -40,6 +41,7 @@ def measure(
         candidate: the ONNX file.
         last: the last release's; None to measure the candidate alone.
         feeds: one batch, by input name.
+        same: whether the last release's file is the candidate's, byte for byte: it is not timed then.
         limit: what the marker asks.
         clients: threads that call the session.
         batch_size: samples in the batch.
@@ -53,7 +55,9 @@ def measure(
 
     def measured() -> Throughput:
         start = time.perf_counter()
-        comparison = _compare(bench, limit, alone=last is None)
+        comparison = _compare(bench, limit, alone=last is None or same)
+        if same:
+            comparison = same_file(LAST_RELEASE, 1 + limit.max_slowdown, min(bench.seconds))
         return Throughput(
             per_second=1 / median(bench.seconds),
             clients=clients,

@@ -27,12 +27,13 @@ class Comparison:
         reference: `last release`, or the kind of the float variant.
         most: the ratio that is allowed.
         first: the candidate / reference ratio of each replicate of the first set: of a pair of fresh sessions, or of
-            two such pairs if it matters which session was created first.
+            two such pairs if it matters which session was created first; ones where nothing was timed, see `same`.
         second: the same of the independent second set; empty where the first raised no suspicion.
         self_check: the same of the reference against itself; empty if nothing hung on it.
         fastest: seconds per inference in the reference's fastest block; None in reports of versions that did not say.
         runtime: what the reference ran in, if that is not what the candidate ran in; empty if it is.
         typical: the ratio of the medians, where the ratios are of percentiles; None where they are of medians themselves.
+        same: whether the reference is the candidate's file, byte for byte: nothing was timed, since all ratios are 1.
     """
 
     reference: str
@@ -43,6 +44,7 @@ class Comparison:
     fastest: float | None = None
     runtime: str = ""
     typical: float | None = None
+    same: bool = False
 
     @property
     def is_last_release(self) -> bool:

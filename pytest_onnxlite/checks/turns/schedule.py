@@ -111,6 +111,20 @@ class Plan:
         return self.added if self.added is not None else _LONGER * self.rounds
 
 
+def same_file(reference: str, most: float, fastest: float | None = None, typical: float | None = None) -> Comparison:
+    """Return the comparison with a reference that is the candidate's file, byte for byte, in the same runtime.
+
+    Timing a file against itself shows the machine's noise and nothing else: all that it could find is a false alarm.
+
+    Args:
+        reference: what it is, for the report.
+        most: the ratio that is allowed.
+        fastest: seconds per inference in the fastest block; None for nothing that is asked for.
+        typical: the ratio of the medians; None where the ratios are of medians themselves.
+    """
+    return Comparison(reference, most, (1.0,) * STEP, fastest=fastest, typical=typical, same=True)
+
+
 @dataclass(frozen=True)
 class _Pair:
     """What one pair of sessions says.
