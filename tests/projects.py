@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,16 @@ def once(place: Path, make: Callable[[], None]) -> None:
         if not made.exists():
             make()
             made.touch()
+
+
+def once_made(place: Path, make: Callable[[], Any]) -> Any:
+    """Return what lies pickled at a place that all workers share, made by the first one that asks."""
+
+    def keep() -> None:
+        place.write_bytes(pickle.dumps(make()))
+
+    once(place, keep)
+    return pickle.loads(place.read_bytes())
 
 
 class Project:

@@ -223,6 +223,7 @@ def speech(count: int) -> Any:
 
 
 @pytest.mark.skipif(silero() is None, reason="pip install --no-deps silero-vad")
+@pytest.mark.thorough
 def test_the_recurrent_part_of_silero_is_named_and_left_in_float_or_nothing_passes(
     project: Project, explain: Run
 ) -> None:

@@ -116,6 +116,21 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
 
 
 RECIPES = (DynamicInt8(), StaticInt8())
+# One or two of each family; the others are for .ci/thorough.
+FEW = {
+    "dense",
+    "conv2d",
+    "depthwise",
+    "batch norm",
+    "embedding",
+    "lstm",
+    "bidirectional",
+    "attention",
+    "custom",
+    "no input",
+    "subclassed",
+}
+EACH = [name if name in FEW else pytest.param(name, marks=pytest.mark.thorough) for name in MODELS]
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,7 @@ def trained(name: str, folder: Path) -> Trained:
     return Trained(path, x, np.load(answers))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_each_kind_of_layer_is_converted_quantized_and_judged(
     name: str, shared_folder: Path, shared_cache: Path
 ) -> None:

@@ -26,6 +26,7 @@ from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.quantization import Calibration, _store_unsigned, quantize
 
 from onnx_models import save_graph
+from projects import once_made
 
 WHY_NOT = why_not()
 emulated = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can be emulated")
@@ -203,9 +204,8 @@ def cases(recipes: list[Recipe]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("net", "recipe"), found, ids=[name_of(*case) for case in found])
 
 
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
-    folder = tmp_path_factory.mktemp("nets")
+def made_pairs(folder: Path) -> dict[str, Pair]:
+    folder.mkdir()
     inputs = {net: make(folder / f"{net}.onnx") for net, make in NETS.items()}
     found = {}
     for number, (net, recipe) in enumerate(CASES):
@@ -218,14 +218,27 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     return found
 
 
-@pytest.fixture(scope="module")
-def without_vnni(pairs: Mapping[str, Pair]) -> dict[str, Ran]:
-    return emulate(WITHOUT_VNNI, pairs)
+# Each is made once for all workers: emulation takes half a minute.
 
 
 @pytest.fixture(scope="module")
-def exact(pairs: Mapping[str, Pair]) -> dict[str, Ran]:
-    return emulate(EXACT, pairs) if saturates() else run_here(pairs)
+def pairs(shared_folder: Path) -> dict[str, Pair]:
+    found: dict[str, Pair] = once_made(shared_folder / "pairs", lambda: made_pairs(shared_folder / "nets"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def without_vnni(pairs: Mapping[str, Pair], shared_folder: Path) -> dict[str, Ran]:
+    found: dict[str, Ran] = once_made(shared_folder / "without_vnni", lambda: emulate(WITHOUT_VNNI, pairs))
+    return found
+
+
+@pytest.fixture(scope="module")
+def exact(pairs: Mapping[str, Pair], shared_folder: Path) -> dict[str, Ran]:
+    found: dict[str, Ran] = once_made(
+        shared_folder / "exact", lambda: emulate(EXACT, pairs) if saturates() else run_here(pairs)
+    )
+    return found
 
 
 @emulated

@@ -85,7 +85,7 @@ BROUGHT_IN = r"p2o\.\w+\.\d+ \(\w+\) adds the largest error( of the layers that 
         (DIRECTION, "DynamicInt8()", 0.3, ["size"], [GRAPH_GREW]),
         (DIRECTION, "StaticInt8(format='qoperator')", 0.4, [], ["converted from opset 11 to 13"]),
         # Its weights are in Constant nodes; in INT8 nothing is left of what it finds.
-        (
+        pytest.param(
             DETECTION,
             "DynamicInt8()",
             0.3,
@@ -95,6 +95,7 @@ BROUGHT_IN = r"p2o\.\w+\.\d+ \(\w+\) adds the largest error( of the layers that 
                 r"Output channel \d+ has weights \d+ times as large as the median channel's",
                 "quantize it statically, per channel, or leave it in float",
             ],
+            marks=pytest.mark.thorough,
         ),
         pytest.param(
             DETECTION,
@@ -158,8 +159,16 @@ LAST_CONVOLUTION = (
         ("silero_vad_16k_op15.onnx", "StaticInt8()", ["size"], [LEFT_IN_FLOAT]),
         ("silero_vad_half.onnx", "DynamicInt8()", [], []),
         # Its branches read weights of the outer graph.
-        ("silero_vad_op18_ifless.onnx", "DynamicInt8()", ["accuracy"], [LAST_CONVOLUTION]),
-        ("silero_vad_openvino_16k.onnx", "StaticInt8()", ["size"], [LEFT_IN_FLOAT]),
+        pytest.param(
+            "silero_vad_op18_ifless.onnx",
+            "DynamicInt8()",
+            ["accuracy"],
+            [LAST_CONVOLUTION],
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            "silero_vad_openvino_16k.onnx", "StaticInt8()", ["size"], [LEFT_IN_FLOAT], marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_voices_in_sound(project: Project, file: str, recipe: str, red: list[str], said: list[str]) -> None:
