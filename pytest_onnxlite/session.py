@@ -270,7 +270,7 @@ class GuardSession:
         path, line, _ = item.location
         file, line = Path(path).as_posix(), (line or 0) + 1
         records = [with_commands(replace(record, file=file, line=line), self.run.repeated) for record in records]
-        if self._is_worker:  # of a machine of its own, maybe
+        if self._is_worker:  # of a machine of its own, maybe: the controller knows
             records = [replace(record, judged_on=this_machine(record.runtime)) for record in records]
         item.stash[_RECORDS] = records
         for record in records:

@@ -38,9 +38,6 @@ def failure_text(records: Sequence[Record]) -> str:
     # pytest's short summary shows the first line alone, and that should name all that failed.
     if len(failed) > 1 or any(len(set(names)) > len(set(checks[next(iter(checks))])) for names in failed.values()):
         blocks.insert(0, "; ".join(f"{name}: {', '.join(dict.fromkeys(names))}" for name, names in failed.items()))
-    blocks += list(
-        dict.fromkeys(f"{r.name}: judged on {r.judged_on.text}" for r in records if r.is_red and r.judged_on)
-    )
     changes = {record.name: record.runtime_change for record in records if record.is_red and record.runtime_change}
     blocks += [f"{name}: runtime changed {change} since the last release" for name, change in changes.items()]
     for record in records:

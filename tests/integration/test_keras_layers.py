@@ -207,7 +207,7 @@ for model in sys.argv[1:]:
 @pytest.mark.parametrize(
     "names",
     [
-        ("conv2d", "depthwise", "lstm", "attention", "embedding"),
+        ("conv2d", "lstm", "attention"),
         pytest.param(tuple(MODELS), marks=pytest.mark.thorough),
     ],
     ids=["one of each family", "all"],

@@ -95,6 +95,7 @@ def test_size(onnxlite_onnx): pass
     red = project.compare("-n2", *compare)
     red.assert_outcomes(passed=4, failed=2)
     red.stdout.fnmatch_lines(["*at most 2.00x allowed*"])
+    assert "judged on" not in said(red)
 
 
 def test_nothing_that_was_to_be_timed_later_is_lost(project: Project, tmp_path: Path) -> None:
@@ -193,7 +194,10 @@ Cache._build = counted
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-pno:cacheprovider"], ["--onnxlite-cache=off"]])
+@pytest.mark.parametrize(
+    "options",
+    [["-pno:cacheprovider"], *(pytest.param(o, marks=pytest.mark.thorough) for o in ([], ["--onnxlite-cache=off"]))],
+)
 def test_variants_are_built_once_and_not_once_a_worker(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
@@ -320,7 +324,7 @@ def test_workers_on_other_machines_measure_there_and_it_is_told(
     red.assert_outcomes(passed=1, failed=1)
     assert (there / "timed").read_text() == "gw1"
     on = f"digits onnx: judged on {platform.node()} ("
-    assert red.stdout.str().count(on) == 2  # in the failure, and below the table
+    assert red.stdout.str().count(on) == 1
     assert (project.path / "r.md").read_text().count(on) >= 1
     report = json.loads((project.path / "r.json").read_text())
     assert [record["judged_on"]["machine"]["cpus"] for record in report["records"]] == [1, 1]
@@ -333,7 +337,3 @@ def test_workers_on_other_machines_measure_there_and_it_is_told(
     assert {key: machines[key] for key in here} == here
     (added,) = machines.keys() - here.keys()
     assert machines[added]["description"]["cpus"] == 1
-    project.replace("onnx.onnx", tmp_path / "b.onnx")
-    refused = project.run("--onnxlite-save-baseline", *workers)
-    assert refused.ret == 1
-    assert "and onnx.onnx on this machine is another file. Save there" in refused.stdout.str().replace("\n", " ")

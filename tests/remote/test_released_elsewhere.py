@@ -195,9 +195,9 @@ def test_without_the_driver_one_command_is_told(project: Project, monkeypatch: p
     project.write(
         {"onnx": dense(project.path / "net.onnx", 2, 64)}, X, markers="@pytest.mark.onnxlite_size", variant="onnx"
     )
-    project.pytester.makeini("[pytest]\nonnxlite_artefact_dir = gs://bucket/models\n")
-    assert "gcsfs" not in sys.modules
+    project.pytester.makeini("[pytest]\nonnxlite_artefact_dir = hf://user/model/released\n")
+    assert "huggingface_hub" not in sys.modules
     result = project.run("--onnxlite-baseline")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "gcsfs, which is not installed: pip install 'pytest-onnxlite[gcs]'" in result.stderr.str()
+    assert "huggingface_hub, which is not installed: pip install 'pytest-onnxlite[hf]'" in result.stderr.str()
     assert project.run().ret == 0  # where no baseline is looked at, nothing is asked for

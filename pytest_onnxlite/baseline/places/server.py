@@ -233,8 +233,7 @@ class Server:
     def _told(self, error: Exception) -> str:
         if isinstance(error, NotImplementedError):
             return f"{self._address.scheme}:// can only be read"
-        refused = isinstance(error, PermissionError) or "Credential" in type(error).__name__
-        if refused or "Denied" in type(error).__name__:
+        if _is_refusal(error):
             return f"access is refused{self._detail(error)}. Check who this process is to the server, and its rights"
         return f"{self._address} cannot be reached, or fails{self._detail(error)}"
 
@@ -242,6 +241,13 @@ class Server:
         """Return what a driver says, without secrets."""
         said = self._address.clean(first_line(error))[:_LONGEST].rstrip(".")
         return f" ({type(error).__name__}{': ' if said else ''}{said})"
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a driver says that the server does not let this process in: each says it in its own way."""
+    status = getattr(error, "status_code", getattr(error, "code", None))
+    said = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, PermissionError) or status in (401, 403) or "credential" in said or "denied" in said
 
 
 class _NotThere(OnnxliteError):
