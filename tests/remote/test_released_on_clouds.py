@@ -69,8 +69,7 @@ def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cloud]:
     import adlfs
 
     program = shutil.which("azurite-blob")
-    if program is None:
-        pytest.skip("azurite-blob is missing: npm install azurite")
+    assert program, "azurite-blob is missing: npm install azurite"
     port = free_port()
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection(port))
     command = [program, "--silent", "--location", str(tmp_path / "azurite"), "--blobPort", str(port)]
