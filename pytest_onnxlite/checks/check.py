@@ -108,11 +108,14 @@ class Task(Generic[L]):
         return self.variant.beside(self.last_file)
 
     @property
+    def has_released_bytes(self) -> bool:
+        """Whether the candidate is the file that was released, byte for byte; that may be gone."""
+        return isinstance(self.reference, Baseline) and self.sha256 == self.reference.artefact.sha256 != ""
+
+    @property
     def is_unchanged(self) -> bool:
         """Whether the last release's file is there, and is the candidate's, byte for byte."""
-        if self.last_file is None or not isinstance(self.reference, Baseline):
-            return False
-        return self.sha256 == self.reference.artefact.sha256 != ""
+        return self.last_file is not None and self.has_released_bytes
 
     @property
     def scenario_name(self) -> str:

@@ -61,15 +61,6 @@ def table(records: Sequence[Record], checks: Checks, everything: bool = True) ->
     )
 
 
-def judged_elsewhere(records: Sequence[Record]) -> list[str]:
-    """Say which variants were judged on other machines than the one that the run was started on."""
-    names: dict[str, dict[str, None]] = {}
-    for record in records:
-        if record.judged_on is not None:
-            names.setdefault(record.judged_on.text, {})[record.name] = None
-    return [f"{shortened(list(own))}: judged on {text}" for text, own in names.items()]
-
-
 def state_of(verdict: Verdict) -> str:
     """Return what came of a verdict: its outcome, or `xfail` where its test was expected to fail of it."""
     return str(verdict.outcome) if verdict.xfail is None else _XFAIL
@@ -221,11 +212,22 @@ def _drift(verdict: Verdict, checks: Checks) -> str:
 
 def _runtime_lines(records: Sequence[Record]) -> list[str]:
     """Say what is not run as ONNX Runtime runs a model if nobody asks for more."""
-    names: dict[str, list[str]] = {}
-    for record in records:
-        if record.runtime is not None and record.runtime.told:
-            names.setdefault(", ".join(record.runtime.told), []).append(record.name)
-    return [f"{_several(list(dict.fromkeys(own)))} runs with {text}" for text, own in names.items()]
+    told = [(", ".join(r.runtime.told), r.name) for r in records if r.runtime is not None and r.runtime.told]
+    return [f"{who} runs with {text}" for text, who in _by_text(told)]
+
+
+def judged_elsewhere(records: Sequence[Record]) -> list[str]:
+    """Say which variants were judged on other machines than the one that the run was started on."""
+    told = [(record.judged_on.text, record.name) for record in records if record.judged_on is not None]
+    return [f"{who}: judged on {text}" for text, who in _by_text(told)]
+
+
+def _by_text(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return each text once, with the names of which it is true as a sentence lists them."""
+    names: dict[str, dict[str, None]] = {}
+    for text, name in pairs:
+        names.setdefault(text, {})[name] = None
+    return [(text, _several(list(own))) for text, own in names.items()]
 
 
 def _several(names: Sequence[str]) -> str:

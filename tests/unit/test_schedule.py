@@ -26,6 +26,10 @@ class FakeBench:
         self.events: list[str] = []
         self.candidate = self.reference = self.twin = 1.0
 
+    def open_alone(self) -> None:
+        self.events.append("open alone")
+        self.candidate = self.slowdown * self.session_noise()
+
     def open_pair(self, candidate_first: bool) -> None:
         self.events.append("open candidate first" if candidate_first else "open reference first")
         self.candidate = self.slowdown * self.session_noise()
@@ -75,6 +79,27 @@ def test_an_equal_model_takes_one_set_of_eight_session_pairs() -> None:
     assert sets.first == (1.0,) * 8
     assert (sets.second, sets.self_check) == ((), ())
     assert bench.events.count("candidate") == bench.events.count("reference") == 40
+
+
+def test_the_same_file_is_timed_alone_and_its_ratio_is_one_however_noisy_the_machine_is() -> None:
+    noise = iter([1.0, 3.0, 0.5, 2.0, 1.0, 4.0, 1.0, 2.0])
+    bench = FakeBench(1.0, lambda: next(noise))
+    sets = compare_in_turns(bench, Plan("last release", MOST, 0.05, 5, False, 1000.0, same=True))
+    assert (sets.first, sets.second, sets.self_check, sets.same) == ((1.0,) * 8, (), (), True)
+    assert sets.fastest == 0.5
+    assert set(bench.events) == {"open alone", "candidate"}
+    assert (bench.events.count("open alone"), bench.events.count("candidate")) == (8, 40)
+
+
+def test_the_fastest_block_is_the_references() -> None:
+    """Of every set, and of where it is compared with itself."""
+    bench = FakeBench(0.1, lambda: 7.0)
+    assert (drive(bench).fastest, drive(bench).same) == (7.0, False)
+    times = iter([5.0, 1.0] * 8 + [5.0, 1.0] * 8 + [0.3, 0.3] + [5.0, 5.0] * 7)
+    red = FakeBench(100.0, lambda: next(times))
+    found = drive(red)
+    assert found.self_check
+    assert found.fastest == 0.3
 
 
 def test_creation_order_alternates_and_block_order_varies() -> None:

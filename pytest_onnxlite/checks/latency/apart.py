@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 
 from pytest_onnxlite.checks.check import Task
@@ -100,7 +99,7 @@ def compare(
             ) from None
         finally:
             bench.close()
-    return replace(found, fastest=bench.fastest, runtime=name)
+    return replace(found, runtime=name)
 
 
 class _Processes:
@@ -112,14 +111,21 @@ class _Processes:
         self._one: Child | None = None
         self._other: Child | None = None
         self._iterations = 1
-        self.fastest = inf
 
     def calibrate(self) -> float:
         """Choose how many inferences make a block; returns the seconds of one."""
-        self._one = self._candidate.start()
-        seconds = self._candidate.open_in(self._one, self._feeds)
+        seconds = self._open_candidate()
         self._iterations = max(1, round(BLOCK_SECONDS / seconds))
         return seconds
+
+    def _open_candidate(self) -> float:
+        self.close()
+        self._one = self._candidate.start()
+        return self._candidate.open_in(self._one, self._feeds)
+
+    def open_alone(self) -> None:
+        """Start a fresh process of the candidate."""
+        self._open_candidate()
 
     def close(self) -> None:
         """Stop both processes."""
@@ -153,10 +159,8 @@ class _Processes:
         return self._time(self._one)
 
     def time_reference(self) -> float:
-        """Time a block of the reference, and note the fastest."""
-        seconds = self._time(self._other)
-        self.fastest = min(self.fastest, seconds)
-        return seconds
+        """Time a block of the reference."""
+        return self._time(self._other)
 
     def time_reference_twin(self) -> float:
         """Time a block of the reference's second process."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +16,7 @@ from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.references import most_today
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
-from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns, same_file
+from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing
@@ -58,15 +56,13 @@ def measure(task: Task[LatencyLimit], candidate: Path, last: Path | None, feeds:
         bench = Starts(candidate, last or candidate, path, task.runtime, task.limit.phase)
         comparisons = {}
         try:
-            if last is not None and not task.is_unchanged:
-                limit = task.limit
-                plan = Plan(LAST_RELEASE, most_today(task), limit.max_slowdown, _ROUNDS, False, limit.max_time)
-                comparisons[BASELINE] = replace(compare_in_turns(bench, plan), fastest=bench.fastest)
+            if last is not None:
+                most, limit, same = most_today(task), task.limit, task.is_unchanged
+                plan = Plan(LAST_RELEASE, most, limit.max_slowdown, _ROUNDS, False, limit.max_time, same=same)
+                comparisons[BASELINE] = compare_in_turns(bench, plan)
             else:
                 for _ in range(_ALONE * _ROUNDS):
                     bench.time_candidate()
-            if last is not None and task.is_unchanged:
-                comparisons[BASELINE] = same_file(LAST_RELEASE, most_today(task), min(bench.seconds))
         except ChildError as error:
             raise OnnxliteError(f"starting {candidate.name} in a fresh process failed: {error}.") from None
     return Latency(
@@ -90,12 +86,14 @@ class Starts:
         self._candidate, self._reference = candidate, reference
         self._feeds, self._runtime, self._phase = feeds, runtime, phase
         self.seconds: list[float] = []
-        self.fastest = inf
 
     def _start(self, model: Path) -> float:
         with Child(fork=True) as child:
             found = child.ask(timing.start_up, timing.OpenRequest(str(model), str(self._feeds), self._runtime))
         return found.load if self._phase == "load" else found.first
+
+    def open_alone(self) -> None:
+        """Nothing: each start has a process of its own."""
 
     def open_pair(self, candidate_first: bool) -> None:
         """Nothing: each start has a process of its own."""
@@ -110,9 +108,7 @@ class Starts:
 
     def time_reference(self) -> float:
         """Start the reference."""
-        seconds = self._start(self._reference)
-        self.fastest = min(self.fastest, seconds)
-        return seconds
+        return self._start(self._reference)
 
     def time_reference_twin(self) -> float:
         """Start the reference for itself to be compared with."""

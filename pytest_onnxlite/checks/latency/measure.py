@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -18,7 +19,7 @@ from pytest_onnxlite.checks.latency.pace import pace
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.turns.comparison import Comparison
-from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, rounds_in, same_file, take_turns
+from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, rounds_in, take_turns
 from pytest_onnxlite.spec import Array, Runtime
 from pytest_onnxlite.statistics import quantile
 from pytest_onnxlite.variants.running import shapes_of
@@ -111,11 +112,9 @@ def _measure(
     # (benchmarks/latency_study.py --long).
     added = None if rests else rounds if is_long else _ADDED * rounds
 
-    others = {purpose: reference for purpose, reference in references.items() if not reference.same}
-
     def in_turn() -> Generator[None, float, dict[str, Comparison]]:
         found = {}
-        for purpose, reference in others.items():
+        for purpose, reference in references.items():
             stopwatch.compare_with(reference.path)
             plan = Plan(
                 reference.name,
@@ -126,21 +125,17 @@ def _measure(
                 max_time=max_time,
                 rests=rests,
                 added=added,
+                same=reference.same,
             )
-            comparison = yield from take_turns(stopwatch, plan, rng)
-            found[purpose] = replace(comparison, fastest=stopwatch.fastest)
-        if not others:
+            found[purpose] = yield from take_turns(stopwatch, plan, rng)
+        if not references:
             for _ in range(STEP):
                 stopwatch.open_alone()
                 for _ in range(rounds):
                     yield
         return found
 
-    found = stopwatch.drive(in_turn())
-    comparisons = {
-        purpose: same_file(reference.name, reference.most, min(stopwatch.data)) if reference.same else found[purpose]
-        for purpose, reference in references.items()
-    }
+    comparisons = stopwatch.drive(in_turn())
     return Latency(
         seconds=median(stopwatch.data),
         sessions=stopwatch.session_medians(),
@@ -188,7 +183,7 @@ def look_longer(path: Path, feeds: Mapping[str, Array], runtime: Runtime, until:
 
     def look() -> float:
         stopwatch.calibrate()
-        start, fastest = stopwatch.now(), stopwatch.fastest
+        start, fastest = stopwatch.now(), inf
         while fastest > until and stopwatch.now() - start < seconds:
             stopwatch.open_reference()
             for _ in range(_FEWEST_ROUNDS):

@@ -27,7 +27,7 @@ from pytest_onnxlite.checks.latency.queries import Queries
 from pytest_onnxlite.checks.latency.references import last_release, siblings_of
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.turns.comparison import Comparison
-from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, same_file
+from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE, Verdict
 from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.spec import Array, Runtime
@@ -139,17 +139,14 @@ def _measure(
     try:
         with no_collections():
             queries = asked.queries(bench.calibrate())
-            others = {purpose: reference for purpose, reference in references.items() if not reference.same}
-            for purpose, reference in others.items():
+            for purpose, reference in references.items():
                 comparisons[purpose] = _compare(bench, reference, asked, queries, rng)
-            for _ in range(0 if others else sessions):
+            for _ in range(0 if references else sessions):
                 bench.open_alone()
                 for _ in range(queries):
                     bench.time_candidate()
     finally:
         bench.end()
-    for purpose in references.keys() - others.keys():
-        comparisons[purpose] = same_file(references[purpose].name, references[purpose].most, typical=1.0)
     share = asked.percentile / 100
     times = list(chain.from_iterable(bench.data))
     bounds = quantile_interval(times, share)
@@ -181,7 +178,10 @@ def _compare(bench: Queries, reference: Reference, asked: Asked, queries: int, r
         is_long=False,
         max_time=asked.max_time,
         percentile=asked.percentile,
+        same=reference.same,
     )
     found = compare_in_turns(bench, plan, rng)
+    if found.same:
+        return replace(found, typical=1.0)
     typical = median(chain.from_iterable(bench.data[before:])) / median(bench.reference_data)
     return replace(found, typical=typical)

@@ -140,7 +140,7 @@ class ThroughputCheck(Check[ThroughputLimit, Throughput]):
 
     def details(self, found: Throughput, verdicts: Sequence[Verdict], kind: str) -> list[Block]:
         """Return each set of paired ratios."""
-        return [*ratio_plot(found.comparison, BASELINE, is_judged=True)] if found.comparison is not None else []
+        return ratio_plot(found.comparison, BASELINE, is_judged=True) if found.comparison is not None else []
 
     def figures(self, found: Throughput, kind: str) -> list[Figure]:
         """Return this kind's figure."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -12,7 +11,7 @@ from pytest_onnxlite.checks.throughput.callers import BLOCK_SECONDS, Callers, Cr
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measurement import Throughput
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
-from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, rounds_in, same_file
+from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, rounds_in
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
@@ -55,9 +54,7 @@ def measure(
 
     def measured() -> Throughput:
         start = time.perf_counter()
-        comparison = _compare(bench, limit, alone=last is None or same)
-        if same:
-            comparison = same_file(LAST_RELEASE, 1 + limit.max_slowdown, min(bench.seconds))
+        comparison = _compare(bench, limit, alone=last is None, same=same)
         return Throughput(
             per_second=1 / median(bench.seconds),
             clients=clients,
@@ -84,7 +81,7 @@ def measure(
         crew.close()
 
 
-def _compare(bench: Callers, limit: ThroughputLimit, alone: bool) -> Comparison | None:
+def _compare(bench: Callers, limit: ThroughputLimit, alone: bool, same: bool) -> Comparison | None:
     bench.require_same_answers()
     block = bench.calibrate()
     rounds = rounds_in(_PAIR_SECONDS, max(block, BLOCK_SECONDS), _FEWEST_ROUNDS, _MOST_ROUNDS)
@@ -96,7 +93,8 @@ def _compare(bench: Callers, limit: ThroughputLimit, alone: bool) -> Comparison 
                     bench.time_candidate()
             return None
         # A block is never short enough to have a busy machine for itself.
-        plan = Plan(LAST_RELEASE, 1 + limit.max_slowdown, limit.max_slowdown, rounds, True, limit.max_time, rests=True)
-        return replace(compare_in_turns(bench, plan), fastest=bench.fastest)
+        most, resolution, seconds = 1 + limit.max_slowdown, limit.max_slowdown, limit.max_time
+        plan = Plan(LAST_RELEASE, most, resolution, rounds, True, seconds, rests=True, same=same)
+        return compare_in_turns(bench, plan)
     finally:
         bench.close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pytest_onnxlite.checks.blocks import Ratios
+from pytest_onnxlite.checks.blocks import Block, Ratios
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.judge import against_text, bounds_of
 
 
-def ratio_plot(comparison: Comparison, key: str, is_judged: bool, where: str = "") -> list[Ratios]:
+def ratio_plot(comparison: Comparison, key: str, is_judged: bool, where: str = "") -> list[Block]:
     """Return each set of ratios of a comparison, with the bounds and what is allowed if a verdict goes by it.
 
     Nothing of a file that did not change: it was not timed against itself.

@@ -7,9 +7,9 @@ clock, so that tests drive it with a fake one.
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import median
 from typing import Protocol
 
@@ -52,6 +52,9 @@ Turns = Generator[None, float, Comparison]
 class Bench(Protocol):
     """What `take_turns` needs from whoever owns the sessions and the clock."""
 
+    def open_alone(self) -> None:
+        """Open a fresh session of the candidate, warmed up, after closing those before."""
+
     def open_pair(self, candidate_first: bool) -> None:
         """Open fresh sessions of candidate and reference, warmed up, after closing those before."""
 
@@ -92,6 +95,7 @@ class Plan:
         max_time: seconds after which no more session pairs are added.
         added: pairs of blocks from each pair of sessions that is added where eight have not decided; None for three times as many.
         percentile: what a session pair is known by instead of its median, such as 99; blocks are single inferences then.
+        same: whether the reference is the candidate's file, byte for byte, in the same runtime: the candidate is timed alone.
     """
 
     reference: str
@@ -103,26 +107,13 @@ class Plan:
     percentile: float | None = None
     rests: bool = False
     added: int | None = None
+    same: bool = False
 
     def blocks(self, longer: bool) -> int:
         """Return how many pairs of blocks one pair of sessions has."""
         if not longer:
             return self.rounds
         return self.added if self.added is not None else _LONGER * self.rounds
-
-
-def same_file(reference: str, most: float, fastest: float | None = None, typical: float | None = None) -> Comparison:
-    """Return the comparison with a reference that is the candidate's file, byte for byte, in the same runtime.
-
-    Timing a file against itself shows the machine's noise and nothing else: all that it could find is a false alarm.
-
-    Args:
-        reference: what it is, for the report.
-        most: the ratio that is allowed.
-        fastest: seconds per inference in the fastest block; None for nothing that is asked for.
-        typical: the ratio of the medians; None where the ratios are of medians themselves.
-    """
-    return Comparison(reference, most, (1.0,) * STEP, fastest=fastest, typical=typical, same=True)
 
 
 @dataclass(frozen=True)
@@ -179,10 +170,18 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
     Returns:
         The ratios.
     """
-    start = bench.now()
+    if plan.same:
+        return (yield from _take_alone(bench, plan))
+    start, fastest = bench.now(), inf
 
     def in_time() -> bool:
         return bench.now() - start < plan.max_time
+
+    def time_reference() -> float:
+        nonlocal fastest
+        seconds = bench.time_reference()
+        fastest = min(fastest, seconds)
+        return seconds
 
     def take_pair(candidate_first: bool, longer: bool) -> Generator[None, float, _Pair]:
         bench.open_pair(candidate_first)
@@ -192,7 +191,7 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
             for turn in rng.sample((candidate, reference), 2):
                 if longer and plan.rests:
                     bench.rest(_REST_SECONDS)
-                turn.append((yield) if turn is candidate else bench.time_reference())
+                turn.append((yield) if turn is candidate else time_reference())
         return _compare(candidate, reference, plan)
 
     def take_set() -> Generator[None, float, list[float]]:
@@ -215,8 +214,21 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
         for ratios in (first, second)
         if ratios
     ):
-        self_check = _check_itself(bench, plan, rng)
-    return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check))
+        self_check = _check_itself(bench, plan, rng, time_reference)
+    return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check), fastest)
+
+
+def _take_alone(bench: Bench, plan: Plan) -> Turns:
+    """Time the candidate alone, and say that its ratio to the same bytes in the same runtime is 1.
+
+    Timed against itself a file shows the machine's noise and nothing else: all that it could find is a false alarm.
+    """
+    fastest = inf
+    for _ in range(STEP):
+        bench.open_alone()
+        for _ in range(plan.rounds):
+            fastest = min(fastest, (yield))
+    return Comparison(plan.reference, plan.most, (1.0,) * STEP, fastest=fastest, same=True)
 
 
 def _compare(one: Sequence[float], other: Sequence[float], plan: Plan) -> _Pair:
@@ -267,7 +279,7 @@ def _fastest(pairs: Sequence[_Pair]) -> list[float]:
     return [min(pair.one for pair in group) / min(pair.other for pair in group) for group in groups]
 
 
-def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
+def _check_itself(bench: Bench, plan: Plan, rng: random.Random, time_reference: Callable[[], float]) -> list[float]:
     found: list[_Pair] = []
     start = bench.now()
     while len(found) < STEP or (
@@ -284,7 +296,7 @@ def _check_itself(bench: Bench, plan: Plan, rng: random.Random) -> list[float]:
                 for turn in rng.sample((one, twin), 2):
                     if longer and plan.rests:
                         bench.rest(_REST_SECONDS)
-                    turn.append(bench.time_reference() if turn is one else bench.time_reference_twin())
+                    turn.append(time_reference() if turn is one else bench.time_reference_twin())
             # In turns, as candidate and reference are created in turns: see _coupled.
             found.append(_compare(twin, one, plan) if len(found) % 2 else _compare(one, twin, plan))
     return _ratios(found, plan)
