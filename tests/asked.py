@@ -36,6 +36,10 @@ def imported(_: str) -> list[str]:
     return sorted(name for name in sys.modules if "." not in name)
 
 
+def processors(_: str) -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
 def threads(_: str) -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 

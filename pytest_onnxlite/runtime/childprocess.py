@@ -76,13 +76,16 @@ class Child:
         processor: the one that is emulated for it; empty for the one that this process runs on.
         packages: a folder of packages that come before all others there; None for those of this process.
         fork: fork it from a process that has numpy imported, where that can be done; see `forking`.
+        stays: keep it on one processor where it is forked, so that the kernel counts its pages exactly.
 
     Raises:
         OnnxliteError: the processor cannot be emulated here.
     """
 
-    def __init__(self, processor: str = "", packages: Path | None = None, fork: bool = False) -> None:
-        forked = forking.fork() if fork and not processor and packages is None else None
+    def __init__(
+        self, processor: str = "", packages: Path | None = None, fork: bool = False, stays: bool = False
+    ) -> None:
+        forked = forking.fork(stays) if fork and not processor and packages is None else None
         # Its standard input stays open until it has ended: that is how it knows that this process still lives.
         self._process = forked or _started(processor, packages)
         assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: PT018

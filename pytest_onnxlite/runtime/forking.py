@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pytest_onnxlite import processors
-from pytest_onnxlite.runtime.forkserver import FILES, READY
+from pytest_onnxlite.runtime.forkserver import FILES, READY, Ask
 from pytest_onnxlite.workspace import environment_of_children
 
 _SCRIPT = Path(__file__).with_name("forkserver.py")
@@ -26,7 +26,7 @@ _READ_AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "MALLOC_", "PYTHON")
 class Forked:
     """A child of the server, as `subprocess.Popen` has it: its pipes, how to kill it, and how it ended."""
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: _Server, stays: bool) -> None:
         theirs: list[int] = []
         ours: list[int] = []
         try:
@@ -38,7 +38,7 @@ class Forked:
             self._end, end = socket.socketpair()
             theirs.append(end.detach())
             assert len(theirs) == FILES
-            server.send(theirs)
+            server.send(theirs, stays)
         except OSError:
             for number in ours:
                 os.close(number)
@@ -116,13 +116,15 @@ class _Server:
             return False
         return not self.is_ready or self._process.poll() is None
 
-    def send(self, files: list[int]) -> None:
-        """Ask for a child that has these files, and the environment of now.
+    def send(self, files: list[int], stays: bool) -> None:
+        """Ask for a child that has these files, and the environment of now; it may stay on the server's processor.
 
         Raises:
             OSError: it has ended, or the environment is longer than a message may be.
         """
-        socket.send_fds(self._control, [json.dumps(environment_of_children()).encode()], files)
+        processors_of_now = [] if stays else sorted(os.sched_getaffinity(0))
+        asked = Ask(environment=environment_of_children(), processors=processors_of_now)
+        socket.send_fds(self._control, [json.dumps(asked).encode()], files)
 
     def code(self) -> int:
         """Return how it ended."""
@@ -146,8 +148,12 @@ def _read_at_start() -> dict[str, str]:
 _servers: list[_Server] = []
 
 
-def fork() -> Forked | None:
-    """Fork a child that answers requests as `child` does; None if a new process must be started for it."""
+def fork(stays: bool = False) -> Forked | None:
+    """Fork a child that answers requests as `child` does; None if a new process must be started for it.
+
+    Args:
+        stays: whether it stays on one processor, so that the kernel counts its pages exactly; see `forkserver`.
+    """
     if not sys.platform.startswith("linux") or processors.is_emulated():
         return None
     if not _servers or not _servers[-1].is_of_use:
@@ -156,6 +162,6 @@ def fork() -> Forked | None:
                 server.close()
         _servers.append(_Server())
     try:
-        return Forked(_servers[-1]) if _servers[-1].is_ready else None
+        return Forked(_servers[-1], stays) if _servers[-1].is_ready else None
     except OSError:
         return None  # it ended just now, or a message cannot have all that a child needs

@@ -1,8 +1,11 @@
 """The script of a process that has numpy imported and no thread, and forks a child for each that is asked for (Linux).
 
-`forking` starts it, with one end of a socket. Each message there is a child's environment, with five files: its standard
+`forking` starts it, with one end of a socket. Each message there is an `Ask`, with five files: the child's standard
 input, output and error, its folder, and a socket of its own. By that one the server tells how the child ended; and once its other end is
 closed for writing, the child is killed. The server ends with the process that started it, and its children end with it.
+
+The server stays on one processor, and so do the children that are to. The kernel counts a process's resident pages per
+processor, in batches: of a process that moves, a peak is read wrong by up to a batch for each processor that it was on.
 
 A child answers requests as `child` does. It imports ONNX Runtime itself: its threads and what it allocates are that
 child's own, as they are in a process that is started anew.
@@ -19,6 +22,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import TypedDict
 
 if __name__ == "__main__":
     # See child.py.
@@ -33,6 +37,20 @@ _MOST = 1 << 20
 # Of prctl: a signal once the parent has ended.
 _PR_SET_PDEATHSIG = 1
 _PAGE_PRESENT = 0x80  # in the last of a page's eight bytes in /proc/self/pagemap
+
+
+class Ask(TypedDict):
+    """The environment of a child, and the processors that it may run on; none of them: the server's own."""
+
+    environment: dict[str, str]
+    processors: list[int]
+
+
+def stay_on_one_processor() -> None:
+    """Bind this process to one of its processors; servers that are started one after the other take different ones."""
+    allowed = sorted(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError):  # not where the system forbids it: peaks are less exact there
+        os.sched_setaffinity(0, [allowed[os.getpid() % len(allowed)]])
 
 
 def import_quietly() -> bool:
@@ -82,6 +100,7 @@ class Server:
     """
 
     def __init__(self, control: socket.socket) -> None:
+        stay_on_one_processor()
         self._control = control
         self._pages = mapped_pages()
         # By the number of its process: the socket of each child, closed in none of them but here.
@@ -115,13 +134,13 @@ class Server:
                     os.kill(key.data, signal.SIGKILL)
             self._tell_ends()
 
-    def _fork(self, files: list[int], environment: dict[str, str]) -> bool:
+    def _fork(self, files: list[int], asked: Ask) -> bool:
         pid = os.fork()
         if pid:
             self._children[pid] = socket.socket(fileno=files.pop())
             self._selector.register(self._children[pid], selectors.EVENT_READ, pid)
         else:
-            self._become_child(files, environment)
+            self._become_child(files, asked)
         for file in files:
             os.close(file)
         return not pid
@@ -138,8 +157,12 @@ class Server:
                 own.send(str(os.waitstatus_to_exitcode(status)).encode())
             own.close()
 
-    def _become_child(self, files: list[int], environment: dict[str, str]) -> None:
+    def _become_child(self, files: list[int], asked: Ask) -> None:
         """Make this the process that a new one would be: files, folder, environment, signals, and what is resident."""
+        environment = asked["environment"]
+        if asked["processors"]:
+            with contextlib.suppress(OSError):  # none of them is there any more
+                os.sched_setaffinity(0, asked["processors"])
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

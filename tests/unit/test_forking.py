@@ -25,6 +25,7 @@ from asked import (
     leave,
     open_files,
     parent,
+    processors,
     threads,
     variable,
     wait_long,
@@ -72,6 +73,19 @@ def test_a_child_has_the_environment_of_today(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PYTHONHASHSEED", "7")
     assert ask(variable, "PYTHONHASHSEED", fork=True) == "7"
     wait_for(lambda: not lives(before))
+
+
+def test_a_child_that_stays_has_one_processor_and_another_those_of_the_process_that_asks() -> None:
+    of_this_process = sorted(os.sched_getaffinity(0))
+    with Child(fork=True, stays=True) as child:
+        (stays_on,) = child.ask(processors, "")
+    assert stays_on in of_this_process
+    assert ask(processors, "", fork=True) == of_this_process
+    os.sched_setaffinity(0, of_this_process[:1])
+    try:
+        assert ask(processors, "", fork=True) == of_this_process[:1]
+    finally:
+        os.sched_setaffinity(0, of_this_process)
 
 
 def test_an_environment_that_no_message_can_have_is_for_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ class _Children:
         self._asked += 1
         request = peak.PeakRequest(self._model, self._feeds, self._runtime, count_nodes=is_first)
         try:
-            with Child(packages=self._packages, fork=True) as child:
+            with Child(packages=self._packages, fork=True, stays=self._runtime.threads == 1) as child:
                 child.request(peak.measure, request)
 
                 def take() -> None:
@@ -146,7 +146,7 @@ def agreed_peak(answers: Sequence[peak.PeakAnswer]) -> Peak:
     """Return the lowest peak that two children agree upon, or else the lowest, which is not settled.
 
     What disturbs a child from outside adds to its peak. But a lone child can also be too low: the kernel counts
-    resident pages in batches, and about one child of thirty is 256 KiB below all others.
+    resident pages in batches, a batch for each processor that the child was on.
     """
     ordered = sorted(answers, key=lambda answer: answer.load + answer.run)
     for one, other in itertools.pairwise(ordered):
