@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,22 @@ from processes import lives, wait_for
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork, and Linux's /proc")
 
 MIB = 1 << 20
+
+
+@contextmanager
+def on_one_processor() -> Iterator[int]:
+    """Keep this process, and those that it starts, on one processor: the kernel counts pages in batches for each."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield min(before)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def ask_one_that_stays(request: peak.PeakRequest) -> peak.PeakAnswer:
+    with Child(fork=True, stays=True) as child:
+        return child.ask(peak.measure, request)
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +99,8 @@ def test_a_child_that_stays_has_one_processor_and_another_those_of_the_process_t
         (stays_on,) = child.ask(processors, "")
     assert stays_on in of_this_process
     assert ask(processors, "", fork=True) == of_this_process
-    os.sched_setaffinity(0, of_this_process[:1])
-    try:
-        assert ask(processors, "", fork=True) == of_this_process[:1]
-    finally:
-        os.sched_setaffinity(0, of_this_process)
+    with on_one_processor() as processor:
+        assert ask(processors, "", fork=True) == [processor]
 
 
 def test_an_environment_that_no_message_can_have_is_for_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +194,14 @@ def test_a_forked_child_reads_the_peaks_of_a_fresh_process(tmp_path: Path) -> No
     for model, feeds in ((dense(tmp_path / "a.onnx", 2, 1024), small), (wide(tmp_path / "b.onnx", 512), large)):
         arrays.save(tmp_path / "feeds.npz", feeds)
         request = peak.PeakRequest(str(model), str(tmp_path / "feeds.npz"), Runtime(), count_nodes=False)
-        fresh, forked = (ask(peak.measure, request, fork=fork) for fork in (False, True))
-        assert forked.method == fresh.method
-        assert forked.load == pytest.approx(fresh.load, abs=MIB / 2)
-        assert forked.run == pytest.approx(fresh.run, abs=MIB / 8)
+        # The kernel's batches can make one of them too low, and none too high.
+        forked = [ask_one_that_stays(request) for _ in range(3)]
+        with on_one_processor():
+            fresh = [ask(peak.measure, request) for _ in range(3)]
+        assert forked[0].method == fresh[0].method
+        assert max(one.load for one in forked) == pytest.approx(max(one.load for one in fresh), abs=MIB / 8)
+        # Where the pages of the server's files are not in the child's memory, this is 60 KiB.
+        assert max(one.run for one in forked) == pytest.approx(max(one.run for one in fresh), abs=MIB / 32)
 
 
 def test_a_peak_is_what_is_in_use_whatever_the_file_is_called(tmp_path: Path) -> None:
@@ -195,7 +214,7 @@ def test_a_peak_is_what_is_in_use_whatever_the_file_is_called(tmp_path: Path) ->
         for letters in (1, 25, 130):
             named = model.rename(tmp_path / f"{'x' * letters}.onnx")
             request = peak.PeakRequest(str(named), str(feeds), Runtime(), count_nodes=False)
-            runs.append(ask(peak.measure, request, fork=True).run)
+            runs.append(ask_one_that_stays(request).run)
             model = named
     assert max(runs[:3]) == pytest.approx(min(runs[:3]), rel=0.003)
     # Two more weights of 4 MiB each.
