@@ -119,6 +119,11 @@ class Runtime(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether it is the default but for its threads."""
         return self == Runtime(threads=self.threads)
 
+    @property
+    def has_one_thread(self) -> bool:
+        """Whether a session needs no thread but the one that calls it, as far as can be told: a provider may start its own."""
+        return self.is_on_cpu and self.threads == 1 and self.inter_op_threads == 1
+
     def with_threads(self, threads: int) -> Runtime:
         """Return it with other intra-op threads."""
         return msgspec.structs.replace(self, threads=threads)

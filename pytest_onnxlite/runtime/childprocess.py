@@ -45,6 +45,7 @@ def ask(
     processor: str = "",
     packages: Path | None = None,
     fork: bool = False,
+    stays: bool = False,
 ) -> Told:
     """Call a function in a fresh process, no copy of this one, which ends when this one does.
 
@@ -55,6 +56,7 @@ def ask(
         processor: the one that is emulated for it; empty for the one that this process runs on.
         packages: a folder of packages that come before all others there; None for those of this process.
         fork: fork it from a process that has numpy imported, where that can be done; see `forking`.
+        stays: keep it on one processor where it is forked, so that the kernel counts its pages exactly.
 
     Returns:
         What the function returned, checked against the type that it declares.
@@ -63,7 +65,7 @@ def ask(
         ChildError: the function failed there, the process died, it took too long, or its answer makes no sense.
         OnnxliteError: the processor cannot be emulated here.
     """
-    with Child(processor, packages, fork) as child:
+    with Child(processor, packages, fork, stays) as child:
         result = child.ask(function, argument, timeout)
         child.end()
     return result

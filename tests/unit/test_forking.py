@@ -51,11 +51,6 @@ def on_one_processor() -> Iterator[int]:
         os.sched_setaffinity(0, before)
 
 
-def ask_one_that_stays(request: peak.PeakRequest) -> peak.PeakAnswer:
-    with Child(fork=True, stays=True) as child:
-        return child.ask(peak.measure, request)
-
-
 @pytest.fixture(autouse=True)
 def _functions_of_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child finds a function by its module's name."""
@@ -95,8 +90,7 @@ def test_a_child_has_the_environment_of_today(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_child_that_stays_has_one_processor_and_another_those_of_the_process_that_asks() -> None:
     of_this_process = sorted(os.sched_getaffinity(0))
-    with Child(fork=True, stays=True) as child:
-        (stays_on,) = child.ask(processors, "")
+    (stays_on,) = ask(processors, "", fork=True, stays=True)
     assert stays_on in of_this_process
     assert ask(processors, "", fork=True) == of_this_process
     with on_one_processor() as processor:
@@ -195,7 +189,7 @@ def test_a_forked_child_reads_the_peaks_of_a_fresh_process(tmp_path: Path) -> No
         arrays.save(tmp_path / "feeds.npz", feeds)
         request = peak.PeakRequest(str(model), str(tmp_path / "feeds.npz"), Runtime(), count_nodes=False)
         # The kernel's batches can make one of them too low, and none too high.
-        forked = [ask_one_that_stays(request) for _ in range(3)]
+        forked = [ask(peak.measure, request, fork=True, stays=True) for _ in range(3)]
         with on_one_processor():
             fresh = [ask(peak.measure, request) for _ in range(3)]
         assert forked[0].method == fresh[0].method
@@ -214,7 +208,7 @@ def test_a_peak_is_what_is_in_use_whatever_the_file_is_called(tmp_path: Path) ->
         for letters in (1, 25, 130):
             named = model.rename(tmp_path / f"{'x' * letters}.onnx")
             request = peak.PeakRequest(str(named), str(feeds), Runtime(), count_nodes=False)
-            runs.append(ask_one_that_stays(request).run)
+            runs.append(ask(peak.measure, request, fork=True, stays=True).run)
             model = named
     assert max(runs[:3]) == pytest.approx(min(runs[:3]), rel=0.003)
     # Two more weights of 4 MiB each.

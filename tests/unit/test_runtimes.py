@@ -56,6 +56,20 @@ def test_a_runtime_survives_being_written_down_and_sent(library: Path) -> None:
     assert not runtime.is_plain
 
 
+@pytest.mark.parametrize(
+    ("runtime", "has_one"),
+    [
+        (Runtime(), True),
+        (Runtime(threads=2), False),
+        (Runtime(inter_op_threads=2, session_options={"execution_mode": "parallel"}), False),
+        # How many threads a provider starts is its own affair.
+        (Runtime(providers=[OPENVINO]), False),
+    ],
+)
+def test_whether_a_session_has_one_thread(runtime: Runtime, has_one: bool) -> None:
+    assert runtime.has_one_thread is has_one
+
+
 def test_a_default_runtime_is_written_as_before() -> None:
     assert Runtime(threads=4).options() == {"threads": "4"}
     assert Runtime(threads=4).is_plain

@@ -107,7 +107,7 @@ class _Children:
         self._asked += 1
         request = peak.PeakRequest(self._model, self._feeds, self._runtime, count_nodes=is_first)
         try:
-            with Child(packages=self._packages, fork=True, stays=self._runtime.threads == 1) as child:
+            with Child(packages=self._packages, fork=True, stays=self._runtime.has_one_thread) as child:
                 child.request(peak.measure, request)
 
                 def take() -> None:

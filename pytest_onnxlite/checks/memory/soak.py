@@ -32,7 +32,7 @@ def run_often(model: Path, feeds: Sequence[Mapping[str, Array]], runtime: Runtim
             arrays.save(files[-1], dict(batch))
         request = soak.SoakRequest(str(model), runtime, tuple(map(str, files)), runs)
         try:
-            found = ask(soak.soak, request, fork=True)
+            found = ask(soak.soak, request, fork=True, stays=runtime.has_one_thread)
         except ChildError as error:
             raise OnnxliteError(
                 f"running {model.name} {runs} times in a child process failed: {error}. Ask for fewer runs if it takes too long."
