@@ -70,6 +70,9 @@ def shared_cache(shared_folder: Path) -> Path:
 def digits(shared_cache: Path) -> Digits:
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow is not installed, which the example models are converted with")
+    # It cannot be imported twice in one process, and pytester forgets what was imported within a test. Where another
+    # worker has filled the cache, nothing below would import it here.
+    importlib.import_module("tensorflow")
     from digits import load_digits
 
     _, (x, y) = load_digits()
