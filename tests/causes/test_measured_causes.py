@@ -33,8 +33,8 @@ SLOWER_SOMEWHERE = Cause(
     (r"Relu", r"-\d"),
 )
 NOT_ENOUGH = Cause(
-    "faster than the float model, and not by as much as was asked for",
-    r"^it is faster than the onnx variant, and not by as much as was asked for: MatMul takes 80\.0 % of it",
+    "faster than the float model, and not by as much as it has to be",
+    r"^it is faster than the onnx variant, and not by as much as it has to be: MatMul takes 80\.0 % of it",
     (r"take longer", r"\+\d"),
 )
 CONVOLUTION = Cause(

@@ -221,9 +221,17 @@ def without_artefact(project: Project, tmp_path: Path, markers: str) -> None:
 @pytest.mark.alone
 def test_where_the_artefact_is_not_kept_the_sibling_stands_in(project: Project, tmp_path: Path) -> None:
     without_artefact(project, tmp_path, "@pytest.mark.onnxlite_latency(max_slowdown=0.25)")
-    project.compare().assert_outcomes(passed=1)
-    project.replace("int8.onnx", dense(tmp_path / "c.onnx", 16, int8=True))
-    assert_red(project.compare(UNEXPLAINED), "against the onnx variant")
+    result = project.compare()
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"digits +int8 .*x onnx ±.*, at most \d\.\d\dx"])
+    # A ratio of two models that was saved is coarse: the processor's cache alone makes 0.37x of the same two 0.50x.
+    project.replace("int8.onnx", dense(tmp_path / "c.onnx", 40, int8=True))
+    assert_red(
+        project.compare(UNEXPLAINED),
+        "against the onnx variant",
+        "up to 2.5 times that counts as no change",
+        "Keep the file",
+    )
 
 
 def test_on_another_machine_there_is_nothing_to_stand_in(project: Project, tmp_path: Path) -> None:

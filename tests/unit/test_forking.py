@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pytest_onnxlite.checks.memory.measure import measure
+from pytest_onnxlite.checks.memory.soak import run_often
 from pytest_onnxlite.runtime import arrays, forking, peak
 from pytest_onnxlite.runtime.childprocess import Child, ChildError, ask
 from pytest_onnxlite.spec import Runtime
@@ -95,6 +98,33 @@ def test_a_child_that_stays_has_one_processor_and_another_those_of_the_process_t
     assert ask(processors, "", fork=True) == of_this_process
     with on_one_processor() as processor:
         assert ask(processors, "", fork=True) == [processor]
+
+
+@pytest.mark.parametrize("runtime", [Runtime(), Runtime(threads=2)], ids=["one thread", "two threads"])
+def test_memory_is_measured_on_one_processor_where_one_thread_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Runtime
+) -> None:
+    """Each child that measured is asked, before it ends, where it ran."""
+    of_this_process = sorted(os.sched_getaffinity(0))
+    ran_on: list[list[int]] = []
+    answer = Child.answer
+
+    def answer_twice(child: Child, function: Any, *timeout: float) -> Any:
+        found = answer(child, function, *timeout)
+        if function is not processors:
+            ran_on.append(child.ask(processors, ""))
+        return found
+
+    monkeypatch.setattr(Child, "answer", answer_twice)
+    model, feeds = dense(tmp_path / "a.onnx", 1), {"x": np.ones((1, 256), np.float32)}
+    measure(model, None, feeds, 1, runtime)
+    of_measure = len(ran_on)
+    run_often(model, [feeds], runtime, 20)
+    assert 0 < of_measure < len(ran_on)
+    if runtime.has_one_thread:
+        assert all(len(found) == 1 and set(found) <= set(of_this_process) for found in ran_on)
+    else:
+        assert ran_on == [of_this_process] * len(ran_on)
 
 
 def test_an_environment_that_no_message_can_have_is_for_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pytest_onnxlite.checks.accuracy.judge import judge_accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection, FirstAccuracy, Recount
 from pytest_onnxlite.checks.latency import LatencyCheck
-from pytest_onnxlite.checks.latency.judge import judge_latency, ratio_since_saved
+from pytest_onnxlite.checks.latency.judge import RATIO_SINCE_SAVED, judge_latency, ratio_since_saved
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import AtShapes, Latency
 from pytest_onnxlite.checks.memory import MemoryCheck
@@ -253,6 +253,19 @@ def test_latency_fails_only_when_two_sets_agree_on_a_quiet_machine(found: Latenc
     assert only(judge_latency(LatencyLimit(max_slowdown=0.05), found, SAVED), BASELINE).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("ratio", "outcome"),
+    [(0.92, Outcome.PASS), (0.93, Outcome.FAIL), (0.15, Outcome.PASS), (0.14, Outcome.IMPROVED)],
+)
+def test_a_saved_ratio_to_another_model_is_a_coarse_bound(ratio: float, outcome: Outcome) -> None:
+    limit, most = LatencyLimit(max_slowdown=0.25), 0.37 * RATIO_SINCE_SAVED
+    comparison = Comparison("onnx", most, (ratio,) * 8, (ratio,) * 8, QUIET)
+    found = Latency(1e-3, (1e-3,) * 8, 40, 5, 1, 1, {BASELINE: comparison})
+    verdict = only(judge_latency(limit, found, SAVED), BASELINE)
+    assert verdict.outcome is outcome
+    assert (outcome is Outcome.FAIL) == ("when it was saved, it had 0.37x, and up to" in verdict.message)
+
+
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.99, Outcome.PASS), (1.0, Outcome.PASS), (1.01, Outcome.FAIL)])
 def test_the_ratio_to_the_float_model_needs_no_baseline(ratio: float, outcome: Outcome) -> None:
     found = latency(ratio, ratio, QUIET, purpose="float", most=1.0)
@@ -269,6 +282,22 @@ def test_saved_seconds_where_asked_for(saved: float, outcome: Outcome) -> None:
     at = AtShapes(shapes={}, seconds=saved)
     verdict = only(judge_latency(LatencyLimit(absolute=True), found, SAVED, [at]), BASELINE)
     assert verdict.outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("slower", "outcome", "told"),
+    [
+        (1.0, Outcome.FAIL, "were saved on a machine like this; at most"),
+        (1.4, Outcome.FAIL, "a machine like this, which is 1.40 times slower today at a fixed piece of work; at most"),
+        (1.5, Outcome.PASS, ""),
+    ],
+)
+def test_a_machine_that_is_slower_at_everything_is_no_slower_model(slower: float, outcome: Outcome, told: str) -> None:
+    found, at = Latency(1.55e-3, (1.55e-3,) * 8, 40, 5, 1, 1), AtShapes(shapes={}, seconds=1e-3)
+    limit = LatencyLimit(absolute=True, max_slowdown=0.1)
+    verdict = only(judge_latency(limit, found, SAVED, [at], slower=slower), BASELINE)
+    assert verdict.outcome is outcome
+    assert told in verdict.message
 
 
 SLOW = "slower than the"

@@ -72,7 +72,7 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
         from pytest_onnxlite.checks.latency.budget import judged_by_budget
         from pytest_onnxlite.checks.latency.cold import judge_cold
         from pytest_onnxlite.checks.latency.cure import cure_for
-        from pytest_onnxlite.checks.latency.references import best_reference, saved_at, siblings_of
+        from pytest_onnxlite.checks.latency.references import best_reference, saved_at, siblings_of, slower_since_saved
         from pytest_onnxlite.checks.latency.tail import judge_tail
         from pytest_onnxlite.variants.running import batches, shapes_of
 
@@ -113,7 +113,8 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
             task, last, variant.path, found, [{**siblings, **({BASELINE: one} if one else {})} for one in beside]
         )
         latency = replace(times[0], others=tuple(times[1:]))
-        verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task), task.sha256)
+        slower = slower_since_saved(task, latency.pace)
+        verdicts = judge_latency(limit, latency, reference, saved, partial(cure_for, task), task.sha256, slower)
         totals = [] if isinstance(reference, Absent) else judge_total(limit, latency, reference, task.sha256)
         return Judged(
             latency,
@@ -188,6 +189,9 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
                 spread = (bounds.upper - bounds.lower) / 2 / bounds.median
                 where = f" at {shapes_text(evidence.shapes)}" if found.others else ""
                 why = why_it_passes(comparison)
+                if purpose == BASELINE and not comparison.is_last_release:
+                    # What was saved of the last release is a coarse bound: nobody should take it for the limit.
+                    where += f", at most {comparison.most:.2f}x by what was saved"
                 if comparison.same:
                     parts.append(f"{bounds.median:.2f}x {name}, the same file{where}")
                 else:

@@ -141,7 +141,7 @@ def why_slower(operators: Sequence[OperatorDifference], total: tuple[float, floa
         where = (
             f": {held.operator} takes {percent(held.seconds / total[0])} of it" if held is not None and total[0] else ""
         )
-        return f"it is faster than {name}, and not by as much as was asked for{where}."
+        return f"it is faster than {name}, and not by as much as it has to be{where}."
     worst = next((entry for entry in operators if entry.change > 0), None)
     if worst is None:
         return f"no operator takes longer than in {name}."

@@ -8,6 +8,7 @@ from pathlib import Path
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency import measure as timing
+from pytest_onnxlite.checks.latency.judge import RATIO_SINCE_SAVED, machine_slower
 from pytest_onnxlite.checks.latency.judge_total import allowed_today
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import FLOAT, SIBLING, AtShapes, LatencySection
@@ -43,14 +44,15 @@ def best_reference(task: Task[LatencyLimit], saved: AtShapes | None) -> tuple[ti
 
     Nothing where saved seconds must do; and the reason if there is nothing to compare with at all.
     """
-    reference, most = task.reference, 1 + task.limit.max_slowdown
+    reference = task.reference
     if isinstance(reference, Absent):
         return None, reference
     if task.last_file is not None:
         return last_release(task, task.last_file), reference
     float_model = _float_model(task)
     if saved is not None and float_model is not None and saved.sibling_ratio:
-        return timing.Reference(float_model.kind, float_model.path, saved.sibling_ratio * most), reference
+        most = saved.sibling_ratio * RATIO_SINCE_SAVED
+        return timing.Reference(float_model.kind, float_model.path, most), reference
     if saved is not None and task.limit.absolute:
         return None, reference
     instead = (
@@ -74,12 +76,20 @@ def most_today(task: Task[LatencyLimit]) -> float:
 
 def saved_at(task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> AtShapes | None:
     """Return what was saved on a machine like this under the same conditions."""
-    if not isinstance(task.reference, Baseline):
-        return None
-    saved = task.reference.section(LatencySection, task.machine)
+    saved = _section(task)
     if saved is None or (saved.batch_size, saved.threads) != (task.batch_size, task.runtime.threads):
         return None
     return saved.at(shapes, alone)
+
+
+def slower_since_saved(task: Task[LatencyLimit], pace: float | None) -> float:
+    """Return how many times slower this machine itself is than when it saved, from the seconds of its fixed work today."""
+    saved = _section(task)
+    return machine_slower(pace, saved.pace if saved is not None else None)
+
+
+def _section(task: Task[LatencyLimit]) -> LatencySection | None:
+    return task.reference.section(LatencySection, task.machine) if isinstance(task.reference, Baseline) else None
 
 
 def saved_alike(task: Task[LatencyLimit], shapes: Shapes, alone: bool) -> tuple[float | None, float | None]:
