@@ -6,8 +6,6 @@ from typing import Annotated
 
 import msgspec
 
-from pytest_onnxlite.text import shown
-
 # Older ones are in the history of the file.
 MOST_KEPT = 50
 # The outcome of a check that no test asks for any more.
@@ -35,13 +33,6 @@ class Overridden(msgspec.Struct, frozen=True, omit_defaults=True):
     allowed: str = ""
     message: str = ""
 
-    @property
-    def text(self) -> str:
-        """The figures in a line: `latency 1.02 ms → 1.31 ms (up 5.0 % at most allowed)`."""
-        figures = f"{self.before} → {self.after}" if self.before else self.after
-        allowed = f" ({self.allowed} allowed)" if self.allowed else ""
-        return shown(f"{self.check} {figures}{allowed}")
-
 
 class Acceptance(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one save accepted.
@@ -57,11 +48,6 @@ class Acceptance(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str
     limits: tuple[Overridden, ...]
     reason: str = ""
-
-    @property
-    def text(self) -> str:
-        """What was accepted and why, in a line."""
-        return f"{'; '.join(limit.text for limit in self.limits)}: {shown(self.reason) or 'no reason given'}"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -345,7 +345,7 @@ class Check(ABC, Generic[L, M]):
 
     def against(self, verdict: Verdict) -> str:
         """Say what a verdict is against."""
-        return against_text(verdict)
+        return against_text(verdict.against)
 
     def drift(self, verdict: Verdict) -> str:
         """Say what added up since the first release, if it is more than noise; else empty."""
@@ -403,8 +403,8 @@ class Check(ABC, Generic[L, M]):
         return ""
 
 
-def against_text(verdict: Verdict) -> str:
+def against_text(against: str) -> str:
     """Say what a verdict is against: its own limit, another variant, or the last release."""
     known = {LIMIT: "its own limit", BASELINE: "the last release", RUNTIME: "the last release as it was saved"}
     known[FIRST] = "the first release"
-    return known.get(verdict.against, f"the {verdict.against} variant")
+    return known.get(against, f"the {against} variant")

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_onnxlite.baseline.accepted import Acceptance
+from pytest_onnxlite.baseline.accepted import Acceptance, Overridden
 from pytest_onnxlite.baseline.record import BrokenBaseline, decode, parse
+from pytest_onnxlite.checks.check import against_text
+from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.records import Checks
 from pytest_onnxlite.report.commits import versions
+from pytest_onnxlite.text import shown
 
 _NOT_COMMITTED = "not committed"
 
@@ -22,6 +25,27 @@ class _Entry:
     model: str
     variant: str
     accepted: Acceptance
+
+
+def limit_text(limit: Overridden) -> str:
+    """Return a limit's figures and what they are against in a line: `latency 1.02 ms (against the onnx variant)`."""
+    against = f" (against {against_text(limit.against)})" if limit.against != BASELINE else ""
+    return f"{_figures_text(limit)}{against}"
+
+
+def _figures_text(limit: Overridden) -> str:
+    """Return a limit's figures in a line: `latency 1.02 ms → 1.31 ms (up 5.0 % at most allowed)`.
+
+    What is allowed is so against the last release. A limit of another kind can be broken by what did not change since then.
+    """
+    figures = f"{limit.before} → {limit.after}" if limit.before not in ("", limit.after) else limit.after
+    allowed = f" ({limit.allowed} allowed)" if limit.allowed and limit.against == BASELINE else ""
+    return shown(f"{limit.check} {figures}{allowed}")
+
+
+def acceptance_text(accepted: Acceptance) -> str:
+    """Return what was accepted and why, in a line."""
+    return f"{'; '.join(map(limit_text, accepted.limits))}: {shown(accepted.reason) or 'no reason given'}"
 
 
 def log(folder: Path, checks: Checks) -> list[str]:
@@ -86,10 +110,6 @@ def _lines(entry: _Entry, places: Mapping[_Entry, str]) -> list[str]:
     head += place if place == _NOT_COMMITTED else f"commit {place}"
     lines = [head, f"  reason: {accepted.reason or 'none given'}"]
     for limit in accepted.limits:
-        lines.append(f"  {limit.text}, {limit.outcome} against the {_against(limit.against)}")
+        lines.append(f"  {_figures_text(limit)}, {limit.outcome} against {against_text(limit.against)}")
         lines += [f"    {limit.message}"] if limit.message else []
     return lines
-
-
-def _against(against: str) -> str:
-    return {"baseline": "last release", "runtime": "last release as it was saved"}.get(against, against)

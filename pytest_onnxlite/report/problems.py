@@ -117,4 +117,4 @@ def _against_text(verdict: Verdict, checks: Checks) -> str:
 def against(verdict: Verdict, checks: Checks) -> str:
     """Say what a verdict is against."""
     check = checks.get(verdict.check)
-    return check.against(verdict) if check is not None else against_text(verdict)
+    return check.against(verdict) if check is not None else against_text(verdict.against)

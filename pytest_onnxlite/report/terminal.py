@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pytest_onnxlite.checks.verdict import BASELINE, RUNTIME, Outcome, Verdict
 from pytest_onnxlite.labels import label_of
 from pytest_onnxlite.records import Checks, Forecast, Record
+from pytest_onnxlite.report.acceptances import acceptance_text
 from pytest_onnxlite.report.failure import explanation_lines, told
 from pytest_onnxlite.report.status import remarks_of
 from pytest_onnxlite.text import aligned, counted, listed, percent, shapes_text, shortened, shown
@@ -199,7 +200,9 @@ def _accepted_line(record: Record) -> str:
     """Say which limits the last release was accepted without; empty where it kept all."""
     found = record.baseline.own_acceptance if record.baseline is not None else None
     return (
-        f"{record.name}: on {found.date} the last release was accepted with {found.text}" if found is not None else ""
+        f"{record.name}: on {found.date} the last release was accepted with {acceptance_text(found)}"
+        if found is not None
+        else ""
     )
 
 

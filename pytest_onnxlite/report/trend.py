@@ -14,6 +14,7 @@ from pytest_onnxlite.checks.figures import Trend
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import ByName, label_of, labelled
 from pytest_onnxlite.records import Checks
+from pytest_onnxlite.report.acceptances import limit_text
 from pytest_onnxlite.report.commits import release_names, versions
 
 
@@ -117,7 +118,9 @@ def _release(baseline: Baseline, commit: str, date: str, checks: Checks, noted: 
                 found = found.with_label(label_of(name))
                 figures[found.key] = found
                 texts = [
-                    f"{limit.text}: {one.reason or 'no reason given'}" for limit, one in news if limit.check == name
+                    f"{limit_text(limit)}: {one.reason or 'no reason given'}"
+                    for limit, one in news
+                    if limit.check == name
                 ]
                 accepted |= {found.key: "; ".join(texts)} if texts else {}
             data_id = data_id or (check.data_id(section) if section is not None else "")

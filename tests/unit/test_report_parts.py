@@ -30,6 +30,7 @@ from pytest_onnxlite.records import Conditions, JudgedFile, Record
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report import document as document_module
 from pytest_onnxlite.report import html, markdown, trend
+from pytest_onnxlite.report.acceptances import acceptance_text, limit_text
 from pytest_onnxlite.report.annotations import annotate, as_code_quality, as_sarif, workspace_prefix
 from pytest_onnxlite.report.document import Document
 from pytest_onnxlite.report.failure import failure_text
@@ -343,6 +344,27 @@ def test_the_history_has_every_saved_figure_and_names_broken_files(tmp_path: Pat
     (broken,) = entry.broken
     assert "int8.json" in broken
     assert "is not JSON" in broken
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (Overridden("latency", "baseline", "fail", "1 ms", "2 ms", "up 5 %"), "latency 1 ms → 2 ms (up 5 % allowed)"),
+        (Overridden("latency", "baseline", "inconclusive", "1 ms", "1 ms", "up 5 %"), "latency 1 ms (up 5 % allowed)"),
+        # What is allowed against the last release was not broken: it did not change.
+        (Overridden("latency", "onnx", "fail", "1 ms", "1 ms", "up 5 %"), "latency 1 ms (against the onnx variant)"),
+        (
+            Overridden("accuracy", "limit", "fail", "97 %", "94 %", "1 %"),
+            "accuracy 97 % → 94 % (against its own limit)",
+        ),
+        (Overridden("size", "first", "fail", "", "9 B"), "size 9 B (against the first release)"),
+        (Overridden("memory", "runtime", "fail", "", "9 B"), "memory 9 B (against the last release as it was saved)"),
+    ],
+)
+def test_what_was_accepted_says_what_it_is_against(limit: Overridden, text: str) -> None:
+    assert limit_text(limit) == text
+    accepted = Acceptance("2026-01-02", "0", (limit, limit))
+    assert acceptance_text(accepted) == f"{text}; {text}: no reason given"
 
 
 def test_the_trend_names_releases_after_tags_and_marks_what_was_accepted(tmp_path: Path) -> None:
