@@ -1,10 +1,11 @@
 """How often `onnxlite_latency(percentile=...)` is red of a model against itself, and against one that stalls now and then.
 
     python benchmarks/tail_study.py OUT.jsonl --rounds 200
+    python benchmarks/tail_study.py OUT.jsonl --rounds 200 --budgets --room 4
     python benchmarks/tail_study.py OUT.jsonl --table
 
 Each round judges a model against its own file as the check does, by its ratio and by a budget (`max=`) of its own percentile and a
-half more, and its median by one of its own median and a half more; the models of the studies take turns. Every tenth round has a twin of it too, whose every fiftieth run, at random, takes
+half more (`--room`), and its median by one of its own median and a half more; `--budgets` leaves the ratio out. The models of the studies take turns. Every tenth round has a twin of it too, whose every fiftieth run, at random, takes
 several times as long. Rounds add up in the file. Each row has what pytest-benchmark would have compared: the medians.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -43,7 +45,9 @@ STALLED_EVERY = 10
 SHARE = 1 / 50
 # How many times as long such a run takes.
 STALLS = (3, 10)
-# Of the percentile that is measured when the study begins.
+# And the other twin, each of whose runs does.
+SLOWER = 2
+# Of the percentile that is measured when the study begins, if nothing else is asked for.
 ROOM = 1.5
 Feeds = list[dict[str, Array]]
 
@@ -73,7 +77,7 @@ def seconds_of(path: Path, feeds: Feeds) -> float:
     return median(times)
 
 
-def stalled(model: Model, feeds: Feeds, folder: Path, times: int, share: float = SHARE) -> Path:
+def stalled(model: Model, feeds: Feeds, folder: Path, times: float, share: float = SHARE) -> Path:
     """Return a twin, a share of whose runs takes so many times as long."""
     target = folder / "stalled.onnx"
     always = seconds_of(with_stalls(model, target, 2.0, 100).path, feeds)
@@ -151,27 +155,26 @@ def run(asked: argparse.Namespace) -> None:
             if model.name not in budgets:
                 how = Asked(percentile, size, Runtime(), TAIL, 120.0)
                 seen = measure(model.path, {}, feeds, how, sessions=3 * STEP)
-                budgets[model.name] = Budget(ROOM * seen.seconds, ROOM * (seen.typical or 0.0))
-            judge_and_keep(out, model, feeds, ("the same file", model.path), percentile, budgets[model.name])
-            for times in STALLS if number // len(models) % STALLED_EVERY == 0 else ():
-                candidate = f"every 50th run {times} times as long", stalled(model, feeds, folder, times)
-                judge_and_keep(out, model, feeds, candidate, percentile, budgets[model.name])
-            if number // len(models) % STALLED_EVERY == 0:
-                candidate = "every run twice as long", stalled(model, feeds, folder, 2, share=2.0)
-                judge_and_keep(out, model, feeds, candidate, percentile, budgets[model.name])
+                budgets[model.name] = Budget(asked.room * seen.seconds, asked.room * (seen.typical or 0.0))
+            for kind, path in candidates(model, feeds, folder, number // len(models), asked.room):
+                rows = [
+                    judge_max(path, feeds, size, percentile, budgets[model.name].tail),
+                    judge_median(path, feeds, size, budgets[model.name].median),
+                ]
+                if not asked.budgets:
+                    rows.append(judge(path, model.path, feeds, size, percentile))
+                study_rows.append(out, *({"kind": kind, "model": model.name, **one} for one in rows))
 
 
-def judge_and_keep(
-    out: Path, model: Model, feeds: Feeds, candidate: tuple[str, Path], percentile: float, budget: Budget
-) -> None:
-    """Judge a candidate by its ratio and by a budget, and append what came of it."""
-    kind, path = candidate
-    rows = [
-        judge(path, model.path, feeds, model.batch_size, percentile),
-        judge_max(path, feeds, model.batch_size, percentile, budget.tail),
-        judge_median(path, feeds, model.batch_size, budget.median),
-    ]
-    study_rows.append(out, *({"kind": kind, "model": model.name, **one} for one in rows))
+def candidates(model: Model, feeds: Feeds, folder: Path, number: int, room: float) -> Iterator[tuple[str, Path]]:
+    """Yield the model itself, and in every tenth round of it the twins, beyond what a budget with more room allows too."""
+    yield "the same file", model.path
+    if number % STALLED_EVERY:
+        return
+    for times in (one * room / ROOM for one in STALLS):
+        yield f"every 50th run {times:.3g} times as long", stalled(model, feeds, folder, times)
+    times = SLOWER * room / ROOM
+    yield f"every run {times:.2g} times as long", stalled(model, feeds, folder, times, share=2.0)
 
 
 def table(rows: list[dict[str, Any]]) -> None:
@@ -200,4 +203,13 @@ def span(rows: list[dict[str, float]], name: str) -> str:
 
 
 if __name__ == "__main__":
-    study_rows.main(__doc__, run, table, [("--percentile", {"type": float, "default": 99.0})])
+    study_rows.main(
+        __doc__,
+        run,
+        table,
+        [
+            ("--percentile", {"type": float, "default": 99.0}),
+            ("--room", {"type": float, "default": ROOM, "help": "how many times what was seen a budget is"}),
+            ("--budgets", {"action": "store_true", "help": "leave the ratio to the last release out"}),
+        ],
+    )
