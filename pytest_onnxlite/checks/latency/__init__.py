@@ -189,13 +189,14 @@ class LatencyCheck(Check[LatencyLimit, Latency]):
                 spread = (bounds.upper - bounds.lower) / 2 / bounds.median
                 where = f" at {shapes_text(evidence.shapes)}" if found.others else ""
                 why = why_it_passes(comparison)
-                if purpose == BASELINE and not comparison.is_last_release:
-                    # What was saved of the last release is a coarse bound: nobody should take it for the limit.
-                    where += f", at most {comparison.most:.2f}x by what was saved"
+                # What was saved of the last release is a coarse bound: nobody should take it for the limit.
+                is_coarse = purpose == BASELINE and not comparison.is_last_release
+                most = f", at most {comparison.most:.2f}x by what was saved" if is_coarse else ""
                 if comparison.same:
                     parts.append(f"{bounds.median:.2f}x {name}, the same file{where}")
                 else:
-                    parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}{where}{f', {why}' if why else ''}")
+                    why = f", {why}" if why else ""
+                    parts.append(f"{bounds.median:.2f}x {name} ±{percent(spread)}{where}{most}{why}")
         return parts
 
     def shapes(self, found: Latency) -> Sequence[Shapes]:

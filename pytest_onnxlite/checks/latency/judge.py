@@ -30,7 +30,7 @@ _TWINS, _SAVED_TWINS = 0.05, 0.15
 # benchmarks/runtime_study.py.
 SINCE_SAVED = 2.0
 # How many times its saved ratio to the float model a file may have where the last release's is not kept. Two models do not
-# share a processor's caches and clock as two files of one do: their ratio on one machine differs from day to day by a
+# share a processor's caches and clock as two files of one do: their ratio on one machine differs from run to run by a
 # factor of up to 1.9. With room; measured by benchmarks/sibling_study.py.
 RATIO_SINCE_SAVED = 2.5
 # Before it is believed, it is looked for a block that nothing disturbed, for so long.
@@ -240,7 +240,7 @@ def _by_saved_ratio(limit: LatencyLimit, comparison: Comparison) -> str:
         return ""
     return (
         f"The last release's file was not kept; when it was saved, it had {comparison.most / RATIO_SINCE_SAVED:.2f}x, and up "
-        f"to {RATIO_SINCE_SAVED:g} times that counts as no change: a ratio to another model differs from day to day. Keep the file "
+        f"to {RATIO_SINCE_SAVED:g} times that counts as no change: a ratio to another model differs from run to run. Keep the file "
         f"(onnxlite_keep_artefact) to have it timed in turns with this one, and judged to {percent(limit.max_slowdown)}.\n"
     )
 
