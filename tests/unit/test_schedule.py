@@ -274,3 +274,24 @@ def test_which_session_was_created_first_is_no_bias_of_the_verdict(slowdown: flo
         assert len(sets.first) == 8  # replicates of two session pairs each
         for ratios in (sets.first, sets.second, sets.self_check):
             assert not ratios or not is_too_noisy(ratios, 0.05)
+
+
+class StallingBench(FakeBench):
+    """A machine that becomes slower for half of the session pairs, and a candidate one of whose five runs takes four times as long."""
+
+    def open_pair(self, candidate_first: bool) -> None:
+        super().open_pair(candidate_first)
+        self.candidate = self.reference = 1.0 if opened(self) % 8 in (1, 2, 3, 4) else 1.7
+        self.runs = itertools.cycle([1.0, 1.0, 4.0, 1.0, 1.0])
+
+    def time_candidate(self) -> float:
+        return super().time_candidate() * next(self.runs)
+
+
+def test_the_typical_run_is_compared_pair_by_pair_where_the_machines_speed_changes() -> None:
+    """Of all runs together, the medians would be of a slow state on one side and of a fast one on the other."""
+    plan = Plan("last release", 1.5, 0.5, 5, False, 1000.0, percentile=90)
+    found = compare_in_turns(StallingBench(1.0), plan, random.Random(0))
+    assert is_suspicious(found.first, 1.5)
+    assert found.typical == 1.0
+    assert drive(FakeBench(1.0)).typical is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from math import ceil
@@ -169,7 +169,6 @@ def _measure(
 
 def _compare(bench: Queries, reference: Reference, asked: Asked, queries: int, rng: random.Random) -> Comparison:
     bench.compare_with(reference.path)
-    before = len(bench.data)
     plan = Plan(
         reference.name,
         reference.most,
@@ -180,8 +179,4 @@ def _compare(bench: Queries, reference: Reference, asked: Asked, queries: int, r
         percentile=asked.percentile,
         same=reference.same,
     )
-    found = compare_in_turns(bench, plan, rng)
-    if found.same:
-        return replace(found, typical=1.0)
-    typical = median(chain.from_iterable(bench.data[before:])) / median(bench.reference_data)
-    return replace(found, typical=typical)
+    return compare_in_turns(bench, plan, rng)

@@ -122,11 +122,13 @@ class _Pair:
 
     Attributes:
         paired: the median of its blocks' ratios, or the ratio of their percentiles.
+        typical: the ratio of the medians of its blocks.
         one: seconds that the first session is known by where the second is not beside it: the fast tenth of its blocks.
         other: the second's.
     """
 
     paired: float
+    typical: float
     one: float
     other: float
 
@@ -173,6 +175,7 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
     if plan.same:
         return (yield from _take_alone(bench, plan))
     start, fastest = bench.now(), inf
+    seen: list[_Pair] = []
 
     def in_time() -> bool:
         return bench.now() - start < plan.max_time
@@ -204,6 +207,7 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
             for _ in range(STEP):
                 found.append((yield from take_pair(candidate_first, longer)))
                 candidate_first = not candidate_first
+        seen.extend(found)
         return _ratios(found, plan)
 
     first = yield from take_set()
@@ -215,7 +219,11 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
         if ratios
     ):
         self_check = _check_itself(bench, plan, rng, time_reference)
-    return Comparison(plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check), fastest)
+    # Not of all inferences together: where the machine's speed changes on the way, their medians are of different states of it.
+    typical = None if plan.percentile is None else median(pair.typical for pair in seen)
+    return Comparison(
+        plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check), fastest, typical=typical
+    )
 
 
 def _take_alone(bench: Bench, plan: Plan) -> Turns:
@@ -228,15 +236,16 @@ def _take_alone(bench: Bench, plan: Plan) -> Turns:
         bench.open_alone()
         for _ in range(plan.rounds):
             fastest = min(fastest, (yield))
-    return Comparison(plan.reference, plan.most, (1.0,) * STEP, fastest=fastest, same=True)
+    typical = None if plan.percentile is None else 1.0
+    return Comparison(plan.reference, plan.most, (1.0,) * STEP, fastest=fastest, same=True, typical=typical)
 
 
 def _compare(one: Sequence[float], other: Sequence[float], plan: Plan) -> _Pair:
-    fast = quantile(one, FAST), quantile(other, FAST)
+    rest = median(one) / median(other), quantile(one, FAST), quantile(other, FAST)
     if plan.percentile is not None:
         share = plan.percentile / 100
-        return _Pair(quantile(one, share) / quantile(other, share), *fast)
-    return _Pair(median(a / b for a, b in zip(one, other, strict=True)), *fast)
+        return _Pair(quantile(one, share) / quantile(other, share), *rest)
+    return _Pair(median(a / b for a, b in zip(one, other, strict=True)), *rest)
 
 
 def _ratios(pairs: Sequence[_Pair], plan: Plan) -> list[float]:
