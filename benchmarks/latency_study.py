@@ -2,6 +2,7 @@
 
 python benchmarks/latency_study.py            the whole study, an hour on two cores
 python benchmarks/latency_study.py --long     inferences of 10 to 90 ms, one thread, and twins that are 8 % slower
+python benchmarks/latency_study.py --twins 0.05   twins alone that are slower by so much, at a limit of 5 %
 python benchmarks/latency_study.py --short    a minute or two; fails on any false alarm or missed 25 % slowdown
 
 Each round is a process of its own. In it every case is one full check: the same file as candidate and
@@ -196,6 +197,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="a minute or two, for CI")
     parser.add_argument("--long", action="store_true", help="long inferences alone")
+    parser.add_argument("--twins", type=float, nargs="+", default=[], help="twins alone, slower by these shares")
     parser.add_argument("--rounds", type=int, default=84, help="checks of each case (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where models and raw figures are kept (default: a temporary one)")
     options = parser.parse_args()
@@ -206,6 +208,8 @@ def main() -> int:
             out = folder / "short.jsonl"
             out.unlink(missing_ok=True)
             return short(models, folder, out)
+        if options.twins:
+            return twins_alone(models, folder, options.rounds, tuple(options.twins))
         return long(models, folder, options.rounds) if options.long else whole(models, folder, options.rounds)
 
 
@@ -226,10 +230,22 @@ def made_twins(
     return twins
 
 
+def detectable(models: list[Model]) -> list[Model]:
+    """Return the models that have twins."""
+    return [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
+
+
+def twins_alone(models: list[Model], folder: Path, rounds: int, slowdowns: tuple[float, ...]) -> int:
+    """Run the study of twins that are slower by other shares."""
+    models = detectable(models)
+    cases = make_cases(models, made_twins(models, folder, slowdowns, (1, 2)), (1, 2))
+    twins = [case for case in cases if case["twin"]]
+    return study(folder / "twins.jsonl", rounds, lambda _: twins, busy_every=4)
+
+
 def whole(models: list[Model], folder: Path, rounds: int) -> int:
     """Run the whole study."""
-    detectable = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
-    cases = make_cases(models, made_twins(detectable, folder, TWINS, (1, 2)), (1, 2))
+    cases = make_cases(models, made_twins(detectable(models), folder, TWINS, (1, 2)), (1, 2))
 
     def chosen(number: int) -> list[dict[str, Any]]:
         slow = number < BESIDE_ROUNDS or number % TWINS_EVERY == 0

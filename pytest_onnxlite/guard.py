@@ -283,7 +283,7 @@ class Guardian:
     def _task(
         self, builder: Builder, variant: Variant, check: Check[Any, Any], limit: Limit, clock: Clock
     ) -> Task[Any]:
-        last = self._last_of(builder.spec.name, variant.kind)
+        last, judged = self._last_of(builder.spec.name, variant.kind), self._files.get(variant, JudgedFile())
         reference = last.reference
         if isinstance(reference, Baseline):
             reference = reference.of_label(check.name, check.first_key, limit.label)
@@ -292,7 +292,7 @@ class Guardian:
             variant=variant,
             limit=limit,
             reference=reference,
-            last_file=last.file,
+            last_file=last.file_for(judged),
             no_last_file=last.no_file,
             last_data=last.data,
             keep=self._keep,
@@ -304,7 +304,7 @@ class Guardian:
             settings=self._settings,
             clock=clock,
             progress=self._progress,
-            sha256=self._files.get(variant, JudgedFile()).sha256,
+            sha256=judged.sha256,
         )
 
     def _is_red(self, verdict: Verdict) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnx_models import attention, dense
+from onnx_models import attention, dense, in_other_bytes
 from projects import UNEXPLAINED, Project
 
 BOTH = "@pytest.mark.onnxlite_latency(max_slowdown=0.25)\n@pytest.mark.onnxlite_memory"
@@ -64,6 +64,7 @@ def test_where_the_file_is_not_kept_each_shape_has_its_saved_time(project: Proje
     of_lengths(project, attention(tmp_path / "a.onnx", 2), 4, 4, 4, 200, markers=markers)
     project.pytester.makeini("[pytest]\nonnxlite_keep_artefact = false\n")
     project.save()
+    project.replace("onnx.onnx", in_other_bytes(tmp_path / "a.onnx", tmp_path / "same.onnx"))
     project.compare().assert_outcomes(passed=1)
     # Other shapes are other conditions.
     conftest = project.path / "conftest.py"

@@ -57,6 +57,28 @@ def test_only_a_file_that_changed_is_timed_in_turns(project: Project, tmp_path: 
 
 
 @pytest.mark.alone
+def test_where_no_file_is_kept_one_with_the_bytes_that_were_saved_is_the_last_release(
+    project: Project, tmp_path: Path
+) -> None:
+    model = dense(tmp_path / "a.onnx", 4)
+    markers = f"{EACH}@pytest.mark.onnxlite_memory(max_growth=0.5)\n"
+    project.write({"onnx": model}, ONE, variant="onnx", markers=markers)
+    project.pytester.makeini("[pytest]\nonnxlite_keep_artefact = false\n")
+    project.save()
+    result = project.compare("--onnxlite-report=r.json")
+    result.assert_outcomes(passed=1)
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    assert {v["outcome"] for v in record["verdicts"] if v["against"] == "baseline"} == {"pass"}
+    assert record["measured"]["latency"]["comparisons"]["baseline"]["same"]
+    # Other bytes are another file, and of the one that was saved there is nothing.
+    project.replace("onnx.onnx", in_other_bytes(model, tmp_path / "same.onnx"))
+    result = project.compare("--onnxlite-report=r.json", UNEXPLAINED)
+    result.assert_outcomes(failed=1)
+    (record,) = json.loads((project.path / "r.json").read_text())["records"]
+    assert {v["outcome"] for v in record["verdicts"] if v["against"] == "baseline"} == {"not comparable"}
+
+
+@pytest.mark.alone
 def test_a_file_that_did_not_change_opens_one_session_at_a_time(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,19 @@ import numpy as np
 import onnx
 import pytest
 
-from onnx_models import branching, dense, edit, lookup, overflowing, quantize, set_weight, two_outputs, weights_of, wide
+from onnx_models import (
+    branching,
+    dense,
+    edit,
+    in_other_bytes,
+    lookup,
+    overflowing,
+    quantize,
+    set_weight,
+    two_outputs,
+    weights_of,
+    wide,
+)
 from projects import UNEXPLAINED, Digits, Project
 
 Make = Callable[..., Project]
@@ -210,12 +222,13 @@ def test_int8_that_is_faster_than_float_passes_without_a_baseline(project: Proje
 
 
 def without_artefact(project: Project, tmp_path: Path, markers: str) -> None:
-    """Save a baseline whose artefact is not kept, of an INT8 model that has a float sibling."""
+    """Save a baseline whose artefact is not kept, of an INT8 model that has a float sibling; a file of other bytes is there now."""
     x = np.ones((4, 256), np.float32)
     files = {"onnx": dense(tmp_path / "a.onnx", 16), "int8": dense(tmp_path / "b.onnx", 8, int8=True)}
     project.write(files, x, markers=markers)
     project.pytester.makeini("[pytest]\nonnxlite_keep_artefact = false\n")
     project.save()
+    project.replace("int8.onnx", in_other_bytes(files["int8"], tmp_path / "same.onnx"))
 
 
 @pytest.mark.alone
@@ -249,6 +262,7 @@ def test_saved_seconds_count_only_where_asked_for(project: Project, tmp_path: Pa
     project.write({"onnx": dense(tmp_path / "a.onnx", 8)}, x, variant="onnx", markers="@pytest.mark.onnxlite_latency")
     project.pytester.makeini("[pytest]\nonnxlite_keep_artefact = false\n")
     project.save()
+    project.replace("onnx.onnx", in_other_bytes(tmp_path / "a.onnx", tmp_path / "same.onnx"))
     assert_red(project.compare(), "ask with absolute=True")
     path = project.path / "test_release.py"
     path.write_text(path.read_text().replace("onnxlite_latency", "onnxlite_latency(absolute=True, max_slowdown=1.0)"))
