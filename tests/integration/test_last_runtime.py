@@ -18,7 +18,7 @@ from projects import Project
 
 HERE, LAST = version("onnxruntime"), "1.2.3"
 MEMORY = '@pytest.mark.onnxlite_memory(runtime="last", max_growth=0.2)'
-LATENCY = '@pytest.mark.onnxlite_latency(runtime="last", max_slowdown=0.5, max_time=2)'
+LATENCY = '@pytest.mark.onnxlite_latency(runtime="last", max_slowdown=0.5, max_time=10)'
 
 
 def rewrite(project: Project, **runtime: object) -> None:

@@ -145,6 +145,15 @@ def test_no_pair_is_added_after_the_time_is_up() -> None:
     assert len(sets.first) <= 16
 
 
+def test_the_second_set_has_as_much_time_as_the_first() -> None:
+    """Cut short by the first, it would let pass what it has to confirm."""
+    found = []
+    for seed in range(20):
+        rng = random.Random(seed)
+        found.append(drive(FakeBench(1.08, lambda rng=rng: rng.gauss(1, 0.03)), max_time=0.5))  # type: ignore[misc]
+    assert {(len(one.first), len(one.second)) for one in found} >= {(16, 16)}
+
+
 def test_what_eight_pairs_do_not_decide_is_measured_longer() -> None:
     rng = random.Random(3)
     bench = FakeBench(1.0, lambda: rng.gauss(1, 0.05))

@@ -80,7 +80,7 @@ def measure(
         batch_size: samples in it.
         runtime: how the models are run.
         resolution: the uncertainty of a ratio that is too much to judge by.
-        max_time: seconds for each comparison after which no more session pairs are added.
+        max_time: seconds of each set after which no more session pairs are added to it.
         rng: decides the order of blocks.
 
     Raises:

@@ -53,7 +53,7 @@ class Asked:
         batch_size: samples per inference.
         runtime: how the models are run.
         resolution: the uncertainty of a ratio that is too much to judge by.
-        max_time: seconds for each comparison after which no more session pairs are added.
+        max_time: seconds of each set after which no more session pairs are added to it.
     """
 
     percentile: float

@@ -92,7 +92,7 @@ class Plan:
         rounds: pairs of blocks from one pair of sessions, to begin with.
         is_long: whether one inference is longer than a busy machine ever leaves alone.
         rests: whether a longer look rests before each block, so that the system places threads anew.
-        max_time: seconds after which no more session pairs are added.
+        max_time: seconds of each set after which no more session pairs are added to it.
         added: pairs of blocks from each pair of sessions that is added where eight have not decided; None for three times as many.
         percentile: what a session pair is known by instead of its median, such as 99; blocks are single inferences then.
         same: whether the reference is the candidate's file, byte for byte, in the same runtime: the candidate is timed alone.
@@ -174,11 +174,8 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
     """
     if plan.same:
         return (yield from _take_alone(bench, plan))
-    start, fastest = bench.now(), inf
+    fastest = inf
     seen: list[_Pair] = []
-
-    def in_time() -> bool:
-        return bench.now() - start < plan.max_time
 
     def time_reference() -> float:
         nonlocal fastest
@@ -198,10 +195,13 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
         return _compare(candidate, reference, plan)
 
     def take_set() -> Generator[None, float, list[float]]:
-        candidate_first = rng.random() < 0.5
+        # A set of its own has time of its own: cut short by the first, the second would let pass what it has to confirm.
+        start, candidate_first = bench.now(), rng.random() < 0.5
         found: list[_Pair] = []
         while len(found) < STEP or (
-            not is_decided(_ratios(found, plan), plan.most) and len(found) < MOST_PAIRS and in_time()
+            not is_decided(_ratios(found, plan), plan.most)
+            and len(found) < MOST_PAIRS
+            and bench.now() - start < plan.max_time
         ):
             longer = bool(found)
             for _ in range(STEP):
