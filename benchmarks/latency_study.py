@@ -45,6 +45,7 @@ TWINS_EVERY = 8
 TWINS = (0.10, 0.15)
 # Samples in a batch, for inferences of about 10, 22, 45 and 90 ms, and how much slower their twins are.
 LONG_BATCHES, LONG_TWIN = (160, 360, 720, 1400), 0.08
+LONG_TWINS_EVERY = 16
 
 
 @contextlib.contextmanager
@@ -261,7 +262,8 @@ def long(models: list[Model], folder: Path, rounds: int) -> int:
     cases = make_cases(models, made_twins(models, folder, (LONG_TWIN,), (1,), pairs=10), (1,))
 
     def chosen(number: int) -> list[dict[str, Any]]:
-        return [case for case in cases if not case["twin"] or number % TWINS_EVERY < 2]
+        # Of each two such rounds one has a neighbour.
+        return [case for case in cases if not case["twin"] or number % LONG_TWINS_EVERY < 2]
 
     return study(folder / "long.jsonl", rounds, chosen, busy_every=2)
 

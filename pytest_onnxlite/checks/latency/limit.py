@@ -53,7 +53,7 @@ class LatencyLimit(Limit):
         per: of a model with a state, whether the last step is timed, or `sequence`: all of them.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads; the spec's where None.
-        max_time: seconds after which a set of measurements becomes no longer, at each shape; a red one has three sets.
+        max_time: seconds after which a set of measurements gets no more, at each shape; a red verdict takes three sets.
         max: the longest that one inference may take, such as `"10 ms"`: the upper bound of its median counts. It needs nothing to
             compare with.
         budget_machine: the machine that `max` was written for: the kind that `python -m pytest_onnxlite show` prints, or a

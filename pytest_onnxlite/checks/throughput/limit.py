@@ -22,7 +22,7 @@ class ThroughputLimit(Limit):
         scenario: what the model is fed with, of `ModelSpec(scenarios=...)`; its evaluation data where empty.
         batch_size: samples per inference; the spec's where None.
         threads: intra-op threads of the session, beyond those of the callers; the spec's where None.
-        max_time: seconds after which a set of measurements becomes no longer; a red one has three sets.
+        max_time: seconds after which a set of measurements gets no more; a red verdict takes three sets.
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = {
