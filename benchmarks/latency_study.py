@@ -181,7 +181,7 @@ def conditions() -> str:
 
 def short(models: list[Model], folder: Path, out: Path) -> int:
     """Run the version for CI: any false alarm, or a missed slowdown of 25 %, fails it."""
-    models = [model for model in models if model.batch_size < 100 and "tiny" not in model.name]
+    models = detectable(models)
     twins = {(m.name, 0.25, 1): slower_twin(m, folder, 0.25, 1, pairs=10) for m in models}
     cases = make_cases(models, twins, (1,))
     for number in range(2):

@@ -283,16 +283,16 @@ class Guardian:
     def _task(
         self, builder: Builder, variant: Variant, check: Check[Any, Any], limit: Limit, clock: Clock
     ) -> Task[Any]:
-        last, judged = self._last_of(builder.spec.name, variant.kind), self._files.get(variant, JudgedFile())
+        last = self._last_of(builder.spec.name, variant.kind)
         reference = last.reference
         if isinstance(reference, Baseline):
             reference = reference.of_label(check.name, check.first_key, limit.label)
-        return Task(
+        task = Task(
             builder=builder,
             variant=variant,
             limit=limit,
             reference=reference,
-            last_file=last.file_for(judged),
+            last_file=last.file,
             no_last_file=last.no_file,
             last_data=last.data,
             keep=self._keep,
@@ -304,8 +304,10 @@ class Guardian:
             settings=self._settings,
             clock=clock,
             progress=self._progress,
-            sha256=judged.sha256,
+            sha256=self._files.get(variant, JudgedFile()).sha256,
         )
+        # Its file was not kept, on purpose: one with the bytes that were saved is as good.
+        return replace(task, last_file=variant.path) if last.no_file and task.has_released_bytes else task
 
     def _is_red(self, verdict: Verdict) -> bool:
         return verdict.is_red(self._settings.mode, self._settings.accepts(verdict.check))

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
+from pytest_onnxlite.baseline.record import BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.commands import ACCEPT, COMPARE, SAVE
-from pytest_onnxlite.records import JudgedFile, Record
+from pytest_onnxlite.records import Record
 from pytest_onnxlite.settings import Mode
 
 
@@ -29,12 +29,6 @@ class Last:
     no_file: str = ""
     broken: str | None = None
     data: Mapping[str, Path] = field(default_factory=dict)
-
-    def file_for(self, candidate: JudgedFile) -> Path | None:
-        """Return its file; where that was not kept, on purpose, the candidate's own if it has the bytes that were saved."""
-        if not self.no_file or not candidate.path or not isinstance(self.reference, Baseline):
-            return self.file
-        return Path(candidate.path) if candidate.sha256 == self.reference.artefact.sha256 else None
 
 
 def load_last(store: BaselineStore, model: str, kind: str, mode: Mode) -> Last:
