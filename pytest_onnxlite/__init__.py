@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.checks.limit import Argument, Limit, number
     from pytest_onnxlite.checks.reference import saved_section
     from pytest_onnxlite.checks.verdict import Outcome, Verdict
+    from pytest_onnxlite.dataset import Dataset
     from pytest_onnxlite.errors import OnnxliteError
     from pytest_onnxlite.kinds import Kind
     from pytest_onnxlite.lint import Finding, check_graph, summarize
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_onnxlite.recipes import DynamicInt8, Float16, StaticInt8, WeightOnly
     from pytest_onnxlite.runtimes import Runtime
     from pytest_onnxlite.scenarios import Scenario
-    from pytest_onnxlite.spec import Dataset, ModelSpec
+    from pytest_onnxlite.spec import ModelSpec
     from pytest_onnxlite.stateful import Stateful
     from pytest_onnxlite.variants.variant import Variant
 
@@ -57,7 +58,7 @@ __all__ = [
 _HOMES = {
     "Argument": "pytest_onnxlite.checks.limit",
     "Check": "pytest_onnxlite.checks.check",
-    "Dataset": "pytest_onnxlite.spec",
+    "Dataset": "pytest_onnxlite.dataset",
     "DynamicInt8": "pytest_onnxlite.recipes",
     "Finding": "pytest_onnxlite.lint",
     "Float16": "pytest_onnxlite.recipes",

@@ -103,7 +103,8 @@ class DeclaredModel:
         Raises:
             OnnxliteError: a file is not there or unusable.
         """
-        from pytest_onnxlite.spec import Dataset, ModelSpec
+        from pytest_onnxlite.dataset import Dataset
+        from pytest_onnxlite.spec import ModelSpec
 
         evaluation = None
         if self.data is not None:

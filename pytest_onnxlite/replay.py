@@ -19,6 +19,7 @@ from pytest_onnxlite.checks.check import Clock
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
+from pytest_onnxlite.dataset import Array, Dataset, Inputs, count_samples
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.guard import Guardian
 from pytest_onnxlite.kinds import KINDS
@@ -32,7 +33,7 @@ from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.samples import FEWEST, make_up, make_up_scenarios
 from pytest_onnxlite.settings import PROCESSORS, Settings
-from pytest_onnxlite.spec import Array, Dataset, Inputs, ModelSpec, count_samples
+from pytest_onnxlite.spec import ModelSpec
 from pytest_onnxlite.stateful import Stateful
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache

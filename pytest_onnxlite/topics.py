@@ -43,6 +43,7 @@ START = (MARKERS, NO_RUNTIME, WORKERS)
 NO_TOPIC = "not-measured"
 SOURCES = {
     "spec": "what-a-modelspec-says",
+    "dataset": "what-a-modelspec-says",
     "given": "what-a-modelspec-says",
     "recipes": "what-a-modelspec-says",
     "runtimes": "what-a-modelspec-says",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_onnxlite.dataset import take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import FORMS, LITERT, Kind
 from pytest_onnxlite.lint.finding import GraphError
@@ -23,7 +24,7 @@ from pytest_onnxlite.recipes import (
     recipe_text,
 )
 from pytest_onnxlite.runtime.sessions import to_feeds
-from pytest_onnxlite.spec import ModelSpec, take
+from pytest_onnxlite.spec import ModelSpec
 from pytest_onnxlite.variants import first_run, float_faults
 from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.variant import OnnxVariant

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_onnxlite.dataset import Array, Inputs, as_inputs, count_samples, take
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.runtime.arrays import join
@@ -26,7 +27,7 @@ from pytest_onnxlite.runtime.sessions import (
     to_feeds,
 )
 from pytest_onnxlite.runtime.values import Columns, as_arrays
-from pytest_onnxlite.spec import Array, Inputs, Runtime, as_inputs, count_samples, take
+from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.deadline import check_time
 

@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.memory.explain import explain_memory
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.turns.comparison import Interval
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.spec import Runtime
+from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.variants.deadline import Budget
 
 from onnx_models import dense

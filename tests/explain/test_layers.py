@@ -17,7 +17,7 @@ from pytest_onnxlite.explain.noise import decibel
 from pytest_onnxlite.recipes import Recipe
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import TensorInfo
-from pytest_onnxlite.spec import Runtime
+from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.variants.quantization import Calibration, quantize
 
 from onnx_models import branching, dense, edit, save_graph, set_weight, weights_of

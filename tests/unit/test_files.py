@@ -23,7 +23,7 @@ from pytest_onnxlite.labels import ByName
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import load_graph
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.spec import Runtime
+from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import external_files
 

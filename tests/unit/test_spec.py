@@ -24,9 +24,9 @@ from pytest_onnxlite import (
     StaticInt8,
     WeightOnly,
 )
+from pytest_onnxlite.dataset import count_samples
 from pytest_onnxlite.metrics import as_metric
 from pytest_onnxlite.runtime.sessions import TensorInfo, to_feeds
-from pytest_onnxlite.spec import count_samples
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 from onnx_models import dense

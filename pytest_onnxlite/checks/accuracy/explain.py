@@ -50,6 +50,7 @@ from pytest_onnxlite.checks.last_inputs import runs_today
 from pytest_onnxlite.checks.since_saved import runtime_text
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
+from pytest_onnxlite.dataset import count_samples, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
@@ -60,7 +61,6 @@ from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.recipes import StaticInt8
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.childprocess import ask
-from pytest_onnxlite.spec import count_samples, take
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.deadline import OutOfTime
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_onnxlite.checks.latency.measure import Reference
-    from pytest_onnxlite.spec import Array
+    from pytest_onnxlite.dataset import Array
 
 
 class LatencyCheck(Check[LatencyLimit, Latency]):

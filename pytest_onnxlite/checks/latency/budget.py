@@ -17,7 +17,8 @@ from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.turns.ratios import is_clear, is_decided
 from pytest_onnxlite.checks.turns.schedule import MOST_PAIRS
 from pytest_onnxlite.checks.verdict import Verdict
-from pytest_onnxlite.spec import Array, Runtime
+from pytest_onnxlite.dataset import Array
+from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.text import time_text
 
 
