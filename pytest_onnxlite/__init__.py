@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_onnxlite.baseline.record import KeptFile
-    from pytest_onnxlite.checks.check import Check, Judged, Task
+    from pytest_onnxlite.checks.check import Check
     from pytest_onnxlite.checks.limit import Argument, Limit, number
     from pytest_onnxlite.checks.reference import saved_section
+    from pytest_onnxlite.checks.task import Judged, Task
     from pytest_onnxlite.checks.verdict import Outcome, Verdict
     from pytest_onnxlite.dataset import Dataset
     from pytest_onnxlite.errors import OnnxliteError
@@ -62,7 +63,7 @@ _HOMES = {
     "DynamicInt8": "pytest_onnxlite.recipes",
     "Finding": "pytest_onnxlite.lint",
     "Float16": "pytest_onnxlite.recipes",
-    "Judged": "pytest_onnxlite.checks.check",
+    "Judged": "pytest_onnxlite.checks.task",
     "KeptFile": "pytest_onnxlite.baseline.record",
     "Kind": "pytest_onnxlite.kinds",
     "Limit": "pytest_onnxlite.checks.limit",
@@ -74,7 +75,7 @@ _HOMES = {
     "Runtime": "pytest_onnxlite.runtimes",
     "Stateful": "pytest_onnxlite.stateful",
     "StaticInt8": "pytest_onnxlite.recipes",
-    "Task": "pytest_onnxlite.checks.check",
+    "Task": "pytest_onnxlite.checks.task",
     "Variant": "pytest_onnxlite.variants.variant",
     "Verdict": "pytest_onnxlite.checks.verdict",
     "WeightOnly": "pytest_onnxlite.recipes",

@@ -9,7 +9,7 @@ import pytest
 from pytest_onnxlite.quiet import is_alone
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.checks.check import Clock
+    from pytest_onnxlite.checks.task import Clock
 
 
 def clock_of(benchmark: Any, config: pytest.Config, skips: bool) -> Clock:
@@ -20,7 +20,7 @@ def clock_of(benchmark: Any, config: pytest.Config, skips: bool) -> Clock:
         config: pytest's.
         skips: whether the run is to skip what is timed.
     """
-    from pytest_onnxlite.checks.check import Clock
+    from pytest_onnxlite.checks.task import Clock
 
     if skips:
         return Clock(missing="--benchmark-skip leaves out what pytest-benchmark times. Run without it.")

@@ -13,19 +13,20 @@ from typing import Any
 
 from pytest_onnxlite.baseline.places.choosing import place_at
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.baseline.runtime import machine_key, runtime_here, shipped_with
+from pytest_onnxlite.baseline.runtime import machine_key, runtime_here
 from pytest_onnxlite.baseline.store import BaselineStore
-from pytest_onnxlite.checks.check import Case, Check, Clock, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import silent
 from pytest_onnxlite.checks.suspects import NO_TIME
+from pytest_onnxlite.checks.task import Case, Clock, Task
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.identity import State, is_same, require_own, require_unchanged, state_of
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.last_release import Last, changed_runtime, load_last
 from pytest_onnxlite.markers import require_fit
-from pytest_onnxlite.records import Conditions, JudgedFile, LastRelease, Record, Suggestion
+from pytest_onnxlite.records import Conditions, JudgedFile, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
 from pytest_onnxlite.runtimes import require_onnx_runtime
@@ -223,20 +224,13 @@ class Guardian:
         )
         last = self._last_of(spec.name, kind)
         runtime = runtime_here(builder.kind(kind), spec.runtime_of(kind))
-        baseline = None
-        if isinstance(last.reference, Baseline):
-            found = last.reference
-            machine = machine_key(found, runtime)
-            here = found.machines[machine].sections if machine in found.machines else {}
-            shipped = shipped_with(found, builder.kind(kind))
-            baseline = LastRelease(found.artefact, {**found.sections, **here}, found.first, shipped, found.accepted)
         record = Record(
             test,
             spec.name,
             kind,
             self._files[variant],
             conditions,
-            baseline=baseline,
+            baseline=last.recorded(builder.kind(kind), runtime),
             broken_baseline=last.broken,
             recipe=builder.recipe_text(kind),
             runtime=runtime,

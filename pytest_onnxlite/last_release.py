@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_onnxlite.baseline.record import BrokenBaseline
+from pytest_onnxlite.baseline.record import Baseline, BrokenBaseline
+from pytest_onnxlite.baseline.runtime import machine_key, shipped_with
+from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.commands import ACCEPT, COMPARE, SAVE
-from pytest_onnxlite.records import Record
+from pytest_onnxlite.kinds import Kind
+from pytest_onnxlite.records import LastRelease, Record
 from pytest_onnxlite.settings import Mode
 
 
@@ -29,6 +32,17 @@ class Last:
     no_file: str = ""
     broken: str | None = None
     data: Mapping[str, Path] = field(default_factory=dict)
+
+    def recorded(self, kind: Kind, runtime: ShippedRuntime | None) -> LastRelease | None:
+        """Return what a record says of it, its figures being those of a machine like this; None if there is none."""
+        if not isinstance(self.reference, Baseline):
+            return None
+        found = self.reference
+        machine = machine_key(found, runtime)
+        here = found.machines[machine].sections if machine in found.machines else {}
+        return LastRelease(
+            found.artefact, {**found.sections, **here}, found.first, shipped_with(found, kind), found.accepted
+        )
 
 
 def load_last(store: BaselineStore, model: str, kind: str, mode: Mode) -> Last:

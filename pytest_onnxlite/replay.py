@@ -15,9 +15,9 @@ from pytest_onnxlite.baseline.fingerprint import describe_machine, fingerprint
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.bundle import Manifest
 from pytest_onnxlite.checks.accuracy import measure as accuracy
-from pytest_onnxlite.checks.check import Clock
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.task import Clock
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
 from pytest_onnxlite.dataset import Array, Dataset, Inputs, count_samples
 from pytest_onnxlite.errors import OnnxliteError

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_onnxlite.attempts import BUILD, nearest, nothing_text
 from pytest_onnxlite.checks.accuracy.causes import CALIBRATION
 from pytest_onnxlite.checks.accuracy.trials import escape
-from pytest_onnxlite.checks.check import Clock
 from pytest_onnxlite.checks.latency import measure as timing
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
+from pytest_onnxlite.checks.task import Clock
 from pytest_onnxlite.checks.verdict import Explanation
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.labels import labelled

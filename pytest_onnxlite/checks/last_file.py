@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_onnxlite.checks.check import Judged, Task
 from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import ACCEPT_IT, Absent
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.dataset import Array, take
 from pytest_onnxlite.errors import OnnxliteError

@@ -11,8 +11,8 @@ import msgspec
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.runtime import runtime_change, runtime_here, shipped_with
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
-from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.commands import SAVE, WITH_LAST_RUNTIME
 from pytest_onnxlite.errors import OnnxliteError

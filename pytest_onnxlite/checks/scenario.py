@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.commands import ACCEPT
 from pytest_onnxlite.text import Shapes, listed, shapes_text

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.runtime import runtime_change, runtime_here, shipped_with
-from pytest_onnxlite.checks.check import Task
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.verdict import RUNTIME, Outcome, Verdict
 from pytest_onnxlite.commands import ACCEPT
 

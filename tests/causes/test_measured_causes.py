@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from cause import Cause
 
-from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.latency import explain as latency
 from pytest_onnxlite.checks.latency.cure import cure_of
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import LatencyEvidence
 from pytest_onnxlite.checks.memory.explain import explain_memory
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.turns.comparison import Interval
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
 from pytest_onnxlite.runtimes import Runtime

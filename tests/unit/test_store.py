@@ -27,12 +27,13 @@ from pytest_onnxlite.baseline.store import BaselineStore, NoArtefact
 from pytest_onnxlite.baseline.unfinished import NAME, digest
 from pytest_onnxlite.baseline.writing import Entry, as_text, left_behind, save, saving
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracySection
-from pytest_onnxlite.checks.check import Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencySection
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.size.measurement import Size, SizeSection
+from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import LOCKS, Busy, Pending, locked

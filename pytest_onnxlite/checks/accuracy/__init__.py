@@ -22,8 +22,9 @@ from pytest_onnxlite.checks.accuracy.measurement import (
 )
 from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons
 from pytest_onnxlite.checks.blocks import Block
-from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
+from pytest_onnxlite.checks.task import Case, Judged, Task
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation, Verdict
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind

@@ -45,10 +45,10 @@ from pytest_onnxlite.checks.accuracy.trials import (
     try_layers,
     try_reduced,
 )
-from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.last_inputs import runs_today
 from pytest_onnxlite.checks.since_saved import runtime_text
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
 from pytest_onnxlite.dataset import count_samples, take
 from pytest_onnxlite.errors import OnnxliteError

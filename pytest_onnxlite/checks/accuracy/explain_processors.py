@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_onnxlite.checks.accuracy.causes import PROCESSOR
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, AccuracyEvidence, Score
 from pytest_onnxlite.checks.accuracy.reasons import AccuracyReasons, Saturated
-from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import Explanation, Outcome
 from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.text import percent

@@ -10,7 +10,7 @@ from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.layer_causes import MOST_LAYERS
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
 from pytest_onnxlite.checks.accuracy.reasons import Trial, Tried
-from pytest_onnxlite.checks.check import Case
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.dataset import Inputs, count_samples, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import Layer

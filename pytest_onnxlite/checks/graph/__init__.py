@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.checks.blocks import Block, Counts
-from pytest_onnxlite.checks.check import Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.graph.judge import NAME, judge_graph
 from pytest_onnxlite.checks.graph.limit import GraphLimit
 from pytest_onnxlite.checks.graph.measurement import Graph, GraphEvidence, GraphSection
+from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 from pytest_onnxlite.lint.finding import Finding

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block
-from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.last_file import not_measured
 from pytest_onnxlite.checks.last_runtime import LastRuntime, last_runtime
@@ -31,6 +31,7 @@ from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_te
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
+from pytest_onnxlite.checks.task import Case, Judged, Task
 from pytest_onnxlite.checks.turns.comparison import is_last_release
 from pytest_onnxlite.checks.turns.judge import why_it_passes
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, RUNTIME, Explanation, Outcome, Verdict

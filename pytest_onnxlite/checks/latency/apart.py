@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.references import most_today
 from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
 from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns, rounds_in
 from pytest_onnxlite.checks.verdict import BASELINE

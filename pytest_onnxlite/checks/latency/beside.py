@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_onnxlite.checks.check import Judged, Task
 from pytest_onnxlite.checks.last_file import not_measured, with_file
 from pytest_onnxlite.checks.last_inputs import with_last_that_runs
 from pytest_onnxlite.checks.latency.judge import NAME
@@ -14,6 +13,7 @@ from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencySection
 from pytest_onnxlite.checks.reference import Absent, Reference
 from pytest_onnxlite.checks.scenario import changed_scenario
+from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.text import Shapes
 from pytest_onnxlite.variants.running import Feeds, batches, shapes_of, size_of

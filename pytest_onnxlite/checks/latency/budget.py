@@ -7,13 +7,13 @@ from pathlib import Path
 from time import perf_counter
 
 from pytest_onnxlite.baseline.fingerprint import machine_names, usable_cpus
-from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency.judge import LOOK_SECONDS
 from pytest_onnxlite.checks.latency.judge_budget import AgainstBudget, elsewhere, judge_budget
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measure import look_longer, measure
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.timer import Timer
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.turns.ratios import is_clear, is_decided
 from pytest_onnxlite.checks.turns.schedule import MOST_PAIRS
 from pytest_onnxlite.checks.verdict import Verdict

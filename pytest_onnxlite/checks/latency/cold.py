@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from pytest_onnxlite.checks.check import Judged, Task
 from pytest_onnxlite.checks.latency.beside import Ready, made_ready
 from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.judge_total import against_last, judge_total
@@ -15,6 +14,7 @@ from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.references import most_today
 from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE

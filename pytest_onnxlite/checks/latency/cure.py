@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from pytest_onnxlite.checks.check import Task
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.lint.protobuf import operators
 
 

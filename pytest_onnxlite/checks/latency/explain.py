@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.latency.measurement import Latency, LatencyEvidence
 from pytest_onnxlite.checks.latency.reasons import LatencyReasons, NodeDifference, OperatorDifference
 from pytest_onnxlite.checks.suspects import float_operators
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError

@@ -6,13 +6,13 @@ import math
 from pathlib import Path
 
 from pytest_onnxlite.baseline.record import Baseline
-from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.latency import measure as timing
 from pytest_onnxlite.checks.latency.judge import RATIO_SINCE_SAVED, machine_slower
 from pytest_onnxlite.checks.latency.judge_total import allowed_today
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.latency.measurement import FLOAT, SIBLING, AtShapes, LatencySection
 from pytest_onnxlite.checks.reference import Absent, Reference
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.errors import OnnxliteError

@@ -13,7 +13,6 @@ from statistics import median
 from time import perf_counter
 
 from pytest_onnxlite.baseline.fingerprint import machine_names, usable_cpus
-from pytest_onnxlite.checks.check import Judged, Task
 from pytest_onnxlite.checks.latency.beside import Ready, made_ready
 from pytest_onnxlite.checks.latency.cure import cure_for
 from pytest_onnxlite.checks.latency.judge import judge_latency
@@ -26,6 +25,7 @@ from pytest_onnxlite.checks.latency.own_thread import in_a_thread
 from pytest_onnxlite.checks.latency.queries import Queries
 from pytest_onnxlite.checks.latency.references import last_release, siblings_of
 from pytest_onnxlite.checks.reference import Absent
+from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE, Verdict

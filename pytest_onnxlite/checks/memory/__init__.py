@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pytest_onnxlite.baseline.record import Baseline, Factor
 from pytest_onnxlite.checks.blocks import Block, bars
-from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.last_file import not_measured, with_file
 from pytest_onnxlite.checks.last_runtime import last_runtime
@@ -20,6 +20,7 @@ from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_te
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.scenario import changed_scenario
 from pytest_onnxlite.checks.since_saved import SinceSaved, runtime_text
+from pytest_onnxlite.checks.task import Case, Judged, Task
 from pytest_onnxlite.checks.verdict import FIRST, LIMIT, RUNTIME, Explanation, Verdict
 from pytest_onnxlite.commands import SAVE
 from pytest_onnxlite.kinds import Kind

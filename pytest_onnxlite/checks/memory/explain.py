@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Peak
 from pytest_onnxlite.checks.memory.reasons import Bytes, MemoryReasons, NodeBytes, details
 from pytest_onnxlite.checks.size.contents import count_bytes
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import Explanation, Outcome
 from pytest_onnxlite.explain.provenance import Provenance
 from pytest_onnxlite.text import size_text

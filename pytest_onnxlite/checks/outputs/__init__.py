@@ -8,11 +8,12 @@ from typing import Any
 
 from pytest_onnxlite.baseline.record import KeptFile
 from pytest_onnxlite.checks.blocks import Block, Table
-from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.outputs.judge import NAME, judge_outputs
 from pytest_onnxlite.checks.outputs.limit import OutputsLimit
 from pytest_onnxlite.checks.outputs.measurement import Found, OutputsEvidence, OutputsSection, decibel_text
+from pytest_onnxlite.checks.task import Case, Judged, Task
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
 from pytest_onnxlite.text import percent
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.outputs.measurement import Comparison, Difference, Found, decibel_text
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation
 from pytest_onnxlite.text import percent
 

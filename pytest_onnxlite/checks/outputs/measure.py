@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_onnxlite.baseline.record import Baseline, KeptFile
-from pytest_onnxlite.checks.check import Task
 from pytest_onnxlite.checks.determinism import require_repeatable
 from pytest_onnxlite.checks.outputs import recording
 from pytest_onnxlite.checks.outputs.judge import NAME
 from pytest_onnxlite.checks.outputs.limit import OutputsLimit
 from pytest_onnxlite.checks.outputs.measurement import Comparison, Found, OutputsSection, Recording
 from pytest_onnxlite.checks.outputs.pairing import compare
+from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.dataset import Array, Inputs
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.variants.cache import hash_file

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_onnxlite.checks.check import Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.placement.judge import NAME, judge_placement
 from pytest_onnxlite.checks.placement.limit import PlacementLimit
 from pytest_onnxlite.checks.placement.measurement import Placed, PlacementEvidence, PlacementSection
+from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.verdict import Verdict
 from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.baseline.record import Artefact
 from pytest_onnxlite.checks.blocks import Block, Table, bars
-from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.limit import RuledOut
 from pytest_onnxlite.checks.size.judge import NAME, judge_size
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence, SizeSection
 from pytest_onnxlite.checks.size.reasons import SizeReasons, blocks
+from pytest_onnxlite.checks.task import Case, Judged, Task
 from pytest_onnxlite.checks.verdict import Explanation, Verdict
 from pytest_onnxlite.text import at_most, growth, percent, size_text
 

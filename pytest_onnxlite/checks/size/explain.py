@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_onnxlite.checks.check import Case
 from pytest_onnxlite.checks.size.contents import copies, count_bytes
 from pytest_onnxlite.checks.size.measurement import Size, SizeEvidence
 from pytest_onnxlite.checks.size.parts import Bytes, Copy, Unread
 from pytest_onnxlite.checks.size.reasons import Grown, SizeReasons, details
+from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import BASELINE, FIRST, LIMIT, Explanation
 from pytest_onnxlite.lint import summarize
 from pytest_onnxlite.lint.float_left import FloatLeft

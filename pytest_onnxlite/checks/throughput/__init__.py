@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from pytest_onnxlite.baseline.fingerprint import usable_cpus
 from pytest_onnxlite.baseline.record import Factor
 from pytest_onnxlite.checks.blocks import Block
-from pytest_onnxlite.checks.check import Case, Check, Judged, Task
+from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.checks.figures import NONE, Figure, History, Trend
 from pytest_onnxlite.checks.last_file import not_measured, with_file
 from pytest_onnxlite.checks.ratios import factor_trend, ratio_drift, sections_text
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.scenario import changed_scenario
+from pytest_onnxlite.checks.task import Case, Judged, Task
 from pytest_onnxlite.checks.throughput.judge import FIRST_KEY, NAME, judge_throughput, why_slower
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measurement import (

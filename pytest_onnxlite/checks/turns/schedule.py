@@ -219,10 +219,8 @@ def take_turns(bench: Bench, plan: Plan, rng: random.Random) -> Turns:
         if ratios
     ):
         self_check = _check_itself(bench, plan, rng, time_reference)
-    # Not of all inferences together: where the machine's speed changes on the way, their medians are of different states of it.
-    typical = None if plan.percentile is None else median(pair.typical for pair in seen)
     return Comparison(
-        plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check), fastest, typical=typical
+        plan.reference, plan.most, tuple(first), tuple(second), tuple(self_check), fastest, typical=_typical(seen, plan)
     )
 
 
@@ -238,6 +236,12 @@ def _take_alone(bench: Bench, plan: Plan) -> Turns:
             fastest = min(fastest, (yield))
     typical = None if plan.percentile is None else 1.0
     return Comparison(plan.reference, plan.most, (1.0,) * STEP, fastest=fastest, same=True, typical=typical)
+
+
+def _typical(pairs: Sequence[_Pair], plan: Plan) -> float | None:
+    """Return the ratio of the median inferences, where a percentile is compared; else None."""
+    # Not of all inferences together: where the machine's speed changes on the way, their medians are of different states of it.
+    return None if plan.percentile is None else median(pair.typical for pair in pairs)
 
 
 def _compare(one: Sequence[float], other: Sequence[float], plan: Plan) -> _Pair:
