@@ -18,6 +18,8 @@ from pytest_onnxlite.variants.cache import hash_file
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+# Code that was made from a text: Python 3.13 shows that of `python -c` for each of these, whatever its own was.
+_MADE = ("<string>", "<stdin>")
 
 
 class Unhashable(Exception):
@@ -128,9 +130,12 @@ class _Reader:
             self._take_file(path, module)
             return
         try:
-            self.said.append(inspect.getsource(found))  # a notebook's cell
+            source = "" if file in _MADE else inspect.getsource(found)  # a notebook's cell
         except (OSError, TypeError):
-            raise Unhashable(f"{name} has no source file ({found.__module__}.{found.__qualname__})") from None
+            source = ""
+        if not source:
+            raise Unhashable(f"{name} has no source file ({found.__module__}.{found.__qualname__})")
+        self.said.append(source)
         if module == "__main__":
             raise Unhashable(f"{name} is defined in a notebook or a prompt, and what it uses there is not seen")
 

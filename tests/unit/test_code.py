@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
+import linecache
 import sys
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,19 @@ def test_what_python_does_not_show_is_said() -> None:
     stream = iter([1])
     with pytest.raises(Unhashable, match="holds a list_iterator, which cannot be compared between runs"):
         hash_code({"layer": lambda: stream})
+
+
+@pytest.mark.parametrize("module", ["__main__", "made_elsewhere"])
+def test_code_that_was_made_from_a_text_has_no_source_though_python_shows_one(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    shown = "import sys; sys.exit()\n"  # as Python 3.13 does with what `python -c` was given
+    monkeypatch.setitem(linecache.cache, "<string>", (len(shown), None, [shown], "<string>"))
+    space: dict[str, Any] = {"__name__": module}
+    exec("def made(x): return x", space)
+    assert inspect.getsource(space["made"]) == shown
+    with pytest.raises(Unhashable, match=rf"layer has no source file \({module}.made\)"):
+        hash_code({"layer": space["made"]})
 
 
 def test_what_tools_provide_needs_no_source() -> None:
