@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_onnxlite.workspace import own_folder
+
 from onnx_models import lookup
 from projects import Project
 
@@ -375,6 +377,7 @@ def test_where_pytests_cache_cannot_be_written_it_builds_for_this_run(
     project = guard()
     # A file where the folder should be: it stops a superuser too.
     (project.path / ".pytest_cache").write_text("")
+    own_folder()  # this process's, which is there until it ends
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
