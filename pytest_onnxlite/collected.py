@@ -16,8 +16,9 @@ import pytest
 from pytest_onnxlite.coverage.scope import Collected, Reach, Scope, is_below
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import Guard
+from pytest_onnxlite.options import PREFIX
 from pytest_onnxlite.registry import Registry
-from pytest_onnxlite.settings import PREFIX, UsageMistake
+from pytest_onnxlite.settings import UsageMistake
 from pytest_onnxlite.stash import DECLARED, GUARD
 
 # What marks a virtual environment, of venv or of conda; pytest looks into none unless it is told to.

@@ -13,8 +13,8 @@ import pytest
 from pytest_onnxlite.declared import ROOT, DeclaredModel, read
 from pytest_onnxlite.fixtures import session_of
 from pytest_onnxlite.markers import Guard
+from pytest_onnxlite.options import PREFIX
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.settings import PREFIX
 from pytest_onnxlite.stash import GUARD, or_fail
 
 

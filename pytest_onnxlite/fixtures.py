@@ -8,15 +8,39 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_onnxlite.kinds import CHOSEN, KINDS, Kind
-from pytest_onnxlite.settings import PARAMETRIZE, PREFIX
-from pytest_onnxlite.stash import or_fail, own_of
+from pytest_onnxlite.kinds import CHOSEN, KINDS, PARAMETRIZE, Kind
+from pytest_onnxlite.options import PREFIX
+from pytest_onnxlite.stash import SETTINGS, or_fail, own_of, refusal, registry_of
 
 if TYPE_CHECKING:
     from pytest_onnxlite.session import GuardSession
+    from pytest_onnxlite.settings import Settings
     from pytest_onnxlite.variants.variant import Variant
 
 _SESSION: pytest.StashKey[GuardSession] = pytest.StashKey()
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Return what the user asked of the run; read when first asked for.
+
+    Raises:
+        UsageError: options that contradict each other.
+    """
+    if SETTINGS not in config.stash:
+        from pytest_onnxlite.settings import Settings, UsageMistake
+
+        try:
+            settings = Settings.from_config(config)
+            if settings.against:
+                from pytest_onnxlite.target import settled
+
+                settings = settled(settings, config)
+            if settings.accept_only:
+                settings.require_known(registry_of(config).checks)
+        except UsageMistake as error:
+            raise refusal(error) from None
+        config.stash[SETTINGS] = settings
+    return config.stash[SETTINGS]
 
 
 def session_of(config: pytest.Config) -> GuardSession:
@@ -25,7 +49,7 @@ def session_of(config: pytest.Config) -> GuardSession:
         from pytest_onnxlite.overrides import Overrides
         from pytest_onnxlite.session import GuardSession
 
-        config.stash[_SESSION] = GuardSession(config)
+        config.stash[_SESSION] = GuardSession(config, settings_of(config))
         # Without a name: one could be given to -p no:, and a guard would pass without having looked.
         config.pluginmanager.register(config.stash[_SESSION])
         config.pluginmanager.register(

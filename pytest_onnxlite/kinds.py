@@ -108,6 +108,8 @@ KINDS: dict[str, Kind] = {
 
 # The fixture of a variant that is chosen by its name is `onnxlite_variant`, and this is what a marker calls it.
 CHOSEN = "variant"
+# How a test takes one.
+PARAMETRIZE = 'Name variants of the spec: @pytest.mark.parametrize("onnxlite_variant", ["fp16"], indirect=True).'
 
 # Forms of the variants that a spec gives names to. They have no fixture of their own.
 FORMS: dict[str, Kind] = {

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_onnxlite import commands
 from pytest_onnxlite.checks.limit import Limit, parse_limits
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.kinds import CHOSEN, Kind
+from pytest_onnxlite.kinds import CHOSEN, PARAMETRIZE, Kind
 from pytest_onnxlite.labels import labelled
+from pytest_onnxlite.options import PREFIX
 from pytest_onnxlite.registry import Registry, marker_of
-from pytest_onnxlite.settings import PARAMETRIZE, PREFIX, UsageMistake
+from pytest_onnxlite.settings import UsageMistake
 from pytest_onnxlite.text import listed
 
 if TYPE_CHECKING:

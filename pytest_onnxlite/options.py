@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# What the name of every marker, fixture, option and ini value of ours begins with.
+PREFIX = "onnxlite_"
+
 # The plugin's options: name, whether it is a flag, help. Each has an ini twin of the same name.
 OPTIONS: tuple[tuple[str, bool, str], ...] = (
     (
@@ -104,3 +107,8 @@ INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
     ("runtime_change", "fail: a runtime that is not the last release's is red; report: it is said (default)", "report"),
     ("cache_size", "MiB that the cache may take; what was not used for the longest goes (default: 4096)", "4096"),
 )
+# What the ini file says where it says nothing, by the name there.
+INI_DEFAULTS: dict[str, str | bool] = {
+    **{f"{PREFIX}{name.replace('-', '_')}": False if is_flag else "" for name, is_flag, _ in OPTIONS},
+    **{f"{PREFIX}{name}": default for name, _, default in INI_ONLY},
+}

@@ -7,6 +7,7 @@ which loads where something is guarded.
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +19,8 @@ from pytest_onnxlite.fixtures import (  # noqa: F401  (pytest finds fixtures in 
     own_fixtures,
     session_of,
 )
-from pytest_onnxlite.options import INI_ONLY, METAVARS, OPTIONS
-from pytest_onnxlite.settings import (
-    PREFIX,
-    Settings,
-    UsageMistake,
-)
-from pytest_onnxlite.stash import DECLARED, GUARD, RUNTIME, SETTINGS, own_of, refusal, registry_of
+from pytest_onnxlite.options import INI_DEFAULTS, INI_ONLY, METAVARS, OPTIONS, PREFIX
+from pytest_onnxlite.stash import GUARD, own_of, pyproject_of, registry_of
 
 # pytest finds fixtures in a plugin's module.
 globals().update(VARIANT_FIXTURES)
@@ -65,26 +61,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, read the settings, and look for declared models."""
+    """Register the markers; what more there is to do waits for somebody who asks for it."""
     _register_markers(config)
+    if _is_asked(config) or _is_mentioned(pyproject_of(config)):
+        from pytest_onnxlite.starting import start
+
+        start(config)
+
+
+def _is_asked(config: pytest.Config) -> bool:
+    """Whether an option of ours is given, or an ini value is not what it is by itself."""
+    options = vars(config.option).items()
+    return any(value is not None for name, value in options if name.startswith(PREFIX)) or any(
+        config.getini(name) != default for name, default in INI_DEFAULTS.items()
+    )
+
+
+def _is_mentioned(path: Path) -> bool:
+    """Whether a pyproject.toml may declare models."""
     try:
-        settings = config.stash[SETTINGS] = _settings(config)
-        if settings.accept_only:
-            settings.require_known(registry_of(config).checks)
-        _register_declared(config, settings)
-    except UsageMistake as error:
-        raise refusal(error) from None
-    if settings.has_to_speak:
-        session_of(config)  # even a run without a guarded test has something to say
-
-
-def _settings(config: pytest.Config) -> Settings:
-    settings = Settings.from_config(config)
-    if not settings.against:
-        return settings
-    from pytest_onnxlite.target import settled
-
-    return settled(settings, config)
+        return b"onnxlite" in path.read_bytes()
+    except OSError:  # where something is asked, it is read once more, and heard of
+        return False
 
 
 def _register_markers(config: pytest.Config) -> None:
@@ -100,35 +98,6 @@ def _register_markers(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{PREFIX}{name}({values}): {check.limit.summary()}")
     if own.kinds:
         config.pluginmanager.register(own_fixtures(own.kinds))
-
-
-def _register_declared(config: pytest.Config, settings: Settings) -> None:
-    """Let the models be collected that pyproject.toml declares, if it declares any."""
-    path = config.inipath
-    if path is None or path.name != "pyproject.toml":
-        path = config.rootpath / "pyproject.toml"
-    if settings.runtime:
-        from pytest_onnxlite.declared_runtimes import runtime_table
-
-        config.stash[RUNTIME] = runtime_table(path, settings.runtime)
-    try:
-        mentioned = b"onnxlite" in path.read_bytes()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if settings.mode == "plain":
-            return
-        raise UsageMistake(f"{path} may declare models, and cannot be read: {error}") from None
-    asked = settings.mode != "plain" or bool(settings.reports or settings.processors)
-    if not (mentioned or asked):
-        return
-    from pytest_onnxlite.declared_tests import DeclaredFile
-
-    found = DeclaredFile.read(path, registry_of(config), strict=asked)
-    if found.models:
-        found.take_arguments(config)
-        config.stash[DECLARED] = found
-        config.pluginmanager.register(found)  # without a name, as the session
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

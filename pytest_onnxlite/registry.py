@@ -11,7 +11,8 @@ from pytest_onnxlite import checks
 from pytest_onnxlite.checks.check import Check
 from pytest_onnxlite.kinds import CHOSEN, KINDS, Kind, stand_in
 from pytest_onnxlite.labels import ByName
-from pytest_onnxlite.settings import PREFIX, UsageMistake
+from pytest_onnxlite.options import PREFIX
+from pytest_onnxlite.settings import UsageMistake
 
 # What else stands next to the checks in a baseline file, and in the table of a declared model.
 _TAKEN = frozenset(

@@ -20,11 +20,12 @@ from pytest_onnxlite.collected import Collecting, scope_of
 from pytest_onnxlite.commands import repeated
 from pytest_onnxlite.coverage.scope import Collected
 from pytest_onnxlite.markers import Guard, disturbed_text
+from pytest_onnxlite.options import PREFIX
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run
 from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
-from pytest_onnxlite.settings import PREFIX, UsageMistake
-from pytest_onnxlite.stash import GUARD, RUNTIME, SETTINGS, or_fail, registry_of
+from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.stash import GUARD, RUNTIME, or_fail, registry_of
 from pytest_onnxlite.text import unknown
 from pytest_onnxlite.topics import MARKERS, NO_RUNTIME, WORKERS, see
 from pytest_onnxlite.workspace import enter_shared, leave_shared, name_of_shared, own_folder
@@ -32,6 +33,7 @@ from pytest_onnxlite.workspace import enter_shared, leave_shared, name_of_shared
 if TYPE_CHECKING:
     from pytest_onnxlite.guard import Guardian
     from pytest_onnxlite.records import Record
+    from pytest_onnxlite.settings import Settings
     from pytest_onnxlite.variants.variant import Variant
 
 
@@ -46,11 +48,11 @@ class GuardSession:
         run: what the guarded tests said.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
-        """Read what was asked of the run; nothing of it is cached yet."""
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        """Begin a run; nothing of it is cached yet."""
         self.run = Run(repeated=repeated(config))
         self._began = time.time()
-        self._settings = config.stash[SETTINGS]
+        self._settings = settings
         self._guardian: Guardian | None = None
         self._shared: Path | None = None
         self._quiet: quiet.QuietPhase | None = None

@@ -1,6 +1,6 @@
 """What the user asked of a run: the only reader of pytest's options and ini file.
 
-Loaded with the plugin, so that it must cost nothing: what a marker asks is in `limits`, which loads with the first.
+Loads where something is asked of the plugin, or with the first guarded test.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pytest_onnxlite.addresses import Address
     from pytest_onnxlite.against import Against
 
-PREFIX = "onnxlite_"
-# How a test takes a variant that its spec gives a name to.
-PARAMETRIZE = 'Name variants of the spec: @pytest.mark.parametrize("onnxlite_variant", ["fp16"], indirect=True).'
 # The kinds of processors that accuracy can be counted on; what they are is in `processors`.
 PROCESSORS = ("avx2", "sse4", "vnni")
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-
-from pytest_onnxlite.settings import Settings, UsageMistake
 
 if TYPE_CHECKING:
     from pytest_onnxlite.declared_tests import DeclaredFile
     from pytest_onnxlite.markers import Guard
     from pytest_onnxlite.registry import Registry
+    from pytest_onnxlite.settings import Settings, UsageMistake
 
 Result = TypeVar("Result")
 
@@ -44,6 +44,12 @@ def own_of(config: pytest.Config) -> Own:
     return config.stash[_OWN]
 
 
+def pyproject_of(config: pytest.Config) -> Path:
+    """Return where models can be declared."""
+    path = config.inipath
+    return path if path is not None and path.name == "pyproject.toml" else config.rootpath / "pyproject.toml"
+
+
 def refusal(error: UsageMistake) -> pytest.UsageError:
     """Return what ends the run for a user's mistake."""
     from pytest_onnxlite.topics import of_error, see
@@ -59,6 +65,7 @@ def registry_of(config: pytest.Config) -> Registry:
     """
     if _REGISTRY not in config.stash:
         from pytest_onnxlite.registry import Registry
+        from pytest_onnxlite.settings import UsageMistake
 
         own = own_of(config)
         try:

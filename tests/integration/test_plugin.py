@@ -32,7 +32,7 @@ def test_the_plugin_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_suite_that_does_not_use_it_loads_seven_small_modules_and_no_more(pytester: pytest.Pytester) -> None:
+def test_a_suite_that_does_not_use_it_loads_six_small_modules_and_no_more(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_other(): pass\ndef test_left_out(): pass")
     code = (
         "import pytest, sys; pytest.main(['-q', '-k', 'other', '-p', 'no:cacheprovider']);"
@@ -40,7 +40,7 @@ def test_a_suite_that_does_not_use_it_loads_seven_small_modules_and_no_more(pyte
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=pytester.path)
     assert "1 passed, 1 deselected" in done.stdout
-    names = ("checks", "fixtures", "kinds", "options", "plugin", "settings", "stash")
+    names = ("checks", "fixtures", "kinds", "options", "plugin", "stash")
     assert done.stdout.splitlines()[-1] == str([f"pytest_onnxlite.{name}" for name in names])
 
 
