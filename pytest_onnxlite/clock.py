@@ -25,7 +25,9 @@ def clock_of(benchmark: Any, config: pytest.Config, skips: bool) -> Clock:
     if skips:
         return Clock(missing="--benchmark-skip leaves out what pytest-benchmark times. Run without it.")
     if benchmark is None:
-        return Clock(missing="pytest-benchmark is switched off, and it does the timing. Run without -p no:benchmark.")
+        off = config.pluginmanager.is_blocked("benchmark")
+        todo = "is switched off, {}. Run without -p no:benchmark." if off else "is not loaded, {}. Add -p benchmark."
+        return Clock(missing=f"pytest-benchmark {todo.format('and it does the timing')}")
     if is_alone(config) and not config.getoption("benchmark_disable", False):
         benchmark.disabled = False  # it is wherever pytest-xdist is at work
     if not benchmark.disabled:

@@ -15,7 +15,7 @@ import pytest
 from pytest_onnxlite.workspace import own_folder
 
 from onnx_models import lookup
-from projects import Project
+from projects import REPOSITORY, Project
 
 SAMPLES = 400
 ANSWERS = np.random.default_rng(0).integers(0, 10, SAMPLES)
@@ -128,6 +128,24 @@ def test_without_pytest_benchmark_latency_is_not_measured_and_the_rest_is(
     assert reason in said(result)
     # Without a baseline to compare with, a suite goes on as it always does.
     project.run(option).assert_outcomes(passed=1, skipped=1)
+
+
+@pytest.mark.alone
+def test_named_where_no_plugin_loads_by_itself_it_judges_as_always(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latency = "@pytest.mark.onnxlite_latency(max_slowdown=0.9, max_time=5)"
+    project = guard(markers=f"{MARKERS}\n{latency}")
+    project.save()
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    arguments = "-p onnxlite -p benchmark --onnxlite-baseline"
+    assert f"`pytest {arguments}`" in (REPOSITORY / "docs" / "guest.md").read_text(encoding="utf-8")
+    cache = f"--onnxlite-cache-dir={project.path / 'cache'}"
+    project.pytester.runpytest_subprocess(*arguments.split(), cache).assert_outcomes(passed=1)
+    alone = project.pytester.runpytest_subprocess("-p", "onnxlite", "--onnxlite-baseline", cache)
+    alone.assert_outcomes(failed=1)
+    assert "pytest-benchmark is not loaded, and it does the timing. Add -p benchmark." in said(alone)
 
 
 @pytest.mark.alone
