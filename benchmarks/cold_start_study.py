@@ -29,7 +29,7 @@ from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE
 from pytest_onnxlite.runtime import arrays
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 TWIN = "the same file"
 # Every so many rounds of each model, a slower one is judged too.

@@ -21,7 +21,7 @@ from latency_study import conditions, neighbour
 from study_models import Model, feeds_of, make_models
 
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 # Seconds of a block, and pairs of blocks for each pair of sessions.
 FORMS = ((0.005, 5), (0.001, 40), (0.001, 120))

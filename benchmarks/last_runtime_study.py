@@ -34,7 +34,7 @@ from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.memory.measure import measure as measure_memory
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.verdict import BASELINE
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 _LIMIT = LatencyLimit(max_slowdown=APART, max_time=60.0)
 SLOWDOWNS = (0.0, 0.15, 0.25)

@@ -35,7 +35,7 @@ from pytest_onnxlite.checks.memory.limit import MemoryLimit
 from pytest_onnxlite.checks.memory.measurement import Memory
 from pytest_onnxlite.runtime import forking, peak
 from pytest_onnxlite.runtime.childprocess import Child
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 MIB = 1 << 20
 NOTHING_SAVED = Baseline("study", "onnx", Artefact("", "", 0, True))

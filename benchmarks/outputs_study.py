@@ -30,7 +30,7 @@ from processors import NETS
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError, StaticInt8
 from pytest_onnxlite.checks.outputs.compare import WHOLE, compare_numbers
-from pytest_onnxlite.recipes import Recipe
+from pytest_onnxlite.spec.recipes import Recipe
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs

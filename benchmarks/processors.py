@@ -30,7 +30,7 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
-from pytest_onnxlite.recipes import Recipe, recipe_text
+from pytest_onnxlite.spec.recipes import Recipe, recipe_text
 
 EMULATOR, PROCESSOR = "qemu-x86_64", "Haswell"
 # For each kind of recipe all 8 bits of int8, uint8, 7 bits of int8; the default is one of them.

@@ -36,7 +36,7 @@ from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS
 from pytest_onnxlite.checks.memory.measure import measure as measure_memory
 from pytest_onnxlite.checks.turns.schedule import FAST, STEP
 from pytest_onnxlite.runtime.sessions import open_runner
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.statistics import quantile
 
 BOUNDS = (1.5, 2.0, 2.5)

@@ -32,8 +32,8 @@ from pytest_onnxlite.checks.latency.judge import RATIO_SINCE_SAVED
 from pytest_onnxlite.checks.latency.measure import Reference, measure
 from pytest_onnxlite.checks.latency.measurement import SIBLING
 from pytest_onnxlite.checks.latency.timer import Timer
-from pytest_onnxlite.dataset import Array
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

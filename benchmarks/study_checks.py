@@ -22,7 +22,7 @@ from pytest_onnxlite.checks.latency.judge import judge_latency
 from pytest_onnxlite.checks.latency.limit import LatencyLimit
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 LIMIT = LatencyLimit(max_slowdown=0.05)
 NOTHING_SAVED = Baseline("study", "int8", Artefact("", "", 0, True))

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 from pytest_onnxlite import Dataset, ModelSpec  # noqa: E402
 from pytest_onnxlite.runtime.sessions import open_session  # noqa: E402
-from pytest_onnxlite.runtimes import Runtime  # noqa: E402
+from pytest_onnxlite.spec.runtimes import Runtime  # noqa: E402
 from pytest_onnxlite.variants.builder import Builder  # noqa: E402
 from pytest_onnxlite.variants.cache import Cache  # noqa: E402
 

@@ -37,9 +37,9 @@ from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.checks.turns.schedule import STEP
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.runtime.sessions import open_runner
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 
 # Every so many rounds a model that stalls is judged too.
 STALLED_EVERY = 10

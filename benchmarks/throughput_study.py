@@ -29,7 +29,7 @@ from pytest_onnxlite.baseline.record import Artefact, Baseline
 from pytest_onnxlite.checks.throughput.judge import judge_throughput
 from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measure import measure
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

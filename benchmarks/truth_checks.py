@@ -14,7 +14,7 @@ from study_models import Model, feeds_of, make_models
 
 from pytest_onnxlite.checks.latency.stopwatch import Stopwatch
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 FOLDER = Path(os.environ["ONNXLITE_STUDY"])
 MODELS = make_models(FOLDER)

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from pytest_onnxlite.checks.reference import saved_section
     from pytest_onnxlite.checks.task import Judged, Task
     from pytest_onnxlite.checks.verdict import Outcome, Verdict
-    from pytest_onnxlite.dataset import Dataset
     from pytest_onnxlite.errors import OnnxliteError
     from pytest_onnxlite.kinds import Kind
     from pytest_onnxlite.lint import Finding, check_graph, summarize
     from pytest_onnxlite.metrics import Metric
-    from pytest_onnxlite.recipes import DynamicInt8, Float16, StaticInt8, WeightOnly
-    from pytest_onnxlite.runtimes import Runtime
-    from pytest_onnxlite.scenarios import Scenario
-    from pytest_onnxlite.spec import ModelSpec
-    from pytest_onnxlite.stateful import Stateful
+    from pytest_onnxlite.spec.dataset import Dataset
+    from pytest_onnxlite.spec.model import ModelSpec
+    from pytest_onnxlite.spec.recipes import DynamicInt8, Float16, StaticInt8, WeightOnly
+    from pytest_onnxlite.spec.runtimes import Runtime
+    from pytest_onnxlite.spec.scenarios import Scenario
+    from pytest_onnxlite.spec.stateful import Stateful
     from pytest_onnxlite.variants.variant import Variant
 
 __all__ = [
@@ -59,26 +59,26 @@ __all__ = [
 _HOMES = {
     "Argument": "pytest_onnxlite.checks.limit",
     "Check": "pytest_onnxlite.checks.check",
-    "Dataset": "pytest_onnxlite.dataset",
-    "DynamicInt8": "pytest_onnxlite.recipes",
+    "Dataset": "pytest_onnxlite.spec.dataset",
+    "DynamicInt8": "pytest_onnxlite.spec.recipes",
     "Finding": "pytest_onnxlite.lint",
-    "Float16": "pytest_onnxlite.recipes",
+    "Float16": "pytest_onnxlite.spec.recipes",
     "Judged": "pytest_onnxlite.checks.task",
     "KeptFile": "pytest_onnxlite.baseline.record",
     "Kind": "pytest_onnxlite.kinds",
     "Limit": "pytest_onnxlite.checks.limit",
     "Metric": "pytest_onnxlite.metrics",
-    "ModelSpec": "pytest_onnxlite.spec",
+    "ModelSpec": "pytest_onnxlite.spec.model",
     "OnnxliteError": "pytest_onnxlite.errors",
     "Outcome": "pytest_onnxlite.checks.verdict",
-    "Scenario": "pytest_onnxlite.scenarios",
-    "Runtime": "pytest_onnxlite.runtimes",
-    "Stateful": "pytest_onnxlite.stateful",
-    "StaticInt8": "pytest_onnxlite.recipes",
+    "Scenario": "pytest_onnxlite.spec.scenarios",
+    "Runtime": "pytest_onnxlite.spec.runtimes",
+    "Stateful": "pytest_onnxlite.spec.stateful",
+    "StaticInt8": "pytest_onnxlite.spec.recipes",
     "Task": "pytest_onnxlite.checks.task",
     "Variant": "pytest_onnxlite.variants.variant",
     "Verdict": "pytest_onnxlite.checks.verdict",
-    "WeightOnly": "pytest_onnxlite.recipes",
+    "WeightOnly": "pytest_onnxlite.spec.recipes",
     "check_graph": "pytest_onnxlite.lint",
     "number": "pytest_onnxlite.checks.limit",
     "saved_section": "pytest_onnxlite.checks.reference",

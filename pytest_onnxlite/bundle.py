@@ -27,17 +27,17 @@ from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.own_metric import seen_by
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.dataset import Array, Inputs
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.guard import Failure
+from pytest_onnxlite.guard.guardian import Failure
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.labels import unlabelled
-from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.records import Conditions, Record, to_data
 from pytest_onnxlite.report.document import environment, rounded
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.samples import LikeScenario, Sample, describe, describe_scenarios
 from pytest_onnxlite.settings import PROCESSORS, Mode, Settings
+from pytest_onnxlite.spec.dataset import Array, Inputs
+from pytest_onnxlite.spec.recipes import OtherRuntime
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import files_of, hash_model

@@ -13,7 +13,7 @@ from pytest_onnxlite.options import PREFIX
 from pytest_onnxlite.stash import SETTINGS, or_fail, own_of, refusal, registry_of
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.session import GuardSession
+    from pytest_onnxlite.hooks.session import GuardSession
     from pytest_onnxlite.settings import Settings
     from pytest_onnxlite.variants.variant import Variant
 
@@ -32,7 +32,7 @@ def settings_of(config: pytest.Config) -> Settings:
         try:
             settings = Settings.from_config(config)
             if settings.against:
-                from pytest_onnxlite.target import settled
+                from pytest_onnxlite.hooks.target import settled
 
                 settings = settled(settings, config)
             if settings.accept_only:
@@ -46,8 +46,8 @@ def settings_of(config: pytest.Config) -> Settings:
 def session_of(config: pytest.Config) -> GuardSession:
     """Return what guards this run; made when first asked for, and from then on called by pytest's hooks."""
     if _SESSION not in config.stash:
-        from pytest_onnxlite.overrides import Overrides
-        from pytest_onnxlite.session import GuardSession
+        from pytest_onnxlite.hooks.overrides import Overrides
+        from pytest_onnxlite.hooks.session import GuardSession
 
         config.stash[_SESSION] = GuardSession(config, settings_of(config))
         # Without a name: one could be given to -p no:, and a guard would pass without having looked.

@@ -19,22 +19,22 @@ from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.task import Clock
 from pytest_onnxlite.checks.verdict import Outcome, Verdict
-from pytest_onnxlite.dataset import Array, Dataset, Inputs, count_samples
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.guard import Guardian
+from pytest_onnxlite.guard.guardian import Guardian
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.labels import unlabelled
-from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.records import JudgedFile, Record
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.document import environment
 from pytest_onnxlite.report.failure import failure_text
 from pytest_onnxlite.runtime import arrays
-from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.samples import FEWEST, make_up, make_up_scenarios
 from pytest_onnxlite.settings import PROCESSORS, Settings
-from pytest_onnxlite.spec import ModelSpec
-from pytest_onnxlite.stateful import Stateful
+from pytest_onnxlite.spec.dataset import Array, Dataset, Inputs, count_samples
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.recipes import OtherRuntime
+from pytest_onnxlite.spec.runtimes import Runtime
+from pytest_onnxlite.spec.stateful import Stateful
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.external import hash_model

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Inputs
-from pytest_onnxlite.scenarios import Scenario
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.dataset import Inputs
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.scenarios import Scenario
 from pytest_onnxlite.variants.running import rows_to_run
 
 # The fewest samples on which a file is run for the first time.

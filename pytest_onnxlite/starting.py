@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_onnxlite.declared_runtimes import runtime_table
-from pytest_onnxlite.declared_tests import DeclaredFile
+from pytest_onnxlite.declared.runtimes import runtime_table
+from pytest_onnxlite.declared.tests import DeclaredFile
 from pytest_onnxlite.fixtures import session_of, settings_of
 from pytest_onnxlite.settings import Settings, UsageMistake
 from pytest_onnxlite.stash import DECLARED, RUNTIME, pyproject_of, refusal, registry_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.declared_tests import DeclaredFile
+    from pytest_onnxlite.declared.tests import DeclaredFile
     from pytest_onnxlite.markers import Guard
     from pytest_onnxlite.registry import Registry
     from pytest_onnxlite.settings import Settings, UsageMistake

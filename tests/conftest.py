@@ -12,7 +12,7 @@ import hypothesis.extra.numpy  # noqa: F401  (see onnxruntime)
 import onnxruntime  # noqa: F401  (imported here, so that runs of pytest within this process find it imported)
 import pytest
 
-import pytest_onnxlite.guard
+import pytest_onnxlite.guard.guardian
 import pytest_onnxlite.lint.checking  # noqa: F401  (see onnxruntime)
 from pytest_onnxlite import Dataset, ModelSpec
 from pytest_onnxlite.processors import this_processor

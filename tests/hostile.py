@@ -21,11 +21,11 @@ from mutations import SAMPLES
 from pytest_onnxlite.__main__ import main
 from pytest_onnxlite.baseline.record import BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore
-from pytest_onnxlite.datafile import DataFile, read_arrays
-from pytest_onnxlite.dataset import Dataset
+from pytest_onnxlite.declared.datafile import DataFile, read_arrays
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint import check_graph, signature, summarize
 from pytest_onnxlite.registry import Registry
+from pytest_onnxlite.spec.dataset import Dataset
 
 from onnx_models import lookup
 

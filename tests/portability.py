@@ -104,7 +104,7 @@ def _run(pair: Pair) -> Ran:
     from pytest_onnxlite.explain.layers import analyse
     from pytest_onnxlite.explain.noise import decibel
     from pytest_onnxlite.runtime import arrays
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
     expected, got = (_outputs(path, pair) for path in (pair.source, pair.int8))
     output = decibel(float((expected**2).sum()), float(((expected - got) ** 2).sum()))

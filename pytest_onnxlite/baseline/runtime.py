@@ -8,11 +8,11 @@ from pytest_onnxlite.baseline.fingerprint import Machine, describe_machine, fing
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.shipped import ShippedRuntime
 from pytest_onnxlite.kinds import LITERT, ONNX_RUNTIME, Kind
-from pytest_onnxlite.runtimes import option_change
+from pytest_onnxlite.spec.runtimes import option_change
 from pytest_onnxlite.variants.cache import onnxruntime_distribution, version_of
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
 _DISTRIBUTIONS = {ONNX_RUNTIME: "onnxruntime", LITERT: "ai-edge-litert"}
 # What stands where nobody could tell.

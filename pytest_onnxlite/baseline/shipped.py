@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pytest_onnxlite.runtimes import CPU
+from pytest_onnxlite.spec.runtimes import CPU
 
 
 class ShippedRuntime(msgspec.Struct, frozen=True, omit_defaults=True):

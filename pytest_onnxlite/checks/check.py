@@ -24,7 +24,7 @@ from pytest_onnxlite.text import Shapes, listed
 
 if TYPE_CHECKING:
     from pytest_onnxlite.kinds import Kind
-    from pytest_onnxlite.recipes import Recipe
+    from pytest_onnxlite.spec.recipes import Recipe
     from pytest_onnxlite.variants.builder import Builder
 
 

@@ -6,8 +6,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array, take
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.spec.dataset import Array, take
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants import called
 from pytest_onnxlite.variants.builder import Builder

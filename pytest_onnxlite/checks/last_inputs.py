@@ -11,10 +11,10 @@ from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.reference import ACCEPT_IT, Absent
 from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.verdict import Outcome
-from pytest_onnxlite.dataset import Array, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
 from pytest_onnxlite.runtime.sessions import open_runner
+from pytest_onnxlite.spec.dataset import Array, take
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 L = TypeVar("L", bound=Limit)

@@ -19,7 +19,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.environment import install, packages_of, require
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
 
 @dataclass(frozen=True)

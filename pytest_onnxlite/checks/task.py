@@ -17,7 +17,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.settings import Mode, Settings
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
     from pytest_onnxlite.variants.builder import Builder
     from pytest_onnxlite.variants.deadline import Budget
     from pytest_onnxlite.variants.variant import OnnxVariant, Variant

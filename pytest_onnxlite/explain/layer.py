@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 # What reaches no more steps of a scale than this is told apart in five bits at most.
 FEWEST_STEPS = 16.0

@@ -29,7 +29,7 @@ from pytest_onnxlite.lint.model_index import Array
 from pytest_onnxlite.lint.operators import WEIGHTED
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.workspace import working_folder
 
 # Runs of the outer graph from which a subgraph's are taken.

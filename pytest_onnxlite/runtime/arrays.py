@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array
+from pytest_onnxlite.spec.dataset import Array
 
 _SEPARATOR = "@"
 

@@ -12,7 +12,7 @@ from pytest_onnxlite.runtime.sessions import TensorInfo
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
 
 class _Detail(TypedDict, total=False):

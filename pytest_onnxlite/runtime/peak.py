@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import open_runner, open_session, session_runner
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.workspace import working_folder
 
 # ONNX Runtime plans its memory on the first run and allocates by that plan from the second on.

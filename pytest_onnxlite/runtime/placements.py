@@ -13,7 +13,7 @@ from pytest_onnxlite.text import first_line, shortened
 from pytest_onnxlite.workspace import working_folder
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
 
 class Placement(msgspec.Struct, frozen=True):

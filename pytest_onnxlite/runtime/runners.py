@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.runtime.sessions import fed_to, open_runner, open_session, session_runner
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 
 
 def open_runners(path: Path, runtime: Runtime, each: Sequence[Mapping[str, Array]]) -> list[Callable[[], Any]]:

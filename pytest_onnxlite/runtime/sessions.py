@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
 _DTYPES = {
     "tensor(float)": "float32",

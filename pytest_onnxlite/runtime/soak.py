@@ -11,7 +11,7 @@ import msgspec
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.peak import choose_meter, give_back_freed_blocks
 from pytest_onnxlite.runtime.sessions import open_for_any
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 # What is resident is read so often: before the first part of the runs, and after each.
 PARTS = 4

@@ -13,7 +13,7 @@ import msgspec
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import open_runner
 from pytest_onnxlite.runtime.waiting import Waiting, without
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 # The library plans its memory on the first run; from the second on it runs by that plan.
 _WARMUP_RUNS, _WARMUP_SECONDS = 2, 0.02

@@ -11,7 +11,7 @@ from pytest_onnxlite.runtime.interpreter import open_interpreter
 from pytest_onnxlite.runtime.placements import placements
 from pytest_onnxlite.runtime.sessions import NoProvider, open_session, session_outputs
 from pytest_onnxlite.runtime.values import as_arrays
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import shortened
 
 

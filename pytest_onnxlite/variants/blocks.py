@@ -8,7 +8,7 @@ import onnx
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, load_graph, nodes
-from pytest_onnxlite.recipes import WeightOnly, recipe_text
+from pytest_onnxlite.spec.recipes import WeightOnly, recipe_text
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants import preparation
 from pytest_onnxlite.variants.half import save

@@ -10,13 +10,13 @@ from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 
-from pytest_onnxlite.dataset import Dataset, Inputs, hash_inputs, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import KINDS, LITERT, Kind
-from pytest_onnxlite.recipes import AnyRecipe, OtherRuntime, Recipe, recipe_key
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import one_run, to_feeds
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.dataset import Dataset, Inputs, hash_inputs, take
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.recipes import AnyRecipe, OtherRuntime, Recipe, recipe_key
 from pytest_onnxlite.text import unknown
 from pytest_onnxlite.variants import called, first_run, making, trained
 from pytest_onnxlite.variants.cache import Cache, version_of

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array, Inputs, as_texts
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.runtime.sessions import TensorInfo
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.dataset import Array, Inputs, as_texts
+from pytest_onnxlite.spec.model import ModelSpec
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.variant import Outputs
 

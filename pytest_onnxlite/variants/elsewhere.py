@@ -9,7 +9,7 @@ import msgspec
 
 from pytest_onnxlite.processors import this_processor
 from pytest_onnxlite.runtime import arrays
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 

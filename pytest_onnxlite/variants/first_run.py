@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array, Dataset, Inputs, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import is_quantized, load_graph
-from pytest_onnxlite.recipes import AnyRecipe, recipe_text
 from pytest_onnxlite.runtime import arrays, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
 from pytest_onnxlite.runtime.sequences import first_state, require_inputs, steps_of
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, to_feeds
-from pytest_onnxlite.runtimes import Runtime
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.dataset import Array, Dataset, Inputs, take
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.recipes import AnyRecipe, recipe_text
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.cache import Cache, version_of
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.litert import TfliteVariant

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, load_graph, nodes, subgraphs, tensors
-from pytest_onnxlite.recipes import Float16, recipe_text
+from pytest_onnxlite.spec.recipes import Float16, recipe_text
 from pytest_onnxlite.text import first_line, shortened
 from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.preparation import IN_ONE_FILE, settle

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from pytest_onnxlite import commands
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.runtime.sessions import TensorInfo
+from pytest_onnxlite.spec.dataset import Array
 from pytest_onnxlite.variants.variant import Outputs, RuntimeVariant
 
 __tracebackhide__ = hide_mistakes

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_onnxlite.dataset import take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import FORMS, LITERT, Kind
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import is_quantized, load_graph, nodes
-from pytest_onnxlite.recipes import (
+from pytest_onnxlite.runtime.sessions import to_feeds
+from pytest_onnxlite.spec.dataset import take
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.recipes import (
     AnyRecipe,
     Float16,
     Made,
@@ -23,8 +25,6 @@ from pytest_onnxlite.recipes import (
     blocks_share,
     recipe_text,
 )
-from pytest_onnxlite.runtime.sessions import to_feeds
-from pytest_onnxlite.spec import ModelSpec
 from pytest_onnxlite.variants import first_run, float_faults
 from pytest_onnxlite.variants.notes import RecipeNotes
 from pytest_onnxlite.variants.variant import OnnxVariant

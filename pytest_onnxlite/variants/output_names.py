@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_onnxlite.dataset import Array
+from pytest_onnxlite.spec.dataset import Array
 
 # TensorFlow numbers the outputs of a signature in the order of their names.
 _NUMBERED = re.compile(r"(?:Identity|(?:Stateful)?PartitionedCall)(?:_(\d+))?(?::(\d+))?")

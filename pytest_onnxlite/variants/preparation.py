@@ -19,7 +19,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import no_room
 from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.runtime.sessions import session_options
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.external import external_files
 

@@ -13,12 +13,20 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from pytest_onnxlite.dataset import Array, Inputs, count_samples, hash_inputs, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.protobuf import graphs, is_quantized, load_graph
-from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, Weights, choose_recipe, choose_weights, recipe_text
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch, one_run, session_options, to_feeds
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array, Inputs, count_samples, hash_inputs, take
+from pytest_onnxlite.spec.recipes import (
+    DynamicInt8,
+    Recipe,
+    StaticInt8,
+    Weights,
+    choose_recipe,
+    choose_weights,
+    recipe_text,
+)
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import counted
 from pytest_onnxlite.variants import preparation, refusals, tying
 from pytest_onnxlite.variants.cache import hash_file

@@ -17,7 +17,7 @@ from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import no_room
 from pytest_onnxlite.lint.operators import WEIGHTED
 from pytest_onnxlite.lint.protobuf import graphs
-from pytest_onnxlite.recipes import Recipe, recipe_text
+from pytest_onnxlite.spec.recipes import Recipe, recipe_text
 from pytest_onnxlite.text import first_line, listed, shortened
 from pytest_onnxlite.variants.float_faults import infinite_biases
 

@@ -7,9 +7,9 @@ from math import prod
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array, Inputs, count_samples, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sequences import without_mark
+from pytest_onnxlite.spec.dataset import Array, Inputs, count_samples, take
 from pytest_onnxlite.text import Shapes
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.scenario_inputs import inputs_of

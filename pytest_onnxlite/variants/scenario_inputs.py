@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array, Inputs, count_samples
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import TensorInfo
-from pytest_onnxlite.scenarios import Scenario
+from pytest_onnxlite.spec.dataset import Array, Inputs, count_samples
+from pytest_onnxlite.spec.scenarios import Scenario
 
 
 def inputs_of(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Dataset
 from pytest_onnxlite.runtime.values import Columns
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Dataset
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.external import hash_model
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, RuntimeVariant, Variant
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array, Inputs
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sequences import as_sequence, first_state, require_outputs, steps_of
 from pytest_onnxlite.runtime.sessions import TensorInfo, session_inputs, session_outputs
 from pytest_onnxlite.runtime.values import as_arrays
-from pytest_onnxlite.runtimes import Runtime
-from pytest_onnxlite.spec import ModelSpec
-from pytest_onnxlite.stateful import Stateful
+from pytest_onnxlite.spec.dataset import Array, Inputs
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.runtimes import Runtime
+from pytest_onnxlite.spec.stateful import Stateful
 from pytest_onnxlite.text import first_line, listed
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs
 

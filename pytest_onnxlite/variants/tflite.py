@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_onnxlite.dataset import Inputs, count_samples, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import to_feeds
+from pytest_onnxlite.spec.dataset import Inputs, count_samples, take
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.silence import silence
 from pytest_onnxlite.variants.trained import Program, import_tensorflow

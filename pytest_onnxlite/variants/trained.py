@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from pytest_onnxlite import commands
-from pytest_onnxlite.dataset import Array, Inputs, count_samples
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.files import kind_of
 from pytest_onnxlite.runtime.sessions import TensorInfo, fixed_batch
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.dataset import Array, Inputs, count_samples
+from pytest_onnxlite.spec.model import ModelSpec
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.cache import hash_tree
 from pytest_onnxlite.variants.called import is_in_memory

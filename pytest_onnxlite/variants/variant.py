@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array, Inputs, as_inputs, count_samples, take
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
-from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.runtime.arrays import join
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
 from pytest_onnxlite.runtime.sessions import (
@@ -27,7 +25,9 @@ from pytest_onnxlite.runtime.sessions import (
     to_feeds,
 )
 from pytest_onnxlite.runtime.values import Columns, as_arrays
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array, Inputs, as_inputs, count_samples, take
+from pytest_onnxlite.spec.recipes import OtherRuntime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.deadline import check_time
 

@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.memory.measurement import Memory, MemoryEvidence, Pe
 from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.turns.comparison import Interval
 from pytest_onnxlite.checks.verdict import BASELINE, Outcome, Verdict
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.deadline import Budget
 
 from onnx_models import dense

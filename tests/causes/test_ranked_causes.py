@@ -18,7 +18,7 @@ from pytest_onnxlite.checks.accuracy.trials import chain
 from pytest_onnxlite.explain.layer import Layer
 from pytest_onnxlite.kinds import KINDS, Kind
 from pytest_onnxlite.metrics import as_indices
-from pytest_onnxlite.recipes import DynamicInt8, StaticInt8
+from pytest_onnxlite.spec.recipes import DynamicInt8, StaticInt8
 
 
 def layer(node: str, own: float = 40.0, **more: Any) -> Layer:

@@ -18,11 +18,11 @@ from patterns import fitted, pictures
 
 from pytest_onnxlite.checks.accuracy.causes import Evidence, OneSided, rank_causes
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
+from pytest_onnxlite.guard.suggest import in_the_way, neighbours
 from pytest_onnxlite.labels import ByName
-from pytest_onnxlite.recipes import StaticInt8, recipe_text
 from pytest_onnxlite.records import Conditions, Forecast, JudgedFile, Record, SaturationTrial
 from pytest_onnxlite.report import terminal
-from pytest_onnxlite.suggest import in_the_way, neighbours
+from pytest_onnxlite.spec.recipes import StaticInt8, recipe_text
 
 from onnx_models import edit, quantize, save_graph
 from projects import Project

@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.size.explain import tensors_to_shrink
 from pytest_onnxlite.checks.size.parts import Unread
 from pytest_onnxlite.lint.float_left import FloatLeft
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.deadline import Budget, OutOfTime, time_limit
 from pytest_onnxlite.variants.variant import OnnxVariant
 

@@ -14,10 +14,10 @@ from pytest_onnxlite import DynamicInt8, StaticInt8
 from pytest_onnxlite.explain.layer import Analysis, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
 from pytest_onnxlite.explain.noise import decibel
-from pytest_onnxlite.recipes import Recipe
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.sessions import TensorInfo
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.recipes import Recipe
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.quantization import Calibration, quantize
 
 from onnx_models import branching, dense, edit, save_graph, set_weight, weights_of

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_onnxlite.recipes import DynamicInt8, StaticInt8, recipe_text, recipe_toml
-from pytest_onnxlite.suggest import changes, neighbours
+from pytest_onnxlite.guard.suggest import changes, neighbours
+from pytest_onnxlite.spec.recipes import DynamicInt8, StaticInt8, recipe_text, recipe_toml
 
 from onnx_models import ruin, stretched
 from pages import Outline, missing_figures

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from pytest_onnxlite.lint import Finding, Signature, check_graph, compare_signatures, signature
-from pytest_onnxlite.recipes import Float16, WeightOnly
+from pytest_onnxlite.spec.recipes import Float16, WeightOnly
 from pytest_onnxlite.variants import blocks, half
 
 CASES: dict[str, Callable[[Path], list[Finding]]] = {}

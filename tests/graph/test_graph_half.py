@@ -13,7 +13,7 @@ from onnx import helper
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint import check_graph
-from pytest_onnxlite.recipes import Float16, WeightOnly
+from pytest_onnxlite.spec.recipes import Float16, WeightOnly
 from pytest_onnxlite.variants import blocks, half
 
 # Where the table names the code of a float tensor that has kept its type.

@@ -24,9 +24,9 @@ from portability import saturates
 
 from pytest_onnxlite import DynamicInt8, OnnxliteError, StaticInt8
 from pytest_onnxlite.lint import GraphError, check_graph, signature, summarize
-from pytest_onnxlite.recipes import Calibration as Method
-from pytest_onnxlite.recipes import Format, Integer, Recipe
 from pytest_onnxlite.runtime.sessions import TensorInfo
+from pytest_onnxlite.spec.recipes import Calibration as Method
+from pytest_onnxlite.spec.recipes import Format, Integer, Recipe
 from pytest_onnxlite.strategies import BLOCKS, OPSETS, RandomModel, inputs_for, models
 from pytest_onnxlite.variants.first_run import require_sound
 from pytest_onnxlite.variants.quantization import Calibration, quantize

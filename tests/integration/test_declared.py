@@ -95,7 +95,7 @@ def test_they_are_saved_compared_and_found_worse(declare: Write) -> None:
     result.assert_outcomes(passed=2, failed=1)
     assert "onnxlite::digits::int8::accuracy" in said(result)
     assert "8 fewer right" in said(result)
-    assert "declared.py" not in said(result)
+    assert "models.py" not in said(result)
     assert "Traceback" not in said(result)
 
 
@@ -413,7 +413,7 @@ def test_what_cannot_be_used_fails_the_test(declare: Write, head: str, message: 
     result = declare(f"{head}\naccuracy = {{}}\n").run()
     result.assert_outcomes(failed=1)
     assert message in said(result)
-    assert "declared.py" not in said(result)
+    assert "models.py" not in said(result)
     assert "traceback entries are hidden" not in said(result)
 
 

@@ -17,7 +17,7 @@ import pytest
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.measurement import Score
-from pytest_onnxlite.recipes import Recipe
+from pytest_onnxlite.spec.recipes import Recipe
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 

@@ -192,7 +192,7 @@ class Test{name.title()}(unittest.TestCase):
         + """
 @pytest.fixture(scope="session")
 def onnxlite_int8(onnxlite_model):
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
     from pytest_onnxlite.variants.variant import OnnxVariant
     return OnnxVariant(onnxlite_model.name, "int8", onnxlite_model.int8, Runtime())
 """,
@@ -400,7 +400,7 @@ OVERRIDES = {
         """
 @pytest.fixture(scope="session")
 def onnxlite_int8(onnxlite_model):
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
     from pytest_onnxlite.variants.variant import OnnxVariant
     return OnnxVariant("alpha", "int8", FILES / "alpha.onnx", Runtime())
 """,
@@ -415,7 +415,7 @@ def onnxlite_int8(onnxlite_model):
         """
 @pytest.fixture(scope="session")
 def onnxlite_int8(onnxlite_model):
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
     from pytest_onnxlite.variants.variant import OnnxVariant
     return OnnxVariant("beta", "int8", FILES / "alpha.onnx", Runtime())
 """,
@@ -433,7 +433,7 @@ def onnxlite_int8(onnxlite_model, request):
         """
 @pytest.fixture(scope="session")
 def onnxlite_int8(onnxlite_model):
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
     from pytest_onnxlite.variants.variant import OnnxVariant
     return OnnxVariant("beta", "int8", FILES / "beta.onnx", Runtime(threads=2))
 """,

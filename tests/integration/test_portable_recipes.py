@@ -19,8 +19,8 @@ from portability import EXACT, WITHOUT_VNNI, Pair, Ran, emulate, run_here, satur
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, StaticInt8
 from pytest_onnxlite.lint import check_graph
-from pytest_onnxlite.recipes import Recipe, Weights, choose_weights, recipe_key, recipe_text
 from pytest_onnxlite.runtime.sessions import TensorInfo
+from pytest_onnxlite.spec.recipes import Recipe, Weights, choose_weights, recipe_key, recipe_text
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 from pytest_onnxlite.variants.quantization import Calibration, _store_unsigned, quantize

@@ -19,8 +19,8 @@ from pytest_onnxlite.processors import command, this_processor
 from pytest_onnxlite.replay import replay
 from pytest_onnxlite.runtime import arrays, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
-from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.settings import PROCESSORS
+from pytest_onnxlite.spec.runtimes import Runtime
 
 from emulation import ELSEWHERE, needs_qemu, run_on
 from onnx_models import dense, edit, quantize, saturating, save_graph
@@ -100,7 +100,7 @@ def test_what_an_emulated_process_starts_is_emulated_too(tmp_path: Path) -> None
     _, model = saturating(tmp_path)
     arrays.save(tmp_path / "feeds.npz", {"x": _samples()[0][:1]})
     code = (
-        "import sys\nfrom pytest_onnxlite.runtime.childprocess import ask\nfrom pytest_onnxlite.runtimes import Runtime\n"
+        "import sys\nfrom pytest_onnxlite.runtime.childprocess import ask\nfrom pytest_onnxlite.spec.runtimes import Runtime\n"
         "from pytest_onnxlite.variants.elsewhere import RunRequest, run\n"
         "files = dict(zip(('model', 'feeds', 'outputs'), sys.argv[1:], strict=True))\n"
         "how = dict(name='m', kind='int8', runtime=Runtime(), batched=True, batch_size=1, seconds=60)\n"
@@ -116,7 +116,7 @@ def test_the_forecast_says_which_processor_saturates(tmp_path: Path) -> None:
     _, model = saturating(tmp_path)
     code = (
         "import sys\nfrom pathlib import Path\nfrom types import SimpleNamespace\n"
-        "from pytest_onnxlite.forecast import forecast\n"
+        "from pytest_onnxlite.guard.forecast import forecast\n"
         "variant = SimpleNamespace(path=Path(sys.argv[1]), kind='int8')\n"
         "builder = SimpleNamespace(recipe_of=lambda kind: None)\n"
         "print(forecast(builder, variant, 1, False, print).text)"

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, ModelSpec, OnnxliteError, StaticInt8
 from pytest_onnxlite.lint import check_graph
-from pytest_onnxlite.recipes import recipe_text
+from pytest_onnxlite.spec.recipes import recipe_text
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_onnxlite.dataset import Dataset, count_samples
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Dataset, count_samples
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.shared import SharedOutputs
 from pytest_onnxlite.variants.variant import OnnxVariant, RuntimeVariant
 

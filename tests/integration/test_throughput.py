@@ -25,7 +25,7 @@ from pytest_onnxlite.checks.throughput.measure import measure
 from pytest_onnxlite.checks.throughput.measurement import Throughput
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.interruption import limit_inferences
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 from onnx_models import dense, in_other_bytes
 from projects import UNEXPLAINED, Project

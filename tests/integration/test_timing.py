@@ -19,7 +19,7 @@ from pytest_onnxlite.checks.latency import measure as latency
 from pytest_onnxlite.checks.latency.measure import Reference
 from pytest_onnxlite.checks.latency.measurement import Latency
 from pytest_onnxlite.checks.latency.stopwatch import Stopwatch
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 from onnx_models import dense
 

@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_onnxlite import Dataset, DynamicInt8, Float16, ModelSpec, OnnxliteError, StaticInt8, WeightOnly
-from pytest_onnxlite.recipes import blocks_share
 from pytest_onnxlite.replay import replay
+from pytest_onnxlite.spec.recipes import blocks_share
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.cache import Cache
 

@@ -14,7 +14,7 @@ import pytest
 from pytest_onnxlite.checks.memory import measure as memory
 from pytest_onnxlite.runtime import arrays, peak, trial
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 from asked import double
 from onnx_models import dense, wide

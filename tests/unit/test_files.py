@@ -18,12 +18,12 @@ from onnx import TensorProto, helper
 from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError
 from pytest_onnxlite.baseline.record import BrokenBaseline
 from pytest_onnxlite.baseline.store import BaselineStore
-from pytest_onnxlite.datafile import DataFile, read_arrays
+from pytest_onnxlite.declared.datafile import DataFile, read_arrays
 from pytest_onnxlite.labels import ByName
 from pytest_onnxlite.lint.finding import GraphError
 from pytest_onnxlite.lint.protobuf import load_graph
 from pytest_onnxlite.runtime.sessions import open_session
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.external import external_files
 

@@ -27,8 +27,8 @@ from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.checks.size.measurement import Size
 from pytest_onnxlite.checks.verdict import LIMIT, Outcome, Verdict
 from pytest_onnxlite.kinds import KINDS
-from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.statistics import share_interval
 
 MIB = 1 << 20

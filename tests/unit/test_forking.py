@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.memory.measure import measure
 from pytest_onnxlite.checks.memory.soak import run_often
 from pytest_onnxlite.runtime import arrays, forking, peak
 from pytest_onnxlite.runtime.childprocess import Child, ChildError, ask
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 from asked import (
     be_killed,

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from pytest_onnxlite import OnnxliteError
 from pytest_onnxlite.runtime import interruption
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 from onnx_models import save_graph

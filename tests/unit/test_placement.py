@@ -17,7 +17,7 @@ from pytest_onnxlite.checks.placement.measurement import Placed, PlacementSectio
 from pytest_onnxlite.checks.reference import Absent
 from pytest_onnxlite.checks.verdict import BASELINE, LIMIT, Outcome
 from pytest_onnxlite.runtime.placements import NoRecord, placements
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.runtimes import Runtime
 
 from onnx_models import save_graph
 

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint import check_graph, signature
-from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8
 from pytest_onnxlite.runtime.sessions import TensorInfo
+from pytest_onnxlite.spec.recipes import DynamicInt8, Recipe, StaticInt8
 from pytest_onnxlite.variants.first_run import require_sound
 from pytest_onnxlite.variants.quantization import Calibration, quantize
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_onnxlite.dataset import Array, Inputs, as_inputs
+from pytest_onnxlite.spec.dataset import Array, Inputs, as_inputs
 from pytest_onnxlite.text import shapes_text
 from pytest_onnxlite.variants.running import rows_to_run
 

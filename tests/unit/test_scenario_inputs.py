@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pytest_onnxlite import Dataset, ModelSpec, OnnxliteError, Scenario
-from pytest_onnxlite.declared import read
-from pytest_onnxlite.identity import is_same
+from pytest_onnxlite.declared.models import read
+from pytest_onnxlite.guard.identity import is_same
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.sessions import TensorInfo
 from pytest_onnxlite.samples import describe_scenarios, make_up_scenarios

@@ -24,9 +24,9 @@ from pytest_onnxlite import (
     StaticInt8,
     WeightOnly,
 )
-from pytest_onnxlite.dataset import count_samples
 from pytest_onnxlite.metrics import as_metric
 from pytest_onnxlite.runtime.sessions import TensorInfo, to_feeds
+from pytest_onnxlite.spec.dataset import count_samples
 from pytest_onnxlite.variants.variant import OnnxVariant
 
 from onnx_models import dense
@@ -158,7 +158,7 @@ def test_a_mistake_is_shown_where_it_is_made(tmp_path: Path, call: str) -> None:
 def test_what_is_no_mistake_of_the_users_keeps_its_traceback() -> None:
     with pytest.raises(TypeError) as raised:
         count_samples(None)  # type: ignore[arg-type]
-    assert "spec.py" in str(raised.getrepr(style="long"))
+    assert "dataset.py" in str(raised.getrepr(style="long"))
 
 
 INFO = (TensorInfo("x", "float32", ("batch", 2)),)

@@ -37,8 +37,8 @@ from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.files import LOCKS, Busy, Pending, locked
+from pytest_onnxlite.guard.last_release import load_last
 from pytest_onnxlite.labels import ByName
-from pytest_onnxlite.last_release import load_last
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.report.listing import describe
 from pytest_onnxlite.saving import merge
@@ -615,7 +615,7 @@ from test_store import CHECKS, a_baseline
 from pytest_onnxlite.baseline.record import Baseline
 from pytest_onnxlite.baseline.store import BaselineStore
 from pytest_onnxlite.baseline.writing import save
-from pytest_onnxlite.last_release import load_last
+from pytest_onnxlite.guard.last_release import load_last
 folder, role, until = Path(sys.argv[2]), sys.argv[3], time.monotonic() + float(sys.argv[4])
 store = BaselineStore(folder / "baselines", CHECKS)
 done, wrong = 0, []

@@ -21,8 +21,8 @@ from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import LIMIT, Outcome
 from pytest_onnxlite.kinds import KINDS
 from pytest_onnxlite.runtime.waiting import Waiting, without
-from pytest_onnxlite.runtimes import Runtime
 from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.statistics import binomial_tail, fewest_queries, quantile, quantile_interval
 from pytest_onnxlite.variants.running import rows_of_many
 

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 
 from pytest_onnxlite.lint import check_graph
-from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text
 from pytest_onnxlite.runtime.sessions import TensorInfo
+from pytest_onnxlite.spec.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text
 from pytest_onnxlite.variants.first_run import require_sound
 from pytest_onnxlite.variants.quantization import Calibration, quantize
 

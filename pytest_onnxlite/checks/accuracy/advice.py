@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pytest_onnxlite.kinds import FORMS, KINDS, LITERT, Kind
-from pytest_onnxlite.recipes import AnyRecipe, Float16, StaticInt8, WeightOnly
+from pytest_onnxlite.spec.recipes import AnyRecipe, Float16, StaticInt8, WeightOnly
 
 # The largest number of half precision.
 LARGEST = 65_504

@@ -50,7 +50,6 @@ from pytest_onnxlite.checks.since_saved import runtime_text
 from pytest_onnxlite.checks.suspects import NO_TIME, float_operators
 from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome
-from pytest_onnxlite.dataset import count_samples, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import Analysis, Layer, LayersRequest
 from pytest_onnxlite.explain.layers import analyse
@@ -58,9 +57,10 @@ from pytest_onnxlite.lint import signature
 from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.metrics import answers, as_labels
 from pytest_onnxlite.processors import this_processor
-from pytest_onnxlite.recipes import StaticInt8
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.childprocess import ask
+from pytest_onnxlite.spec.dataset import count_samples, take
+from pytest_onnxlite.spec.recipes import StaticInt8
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.deadline import OutOfTime
 from pytest_onnxlite.variants.variant import OnnxVariant, Variant

@@ -10,11 +10,11 @@ import numpy as np
 from pytest_onnxlite.checks.accuracy import measure as accuracy
 from pytest_onnxlite.checks.accuracy.classes import Read
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Elsewhere, Score
-from pytest_onnxlite.dataset import Array, count_samples
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.processors import TEXTS, Way, way_to
 from pytest_onnxlite.runtime import arrays
 from pytest_onnxlite.runtime.childprocess import ask
+from pytest_onnxlite.spec.dataset import Array, count_samples
 from pytest_onnxlite.variants import elsewhere
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import OutOfTime, time_left

@@ -10,7 +10,7 @@ from pytest_onnxlite.checks.accuracy.limit import AccuracyLimit
 from pytest_onnxlite.checks.accuracy.measurement import Slice
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.metrics import Array, Metric
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.model import ModelSpec
 
 # Of classes, which a slice each may be too many of.
 _MOST_CLASSES = 1000

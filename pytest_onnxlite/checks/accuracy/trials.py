@@ -11,12 +11,12 @@ from pytest_onnxlite.checks.accuracy.layer_causes import MOST_LAYERS
 from pytest_onnxlite.checks.accuracy.measurement import Accuracy, Score
 from pytest_onnxlite.checks.accuracy.reasons import Trial, Tried
 from pytest_onnxlite.checks.task import Case
-from pytest_onnxlite.dataset import Inputs, count_samples, take
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.layer import Layer
 from pytest_onnxlite.lint.protobuf import load_graph
 from pytest_onnxlite.lint.protobuf import nodes as nodes_of
-from pytest_onnxlite.recipes import AnyRecipe, Float16, Recipe, StaticInt8, leaving
+from pytest_onnxlite.spec.dataset import Inputs, count_samples, take
+from pytest_onnxlite.spec.recipes import AnyRecipe, Float16, Recipe, StaticInt8, leaving
 from pytest_onnxlite.text import listed, percent
 from pytest_onnxlite.variants.deadline import OutOfTime
 from pytest_onnxlite.workspace import working_folder

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_onnxlite.checks.latency.measure import Reference
-    from pytest_onnxlite.dataset import Array
+    from pytest_onnxlite.spec.dataset import Array
 
 
 class LatencyCheck(Check[LatencyLimit, Latency]):

@@ -16,11 +16,11 @@ from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
 from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns, rounds_in
 from pytest_onnxlite.checks.verdict import BASELINE
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.workspace import working_folder
 
 # Pairs of blocks from one pair of processes: for this many seconds, within these numbers. A process costs more than a

@@ -17,8 +17,8 @@ from pytest_onnxlite.checks.task import Task
 from pytest_onnxlite.checks.turns.ratios import is_clear, is_decided
 from pytest_onnxlite.checks.turns.schedule import MOST_PAIRS
 from pytest_onnxlite.checks.verdict import Verdict
-from pytest_onnxlite.dataset import Array
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import time_text
 
 

@@ -18,11 +18,11 @@ from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE
 from pytest_onnxlite.checks.turns.schedule import Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, timing
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.running import shapes_of
 from pytest_onnxlite.workspace import working_folder
 

@@ -14,11 +14,11 @@ from pytest_onnxlite.checks.latency.reasons import LatencyReasons, NodeDifferenc
 from pytest_onnxlite.checks.suspects import float_operators
 from pytest_onnxlite.checks.task import Case
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.explain.provenance import Provenance
 from pytest_onnxlite.runtime.sessions import open_session, session_runner
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import first_line, percent, time_text
 from pytest_onnxlite.variants.deadline import Budget
 from pytest_onnxlite.variants.running import batch_at

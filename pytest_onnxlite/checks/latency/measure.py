@@ -20,8 +20,8 @@ from pytest_onnxlite.checks.latency.stopwatch import BLOCK_SECONDS, Stopwatch
 from pytest_onnxlite.checks.latency.timer import Timer
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.schedule import FAST, STEP, Plan, rounds_in, take_turns
-from pytest_onnxlite.dataset import Array
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.statistics import quantile
 from pytest_onnxlite.variants.running import shapes_of
 

@@ -9,11 +9,11 @@ from time import perf_counter
 from typing import Any
 
 from pytest_onnxlite.checks.turns.sessions import Sessions
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.runners import open_runners
 from pytest_onnxlite.runtime.waiting import Waiting, without
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.running import shapes_of, size_of
 

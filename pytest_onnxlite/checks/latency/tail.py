@@ -29,9 +29,9 @@ from pytest_onnxlite.checks.task import Judged, Task
 from pytest_onnxlite.checks.turns.comparison import Comparison
 from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns
 from pytest_onnxlite.checks.verdict import BASELINE, Verdict
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.garbage import no_collections
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.statistics import fewest_queries, quantile, quantile_interval
 from pytest_onnxlite.text import time_text
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pytest_onnxlite.checks.last_runtime import LastRuntime
 from pytest_onnxlite.checks.memory.measurement import Memory, Peak
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, peak
 from pytest_onnxlite.runtime.childprocess import Child, ChildError
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.running import shapes_of
 from pytest_onnxlite.workspace import working_folder
 

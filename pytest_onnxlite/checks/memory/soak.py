@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_onnxlite.checks.memory.measurement import Soak
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime import arrays, soak
 from pytest_onnxlite.runtime.childprocess import ChildError, ask
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.workspace import working_folder
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_onnxlite.checks.outputs.measurement import EQUAL
-from pytest_onnxlite.dataset import Array
+from pytest_onnxlite.spec.dataset import Array
 
 # An axis that is longer counts positions, of which no single one means anything.
 MOST_COLUMNS = 1000

@@ -15,8 +15,8 @@ from pytest_onnxlite.checks.outputs.limit import OutputsLimit
 from pytest_onnxlite.checks.outputs.measurement import Comparison, Found, OutputsSection, Recording
 from pytest_onnxlite.checks.outputs.pairing import compare
 from pytest_onnxlite.checks.task import Task
-from pytest_onnxlite.dataset import Array, Inputs
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.spec.dataset import Array, Inputs
 from pytest_onnxlite.variants.cache import hash_file
 from pytest_onnxlite.variants.variant import OnnxVariant, Outputs, Variant
 

@@ -18,7 +18,7 @@ from pytest_onnxlite.checks.outputs.compare import (
 )
 from pytest_onnxlite.checks.outputs.limit import OutputsLimit, Tolerance
 from pytest_onnxlite.checks.outputs.measurement import Column, Comparison, Difference
-from pytest_onnxlite.dataset import Array
+from pytest_onnxlite.spec.dataset import Array
 from pytest_onnxlite.text import listed
 from pytest_onnxlite.variants.output_names import pair_outputs
 from pytest_onnxlite.variants.variant import Outputs

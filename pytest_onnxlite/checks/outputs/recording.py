@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.spec.dataset import Array
 from pytest_onnxlite.variants.variant import Outputs
 
 # Samples, and bytes where samples are large; one sample at least.

@@ -19,7 +19,7 @@ from pytest_onnxlite.checks.verdict import Explanation, Verdict
 from pytest_onnxlite.text import at_most, growth, percent, size_text
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.recipes import Recipe
+    from pytest_onnxlite.spec.recipes import Recipe
     from pytest_onnxlite.variants.builder import Builder
 
 

@@ -14,7 +14,7 @@ from pytest_onnxlite.checks.size.contents import QUARTER, count_bytes, reachable
 from pytest_onnxlite.checks.size.limit import SizeLimit
 from pytest_onnxlite.lint.loading import load_model
 from pytest_onnxlite.lint.model_index import ModelIndex
-from pytest_onnxlite.recipes import Recipe
+from pytest_onnxlite.spec.recipes import Recipe
 from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.builder import Builder
 

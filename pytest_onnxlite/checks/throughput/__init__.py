@@ -32,7 +32,7 @@ from pytest_onnxlite.kinds import ONNX_RUNTIME, Kind
 from pytest_onnxlite.text import Shapes, at_most
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.dataset import Array
+    from pytest_onnxlite.spec.dataset import Array
 
 
 class ThroughputCheck(Check[ThroughputLimit, Throughput]):

@@ -14,10 +14,10 @@ import numpy as np
 
 from pytest_onnxlite.checks.determinism import differs
 from pytest_onnxlite.checks.turns.sessions import Sessions, Stopped
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.runtime.sessions import open_session, session_runner
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import first_line
 
 Runner = Callable[[], Any]

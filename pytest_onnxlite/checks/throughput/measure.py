@@ -12,11 +12,11 @@ from pytest_onnxlite.checks.throughput.limit import ThroughputLimit
 from pytest_onnxlite.checks.throughput.measurement import Throughput
 from pytest_onnxlite.checks.turns.comparison import LAST_RELEASE, Comparison
 from pytest_onnxlite.checks.turns.schedule import STEP, Plan, compare_in_turns, rounds_in
-from pytest_onnxlite.dataset import Array
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.garbage import no_collections
 from pytest_onnxlite.runtime.interruption import TooLong, interruptible
-from pytest_onnxlite.runtimes import Runtime
+from pytest_onnxlite.spec.dataset import Array
+from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.variants.running import shapes_of
 
 # Pairs of blocks from one pair of sessions: for so many seconds of each side, within these numbers.

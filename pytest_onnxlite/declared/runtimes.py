@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.given import is_file_name
-from pytest_onnxlite.recipes import OtherRuntime
 from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.spec.given import is_file_name
+from pytest_onnxlite.spec.recipes import OtherRuntime
 from pytest_onnxlite.text import unknown
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
 _RUNTIME_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
@@ -61,7 +61,7 @@ def mistakes_of_runtimes(folder: Path, tables: Mapping[str, object], where: str)
 
 
 def _runtime(folder: Path, where: str, table: Any) -> Runtime:
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
     if not isinstance(table, dict):
         raise UsageMistake(f"{where}: {table!r}; expected a table.")

@@ -15,9 +15,9 @@ from pytest_onnxlite.checks.verdict import Outcome
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.lint.saturation import count_saturation
 from pytest_onnxlite.processors import this_processor
-from pytest_onnxlite.recipes import Recipe, recipe_text
 from pytest_onnxlite.records import Checks, Forecast, Record, SaturationTrial, TensorShare
 from pytest_onnxlite.settings import Settings
+from pytest_onnxlite.spec.recipes import Recipe, recipe_text
 from pytest_onnxlite.text import first_line, percent
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import time_limit

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_onnxlite.declared import ROOT, DeclaredModel, read
+from pytest_onnxlite.declared.models import ROOT, DeclaredModel, read
 from pytest_onnxlite.fixtures import session_of
 from pytest_onnxlite.markers import Guard
 from pytest_onnxlite.options import PREFIX

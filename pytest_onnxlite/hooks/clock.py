@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_onnxlite.quiet import is_alone
+from pytest_onnxlite.hooks.quiet import is_alone
 
 if TYPE_CHECKING:
     from pytest_onnxlite.checks.task import Clock

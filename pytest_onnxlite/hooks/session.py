@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_onnxlite import quiet
-from pytest_onnxlite.clock import clock_of, put_away
-from pytest_onnxlite.collected import Collecting, scope_of
 from pytest_onnxlite.commands import repeated
 from pytest_onnxlite.coverage.scope import Collected
+from pytest_onnxlite.hooks import quiet
+from pytest_onnxlite.hooks.clock import clock_of, put_away
+from pytest_onnxlite.hooks.collected import Collecting, scope_of
 from pytest_onnxlite.markers import Guard, disturbed_text
 from pytest_onnxlite.options import PREFIX
 from pytest_onnxlite.registry import Registry, marker_of
 from pytest_onnxlite.run import Run
-from pytest_onnxlite.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
 from pytest_onnxlite.settings import UsageMistake
+from pytest_onnxlite.spec.runtimes import NO_ONNX_RUNTIME, has_onnx_runtime
 from pytest_onnxlite.stash import GUARD, RUNTIME, or_fail, registry_of
 from pytest_onnxlite.text import unknown
 from pytest_onnxlite.topics import MARKERS, NO_RUNTIME, WORKERS, see
 from pytest_onnxlite.workspace import enter_shared, leave_shared, name_of_shared, own_folder
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.guard import Guardian
+    from pytest_onnxlite.guard.guardian import Guardian
     from pytest_onnxlite.records import Record
     from pytest_onnxlite.settings import Settings
     from pytest_onnxlite.variants.variant import Variant
@@ -75,7 +75,7 @@ class GuardSession:
         No property: pytest 8.1 looks for fixtures among the values of a plugin's properties.
         """
         if self._guardian is None:
-            from pytest_onnxlite.guard import make_guardian
+            from pytest_onnxlite.guard.guardian import make_guardian
 
             runtime = self._config.stash.get(RUNTIME, None)
             self._guardian = make_guardian(self._settings, self._cache_dir(), self._progress, self._registry(), runtime)
@@ -209,7 +209,7 @@ class GuardSession:
             self._config.add_cleanup(lambda: leave_shared(shared))
         node.workerinput["onnxlite_folder"] = str(self._shared)
         if self._settings.target is not None:
-            from pytest_onnxlite.target import hand_over
+            from pytest_onnxlite.hooks.target import hand_over
 
             hand_over(self._settings, node.workerinput)
 

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.kinds import CHOSEN, KINDS
-from pytest_onnxlite.recipes import DynamicInt8, Float16, Made, OtherRuntime, StaticInt8, WeightOnly
+from pytest_onnxlite.spec.recipes import DynamicInt8, Float16, Made, OtherRuntime, StaticInt8, WeightOnly
 from pytest_onnxlite.text import listed, twin
 
 __tracebackhide__ = hide_mistakes

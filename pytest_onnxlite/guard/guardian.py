@@ -22,16 +22,16 @@ from pytest_onnxlite.checks.suspects import NO_TIME
 from pytest_onnxlite.checks.task import Case, Clock, Task
 from pytest_onnxlite.checks.verdict import BASELINE, Explanation, Outcome, Verdict
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.identity import State, is_same, require_own, require_unchanged, state_of
+from pytest_onnxlite.guard.identity import State, is_same, require_own, require_unchanged, state_of
+from pytest_onnxlite.guard.last_release import Last, changed_runtime, load_last
 from pytest_onnxlite.labels import labelled
-from pytest_onnxlite.last_release import Last, changed_runtime, load_last
 from pytest_onnxlite.markers import require_fit
 from pytest_onnxlite.records import Conditions, JudgedFile, Record, Suggestion
 from pytest_onnxlite.registry import Registry
 from pytest_onnxlite.runtime.interruption import limit_inferences
-from pytest_onnxlite.runtimes import require_onnx_runtime
 from pytest_onnxlite.settings import Settings
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.runtimes import require_onnx_runtime
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.builder import Builder, Progress
 from pytest_onnxlite.variants.cache import Cache
@@ -160,7 +160,7 @@ class Guardian:
         Raises:
             OnnxliteError: a fixture that the user overrode returned no variant, or not the model's own.
         """
-        from pytest_onnxlite import forecast
+        from pytest_onnxlite.guard import forecast
 
         builder = self._builder(spec)
         limits, other_limits = self._widened(builder, limits), self._widened(builder, other_limits)
@@ -353,7 +353,7 @@ class Guardian:
             return None
         if builder.made_from("int8") is None:
             return Suggestion("No recipe was tried: there is no float model to quantize.")
-        from pytest_onnxlite import suggest
+        from pytest_onnxlite.guard import suggest
 
         futile = suggest.futile(record, self.registry.checks)
         if futile:

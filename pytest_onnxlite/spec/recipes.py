@@ -14,7 +14,7 @@ from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
 from pytest_onnxlite.text import listed
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.runtimes import Runtime
+    from pytest_onnxlite.spec.runtimes import Runtime
 
 __tracebackhide__ = hide_mistakes
 
@@ -186,7 +186,7 @@ class OtherRuntime:
     runtime: Runtime
 
     def __post_init__(self) -> None:
-        from pytest_onnxlite.runtimes import Runtime
+        from pytest_onnxlite.spec.runtimes import Runtime
 
         if not isinstance(self.of, (str, os.PathLike)) or not str(self.of):
             raise OnnxliteError(

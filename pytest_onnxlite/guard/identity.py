@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pytest_onnxlite.dataset import hash_inputs
 from pytest_onnxlite.errors import OnnxliteError
 from pytest_onnxlite.kinds import CHOSEN
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.dataset import hash_inputs
+from pytest_onnxlite.spec.model import ModelSpec
 from pytest_onnxlite.variants import called, trained
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.external import files_of, hash_model

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_onnxlite.attempts import BUILD, nearest, nothing_text
 from pytest_onnxlite.checks.accuracy.causes import CALIBRATION
 from pytest_onnxlite.checks.accuracy.trials import escape
 from pytest_onnxlite.checks.latency import measure as timing
@@ -18,10 +17,11 @@ from pytest_onnxlite.checks.limit import Limit
 from pytest_onnxlite.checks.task import Clock
 from pytest_onnxlite.checks.verdict import Explanation
 from pytest_onnxlite.errors import OnnxliteError
+from pytest_onnxlite.guard.attempts import BUILD, nearest, nothing_text
 from pytest_onnxlite.labels import labelled
-from pytest_onnxlite.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
 from pytest_onnxlite.records import Attempt, Checks, Record, Suggestion
-from pytest_onnxlite.spec import ModelSpec
+from pytest_onnxlite.spec.model import ModelSpec
+from pytest_onnxlite.spec.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text, recipe_toml
 from pytest_onnxlite.text import size_text
 from pytest_onnxlite.variants.builder import Builder
 from pytest_onnxlite.variants.deadline import Budget
@@ -30,7 +30,7 @@ from pytest_onnxlite.variants.variant import Variant
 from pytest_onnxlite.workspace import working_folder
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.guard import Guardian
+    from pytest_onnxlite.guard.guardian import Guardian
 from pytest_onnxlite.variants.deadline import OutOfTime, time_limit
 
 KINDS: tuple[type[DynamicInt8] | type[StaticInt8], ...] = (DynamicInt8, StaticInt8)

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_onnxlite.checks.limit import Limit, parse_limits
-from pytest_onnxlite.datafile import DataFile, read_arrays
-from pytest_onnxlite.declared_runtimes import mistakes_of_runtimes, named_runtime, other_runtime
+from pytest_onnxlite.declared.datafile import DataFile, read_arrays
+from pytest_onnxlite.declared.runtimes import mistakes_of_runtimes, named_runtime, other_runtime
 from pytest_onnxlite.errors import OnnxliteError
-from pytest_onnxlite.given import problem_of_name, problem_of_source
 from pytest_onnxlite.labels import labelled
 from pytest_onnxlite.markers import require_support
-from pytest_onnxlite.recipes import AnyRecipe, Made, OtherRuntime, Recipe
 from pytest_onnxlite.registry import DECLARED_KEYS, Registry
-from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
 from pytest_onnxlite.settings import UsageMistake
-from pytest_onnxlite.stateful import Stateful
+from pytest_onnxlite.spec.given import problem_of_name, problem_of_source
+from pytest_onnxlite.spec.recipes import AnyRecipe, Made, OtherRuntime, Recipe
+from pytest_onnxlite.spec.scenarios import Scenario, as_scenarios, unknown_scenario
+from pytest_onnxlite.spec.stateful import Stateful
 from pytest_onnxlite.text import listed, twin, unknown
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.spec import ModelSpec
+    from pytest_onnxlite.spec.model import ModelSpec
 
 # What the tests' ids start with, in the place of a file.
 ROOT = "onnxlite"
@@ -103,8 +103,8 @@ class DeclaredModel:
         Raises:
             OnnxliteError: a file is not there or unusable.
         """
-        from pytest_onnxlite.dataset import Dataset
-        from pytest_onnxlite.spec import ModelSpec
+        from pytest_onnxlite.spec.dataset import Dataset
+        from pytest_onnxlite.spec.model import ModelSpec
 
         evaluation = None
         if self.data is not None:

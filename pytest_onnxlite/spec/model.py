@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from pytest_onnxlite.dataset import Array, Dataset, Inputs, as_inputs
 from pytest_onnxlite.errors import OnnxliteError, hide_mistakes
-from pytest_onnxlite.given import as_path, as_variants, require_name
 from pytest_onnxlite.metrics import Metric, as_metric
-from pytest_onnxlite.recipes import DynamicInt8, Made, OtherRuntime, Recipe, StaticInt8, require_switch
-from pytest_onnxlite.runtimes import Runtime
-from pytest_onnxlite.scenarios import Scenario, as_scenarios, unknown_scenario
-from pytest_onnxlite.stateful import Stateful
+from pytest_onnxlite.spec.dataset import Array, Dataset, Inputs, as_inputs
+from pytest_onnxlite.spec.given import as_path, as_variants, require_name
+from pytest_onnxlite.spec.recipes import DynamicInt8, Made, OtherRuntime, Recipe, StaticInt8, require_switch
+from pytest_onnxlite.spec.runtimes import Runtime
+from pytest_onnxlite.spec.scenarios import Scenario, as_scenarios, unknown_scenario
+from pytest_onnxlite.spec.stateful import Stateful
 
 __tracebackhide__ = hide_mistakes
 

@@ -12,7 +12,7 @@ from pytest_onnxlite.files import problem_with
 from pytest_onnxlite.text import first_line, listed
 
 if TYPE_CHECKING:
-    from pytest_onnxlite.dataset import Array, Inputs
+    from pytest_onnxlite.spec.dataset import Array, Inputs
 
 __tracebackhide__ = hide_mistakes
 
