@@ -22,6 +22,7 @@ from pytest_onnxlite.runtime.sessions import session_options
 from pytest_onnxlite.spec.runtimes import Runtime
 from pytest_onnxlite.text import first_line
 from pytest_onnxlite.variants.external import external_files
+from pytest_onnxlite.variants.tying import untie_shared
 
 # Scales for each channel are written with an axis, which QuantizeLinear has from here on.
 _STATIC_OPSET = 13
@@ -276,6 +277,7 @@ def split_gemms(prepared: Path, large: bool) -> onnx.ModelProto:
 
     model = ONNXModel(onnx.load(prepared))
     _sink_weights(model.model.graph)
+    untie_shared(model.model)
     model.replace_gemm_with_matmul()
     model.save_model_to_file(str(prepared), use_external_data_format=large)
     proto: onnx.ModelProto = model.model

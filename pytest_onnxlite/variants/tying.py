@@ -7,6 +7,8 @@ runtime folds as it loads.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 
@@ -24,21 +26,41 @@ def untie(prepared: onnx.ModelProto) -> bool:
     With a scale for each word, the quantizer would write those for what is looked up too, where they fit nothing; and a Gemm
     that is to stay float would read what it quantized for the other (seen with ONNX Runtime 1.32).
     """
-    looked_up = _looked_up(prepared.graph)
-    stored = {tensor.name: tensor for tensor in prepared.graph.initializer}
+    return _give_copies(prepared.graph, _looked_up(prepared.graph))
+
+
+def untie_shared(prepared: onnx.ModelProto) -> None:
+    """Give the Gemms that multiply by a weight, transposed, that something else reads too, a copy of their own.
+
+    Where a Gemm becomes a MatMul the weight itself is transposed, once for each Gemm, whoever reads it (seen with ONNX Runtime
+    1.24 to 1.30).
+    """
+    read: Counter[str] = Counter()
+    for graph in graphs(prepared.graph):
+        read.update(name for node in graph.node for name in node.input)
+        read.update(value.name for value in graph.output)
+    _give_copies(prepared.graph, {name for name, count in read.items() if count > 1})
+
+
+def _give_copies(top: onnx.GraphProto, names: set[str]) -> bool:
+    """Give the Gemms that multiply by one of these weights, transposed, a transposed copy; return whether one was given."""
+    stored = {tensor.name: (graph, tensor) for graph in graphs(top) for tensor in graph.initializer}
+    nodes = [node for graph in graphs(top) for node in graph.node]
+    taken = {*stored, *(name for node in nodes for name in (*node.input, *node.output))}
     given: dict[str, str] = {}
-    for node in prepared.graph.node:
-        turned = next((a for a in node.attribute if a.name == "transB"), None)
-        if node.op_type != "Gemm" or node.input[1] not in looked_up:
+    for node in nodes:
+        turned = next((attribute for attribute in node.attribute if attribute.name == "transB"), None)
+        if node.op_type != "Gemm" or turned is None or not turned.i or node.input[1] not in names & set(stored):
             continue
-        if turned is None or not turned.i:
-            continue
-        table = stored[node.input[1]]
-        if table.name not in given:
-            given[table.name] = f"{table.name}_Transposed"
-            values = np.ascontiguousarray(onnx.numpy_helper.to_array(table).T)
-            prepared.graph.initializer.append(onnx.numpy_helper.from_array(values, given[table.name]))
-        node.input[1] = given[table.name]
+        graph, tensor = stored[node.input[1]]
+        if tensor.name not in given:
+            name = f"{tensor.name}_Transposed"
+            while name in taken:
+                name += "_"
+            given[tensor.name] = name
+            values = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor).T)
+            graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+        node.input[1] = given[tensor.name]
         node.attribute.remove(turned)
     return bool(given)
 

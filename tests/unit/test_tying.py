@@ -11,10 +11,12 @@ import onnxruntime
 import pytest
 
 from pytest_onnxlite.lint import check_graph
+from pytest_onnxlite.lint.protobuf import graphs
 from pytest_onnxlite.runtime.sessions import TensorInfo
 from pytest_onnxlite.spec.recipes import DynamicInt8, Recipe, StaticInt8, recipe_text
 from pytest_onnxlite.variants.first_run import require_sound
 from pytest_onnxlite.variants.quantization import Calibration, quantize
+from pytest_onnxlite.variants.tying import untie_shared
 
 from onnx_models import quantize as quantize_plainly
 from onnx_models import tied
@@ -111,3 +113,65 @@ def test_what_is_excluded_stays_float(
     assert not [f for f in check_graph(target, source, excluded=excluded) if f.severity == "error"]
     expected, found = run(source)[0], run(target)[0]
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def shared(path: Path) -> Path:
+    """Write a model whose one square weight two Gemms read transposed, one in a branch too, and a MatMul as it is."""
+    weight = np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32) / 8
+    make = onnx.helper.make_node
+    vector: list[str | int | None] = ["batch", WIDTH]
+    branches = [
+        onnx.helper.make_graph(
+            [make("Gemm", ["b", "w"], [name], f"gemm_{name}", transB=1)],
+            name,
+            [],
+            [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, vector)],
+        )
+        for name in ("then", "else")
+    ]
+    nodes = [
+        make("Gemm", ["x", "w"], ["a"], "first", transB=1),
+        make("MatMul", ["a", "w"], ["b"], "second"),
+        make("If", ["which"], ["y"], "branch", then_branch=branches[0], else_branch=branches[1]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "main",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, vector)],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, vector)],
+        [
+            onnx.numpy_helper.from_array(weight, "w"),
+            onnx.numpy_helper.from_array(np.array(True), "which"),
+            onnx.numpy_helper.from_array(np.zeros(1, np.float32), "w_Transposed"),  # its name is taken
+        ],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def answers(path: Path) -> npt.NDArray[np.float32]:
+    x = np.random.default_rng(1).normal(size=(9, WIDTH)).astype(np.float32)
+    found = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(["y"], {"x": x})[0]
+    return np.asarray(found)
+
+
+def test_a_weight_that_several_gemms_read_is_transposed_once(tmp_path: Path) -> None:
+    source = shared(tmp_path / "a.onnx")
+    model = onnx.load(source)
+    untie_shared(model)
+    gemms = [node for graph in graphs(model.graph) for node in graph.node if node.op_type == "Gemm"]
+    assert [(node.input[1], len(node.attribute)) for node in gemms] == [("w_Transposed_", 0)] * 3
+    assert [tensor.name for tensor in model.graph.initializer if tensor.dims == [WIDTH, WIDTH]] == [
+        "w",
+        "w_Transposed_",
+    ]
+    onnx.save(model, tmp_path / "b.onnx")
+    assert np.array_equal(answers(tmp_path / "b.onnx"), answers(source))
+
+
+@pytest.mark.parametrize("recipe", [DynamicInt8(), DynamicInt8(per_channel=True)], ids=recipe_text)
+def test_a_weight_that_several_gemms_read_gives_the_right_answers(tmp_path: Path, recipe: Recipe) -> None:
+    source = shared(tmp_path / "a.onnx")
+    target, _, _ = quantized(source, recipe)
+    right = answers(source)
+    assert 10 * np.log10((right**2).sum() / ((answers(target) - right) ** 2).sum()) > 20
