@@ -28,8 +28,6 @@ LARGEST = float(np.finfo(np.float16).max)
 STANDS_FOR_INFINITY = 1e9
 # How the converter calls the tensors behind the casts that it puts around what stays in float32.
 _TO_FLOAT, _TO_HALF = "_cast_to_fp32", "_cast_to_fp16"
-# And the casts behind inputs.
-_INPUT = "graph_input_cast"
 
 
 def convert(source: Path, recipe: Float16, model: str, target: Path) -> RecipeNotes:
@@ -63,6 +61,7 @@ def convert(source: Path, recipe: Float16, model: str, target: Path) -> RecipeNo
     if beyond:
         notes.append(f"{shortened(beyond)} stay in float32: they hold values beyond {LARGEST:,.0f}")
     _own_copies(proto, {*kept, *beyond})
+    own = {node.name for node in nodes(proto)}  # how the converter calls what it adds depends on its version
     try:
         with silence():
             proto = float16.convert_float_to_float16(
@@ -73,7 +72,7 @@ def convert(source: Path, recipe: Float16, model: str, target: Path) -> RecipeNo
             f"{model}: ONNX Runtime's converter to half precision fails on {source.name}: {first_line(error)}. Leave nodes in "
             "float32 with Float16(keep=[...]), or give a file of your own in variants=."
         ) from None
-    _settle(proto, before)
+    _settle(proto, before, own)
     drop_unused_opsets(proto)
     proto.doc_string, proto.graph.doc_string = before.doc_string, before.graph.doc_string
     save(_sorted(proto), target)
@@ -158,11 +157,11 @@ def _own_copies(proto: onnx.ModelProto, kept: set[str]) -> None:
                     node.input[slot] = own
 
 
-def _settle(proto: onnx.ModelProto, before: onnx.ModelProto) -> None:
+def _settle(proto: onnx.ModelProto, before: onnx.ModelProto, own: set[str]) -> None:
     """Put the casts into the graphs that they belong to, and take out those that only lose precision between two that are kept."""
-    _move_casts(proto.graph)
+    _move_casts(proto.graph, own)
     for graph in graphs(proto.graph):
-        _join(graph)
+        _join(graph, own)
     declared = {value.name for graph in graphs(before.graph) for value in graph.value_info}
     for graph in graphs(proto.graph):
         _declare(graph, declared)
@@ -180,7 +179,7 @@ def _declare(graph: onnx.GraphProto, declared: set[str]) -> None:
     graph.value_info.extend(kept)
 
 
-def _move_casts(top: onnx.GraphProto) -> None:
+def _move_casts(top: onnx.GraphProto, own: set[str]) -> None:
     """Move casts into branches and bodies whose tensors they are of: the converter leaves all of them in the outer graph."""
     owners = {
         name: graph
@@ -188,28 +187,24 @@ def _move_casts(top: onnx.GraphProto) -> None:
         for name in (
             *(value.name for value in graph.input),
             *(tensor.name for tensor in graph.initializer),
-            *(name for node in graph.node if not _is_added(node) for name in node.output),
+            *(name for node in graph.node if node.name in own for name in node.output),
         )
     }
     # What is cast to half precision may be cast back for the next: the owner of the one is that of the other.
-    added = [node for node in top.node if _is_added(node)]
-    for cast in sorted(added, key=lambda node: not node.input[0].endswith(_TO_HALF)):
-        owner = owners.get(cast.input[0])
-        if owner is not None:
-            owners[cast.output[0]] = owner
-        if owner is not None and owner is not top:
-            owner.node.add().CopyFrom(cast)
-            top.node.remove(cast)
+    added = [node for node in top.node if node.name not in own]
+    while ready := [cast for cast in added if cast.input[0] in owners]:
+        added = [cast for cast in added if cast.input[0] not in owners]
+        for cast in ready:
+            owner = owners[cast.output[0]] = owners[cast.input[0]]
+            if owner is not top:
+                owner.node.add().CopyFrom(cast)
+                top.node.remove(cast)
 
 
-def _is_added(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Cast" and node.name.endswith((f"{_TO_FLOAT}_node", f"{_TO_HALF}_node"))
-
-
-def _join(graph: onnx.GraphProto) -> None:
+def _join(graph: onnx.GraphProto, own: set[str]) -> None:
     """Let a node in float32 read what another gave in float32, in the place of its half precision cast back."""
     casts = {node.output[0]: node for node in graph.node if _is_cast(node, TensorProto.FLOAT16)}
-    halves = {name: node.input[0] for name, node in casts.items() if _is_added(node) or node.name.startswith(_INPUT)}
+    halves = {name: node.input[0] for name, node in casts.items() if node.name not in own}
     # The model's own, of whole numbers for one, give float32 as they did.
     for node in graph.node:
         if _is_cast(node, TensorProto.FLOAT) and node.input[0] in casts and node.input[0] not in halves:
