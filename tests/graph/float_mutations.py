@@ -204,8 +204,9 @@ def _put(model: onnx.ModelProto, name: str, change: Callable[[np.ndarray], np.nd
         stored = [tensor for tensor in getattr(own, "initializer", ()) if tensor.name == name]
         stored += [node.attribute[0].t for node in own.node if node.name == f"constant_{name}"]
         for tensor in stored:
-            values = change(numpy_helper.to_array(tensor).copy())
-            tensor.CopyFrom(numpy_helper.from_array(np.asarray(values), tensor.name))
+            values = numpy_helper.to_array(tensor).copy()
+            # Of the same type: NumPy 1 makes a float64 of a single float32 and a number.
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(change(values), values.dtype), tensor.name))
 
 
 def _remove(model: onnx.ModelProto, name: str, keep: int = 0) -> None:

@@ -12,6 +12,8 @@ from onnx import TensorProto, helper
 
 from pytest_onnxlite.lint import check_graph
 
+RUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+
 
 def normal(seed: int, *shape: int) -> np.ndarray:
     return rng(seed).normal(size=shape).astype(np.float32)
@@ -86,8 +88,9 @@ def chain(way: list[str], *, activation: bool) -> onnx.ModelProto:
 def test_a_product_of_a_dequantized_weight_is_found_where_a_runtime_computes_it_in_float(way, activation) -> None:
     model = chain(way, activation=activation)
     fused = {node.op_type for node in optimized(model, LEVELS.ORT_ENABLE_EXTENDED).graph.node}
-    in_float = "MatMul" in fused
-    assert in_float == (not activation or bool({"Reshape", "Squeeze"} & set(way)))
+    in_float = not activation or bool({"Reshape", "Squeeze"} & set(way))
+    # Before 1.27 it took integers through a Reshape; a file must be sound for later ones too.
+    assert ("MatMul" in fused) == (in_float if not activation or RUNTIME >= (1, 27) else False)
     errors = {finding.code for finding in check_graph(model) if finding.severity == "error"}
     assert errors <= {"OLX503", "OLX601"}
     assert bool(errors) == in_float

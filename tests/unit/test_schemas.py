@@ -32,10 +32,22 @@ def faults(name: str, content: Any) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(published(name)).iter_errors(content)]
 
 
+def in_order(schema: Any) -> Any:
+    """Return a schema with its alternatives in one order: msgspec's versions have others."""
+    if isinstance(schema, dict):
+        found = {key: in_order(value) for key, value in schema.items()}
+        return (
+            {**found, "anyOf": sorted(found["anyOf"], key=lambda one: json.dumps(one, sort_keys=True))}
+            if "anyOf" in found
+            else found
+        )
+    return [in_order(value) for value in schema] if isinstance(schema, list) else schema
+
+
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_they_are_in_step_with_the_records(name: str) -> None:
     """Written anew by `python -m pytest_onnxlite schema NAME > docs/schemas/NAME.schema.json`."""
-    assert published(name) == SCHEMAS[name](CHECKS)
+    assert in_order(published(name)) == in_order(SCHEMAS[name](CHECKS))
     jsonschema.Draft202012Validator.check_schema(published(name))
 
 
