@@ -47,10 +47,11 @@ def _give_copies(top: onnx.GraphProto, names: set[str]) -> bool:
     stored = {tensor.name: (graph, tensor) for graph in graphs(top) for tensor in graph.initializer}
     nodes = [node for graph in graphs(top) for node in graph.node]
     taken = {*stored, *(name for node in nodes for name in (*node.input, *node.output))}
+    names = names & stored.keys()
     given: dict[str, str] = {}
     for node in nodes:
         turned = next((attribute for attribute in node.attribute if attribute.name == "transB"), None)
-        if node.op_type != "Gemm" or turned is None or not turned.i or node.input[1] not in names & set(stored):
+        if node.op_type != "Gemm" or turned is None or not turned.i or node.input[1] not in names:
             continue
         graph, tensor = stored[node.input[1]]
         if tensor.name not in given:
