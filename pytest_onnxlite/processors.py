@@ -9,8 +9,10 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 from pytest_onnxlite import commands
@@ -29,6 +31,8 @@ _LINUX_FLAGS = {
     "sve": "sve",
 }
 _NUMPY_FLAGS = {"AVX2": "avx2", "AVX512F": "avx512", "AVX512VNNI": "avx512-vnni", "ASIMDDP": "neon-dotprod"}
+# Where numpy says it, in its versions 2 and 1.
+_NUMPY_MODULES = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
 # The processor models of QEMU. It emulates no VNNI and no AVX-512, whatever model is asked for (7.2 to 10): for one that
 # has them it leaves them out and says so on stderr alone, and what remains is a processor that saturates.
 _MODELS = {"avx2": "Haswell", "sse4": "Nehalem"}
@@ -85,11 +89,11 @@ def instruction_sets() -> list[str]:
     # An emulated program reads the /proc/cpuinfo of the machine around it; numpy asks the processor itself.
     if flags and not is_emulated():
         return sorted(name for flag, name in _LINUX_FLAGS.items() if flag in flags)
-    try:
-        from numpy._core._multiarray_umath import __cpu_features__ as features
-    except ImportError:
-        return []
-    return sorted(name for flag, name in _NUMPY_FLAGS.items() if features.get(flag))
+    for module in _NUMPY_MODULES:
+        with suppress(ImportError, AttributeError):
+            features = import_module(module).__cpu_features__
+            return sorted(name for flag, name in _NUMPY_FLAGS.items() if features.get(flag))
+    return []
 
 
 @lru_cache(maxsize=1)
