@@ -245,9 +245,8 @@ def _add_128(tensor: onnx.TensorProto, folder: Path) -> None:
             file.seek(entry.offset or 0)
             file.write(values.tobytes())
         tensor.data_type = onnx.TensorProto.UINT8
-        tensor.ClearField(
-            "raw_data"
-        )  # onnx 1.17 leaves what it read there, and would write it back as the model is saved
+        # onnx 1.17 leaves there what it read, and would write it back as the model is saved.
+        tensor.ClearField("raw_data")
     else:
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
