@@ -107,8 +107,15 @@ INI_ONLY: tuple[tuple[str, str, str | bool], ...] = (
     ("runtime_change", "fail: a runtime that is not the last release's is red; report: it is said (default)", "report"),
     ("cache_size", "MiB that the cache may take; what was not used for the longest goes (default: 4096)", "4096"),
 )
+
+
+def ini_name(name: str) -> str:
+    """Return the name of an option's ini twin, under which pytest's config has what was typed too."""
+    return f"{PREFIX}{name.replace('-', '_')}"
+
+
 # What the ini file says where it says nothing, by the name there.
 INI_DEFAULTS: dict[str, str | bool] = {
-    **{f"{PREFIX}{name.replace('-', '_')}": False if is_flag else "" for name, is_flag, _ in OPTIONS},
-    **{f"{PREFIX}{name}": default for name, _, default in INI_ONLY},
+    **{ini_name(name): False if is_flag else "" for name, is_flag, _ in OPTIONS},
+    **{ini_name(name): default for name, _, default in INI_ONLY},
 }

@@ -7,8 +7,7 @@ which loads where something is guarded.
 from __future__ import annotations
 
 from collections.abc import Generator
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -19,8 +18,8 @@ from pytest_onnxlite.fixtures import (  # noqa: F401  (pytest finds fixtures in 
     own_fixtures,
     session_of,
 )
-from pytest_onnxlite.options import INI_DEFAULTS, INI_ONLY, METAVARS, OPTIONS, PREFIX
-from pytest_onnxlite.stash import GUARD, own_of, pyproject_of, registry_of
+from pytest_onnxlite.options import INI_DEFAULTS, INI_ONLY, METAVARS, OPTIONS, PREFIX, ini_name
+from pytest_onnxlite.stash import GUARD, may_declare, own_of, registry_of
 
 # pytest finds fixtures in a plugin's module.
 globals().update(VARIANT_FIXTURES)
@@ -45,25 +44,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Register the options and their ini twins."""
     group = parser.getgroup("onnxlite", "model releases (pytest-onnxlite)")
     for name, is_flag, text in OPTIONS:
-        key = f"onnxlite_{name.replace('-', '_')}"
+        key = ini_name(name)
         if is_flag:
             # None, so that the ini file is heard if nothing is typed.
             group.addoption(f"--onnxlite-{name}", dest=key, action="store_true", default=None, help=text)
-            parser.addini(key, text, type="bool", default=False)
         else:
             group.addoption(f"--onnxlite-{name}", dest=key, metavar=METAVARS.get(name, "DIR"), help=text)
-            parser.addini(key, text, default="")
-    for name, text, default in INI_ONLY:
-        if isinstance(default, bool):
-            parser.addini(f"onnxlite_{name}", text, type="bool", default=default)
-        else:
-            parser.addini(f"onnxlite_{name}", text, default=default)
+        _add_ini(parser, key, text)
+    for name, text, _ in INI_ONLY:
+        _add_ini(parser, ini_name(name), text)
+
+
+def _add_ini(parser: pytest.Parser, name: str, text: str) -> None:
+    default = INI_DEFAULTS[name]
+    kind: Literal["bool"] | None = "bool" if isinstance(default, bool) else None
+    parser.addini(name, text, type=kind, default=default)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; what more there is to do waits for somebody who asks for it."""
     _register_markers(config)
-    if _is_asked(config) or _is_mentioned(pyproject_of(config)):
+    if _is_asked(config) or _is_mentioned(config):
         from pytest_onnxlite.starting import start
 
         start(config)
@@ -77,10 +78,9 @@ def _is_asked(config: pytest.Config) -> bool:
     )
 
 
-def _is_mentioned(path: Path) -> bool:
-    """Whether a pyproject.toml may declare models."""
+def _is_mentioned(config: pytest.Config) -> bool:
     try:
-        return b"onnxlite" in path.read_bytes()
+        return may_declare(config)
     except OSError:  # where something is asked, it is read once more, and heard of
         return False
 

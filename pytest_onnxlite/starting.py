@@ -8,7 +8,7 @@ from pytest_onnxlite.declared.runtimes import runtime_table
 from pytest_onnxlite.declared.tests import DeclaredFile
 from pytest_onnxlite.fixtures import session_of, settings_of
 from pytest_onnxlite.settings import Settings, UsageMistake
-from pytest_onnxlite.stash import DECLARED, RUNTIME, pyproject_of, refusal, registry_of
+from pytest_onnxlite.stash import DECLARED, RUNTIME, may_declare, pyproject_of, refusal, registry_of
 
 
 def start(config: pytest.Config) -> None:
@@ -32,7 +32,7 @@ def _register_declared(config: pytest.Config, settings: Settings) -> None:
     if settings.runtime:
         config.stash[RUNTIME] = runtime_table(path, settings.runtime)
     try:
-        mentioned = b"onnxlite" in path.read_bytes()
+        mentioned = may_declare(config)
     except FileNotFoundError:
         return
     except OSError as error:

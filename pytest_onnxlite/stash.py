@@ -50,6 +50,15 @@ def pyproject_of(config: pytest.Config) -> Path:
     return path if path is not None and path.name == "pyproject.toml" else config.rootpath / "pyproject.toml"
 
 
+def may_declare(config: pytest.Config) -> bool:
+    """Whether the file there mentions the plugin at all.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    return b"onnxlite" in pyproject_of(config).read_bytes()
+
+
 def refusal(error: UsageMistake) -> pytest.UsageError:
     """Return what ends the run for a user's mistake."""
     from pytest_onnxlite.topics import of_error, see
